@@ -1,0 +1,351 @@
+//! Shared memory between the processes of a node: heartbeats, verdicts, counters.
+//!
+//! There is one board for each writing process, so that a broken process can spoil what it says of itself and nothing
+//! else: its board is mapped writable by it alone (and by the supervisor, which made it), read-only by everybody else.
+//! A board is nothing but atomics. Zeroed memory is a valid, empty board. Readers trust no value: an unknown number
+//! of an enum is read as its first variant, a text is cut at its length.
+//!
+//! Layout rule: fields are only ever added at the end of a board, and [`LAYOUT`] is raised then; version N reads what
+//! N-1 wrote, and takes what lies beyond the header's size as zero.
+//!
+//! | board | written by | read by |
+//! |---|---|---|
+//! | [`SupervisorBoard`] | supervisor | vrrp, admin |
+//! | [`VrrpBoard`] | vrrp | supervisor, admin |
+//! | [`ProxyBoard`] | proxy | vrrp, supervisor, admin |
+//! | [`AdminBoard`] | admin | supervisor |
+
+mod text;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+pub use self::text::Text;
+use crate::config::{MAX_LISTENERS, MAX_SERVERS, MAX_THREADS, MAX_VIPS};
+use crate::time::Moment;
+
+/// Version of the boards' layout.
+pub const LAYOUT: u32 = 1;
+
+/// First words of every board.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Header {
+    /// [`LAYOUT`] of the writer.
+    pub layout: AtomicU32,
+    /// Process id of the writer; 0 = none yet.
+    pub pid: AtomicU32,
+    /// Last turn of the writer's loop, a [`Moment`]; 0 = never.
+    pub heartbeat: MomentCell,
+    /// When the writer started, a [`Moment`].
+    pub started: MomentCell,
+}
+
+/// A [`Moment`] on a board; zero means "never".
+#[repr(transparent)]
+#[derive(Debug, Default)]
+pub struct MomentCell(AtomicU64);
+
+impl MomentCell {
+    /// Sets the moment.
+    pub fn set(&self, moment: Moment) {
+        self.0.store(moment.as_nanos(), Ordering::Release);
+    }
+
+    /// Back to "never".
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+
+    /// The moment, `None` if it was never set.
+    pub fn get(&self) -> Option<Moment> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            nanos => Some(Moment::from_nanos(nanos)),
+        }
+    }
+}
+
+/// A counter or gauge on a board.
+#[repr(transparent)]
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds to a counter.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes from a gauge.
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Release);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+macro_rules! board_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $value:literal => $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant = $value,)+ }
+
+        impl $name {
+            /// All values, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The value with this number on a board; an unknown number is the first value.
+            pub fn from_board(number: u64) -> Self {
+                Self::ALL.iter().copied().find(|value| *value as u64 == number).unwrap_or(Self::ALL[0])
+            }
+
+            /// The number that stands on a board.
+            pub const fn on_board(self) -> u64 {
+                self as u64
+            }
+
+            /// The word in JSON, tables and metrics.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+board_enum! {
+    /// State of a virtual router (RFC 9568, section 6.4; Fault is Initialize with a cause, as Keepalived has it).
+    VipState {
+        Init = 0 => "init",
+        Backup = 1 => "backup",
+        Active = 2 => "active",
+        Fault = 3 => "fault",
+    }
+}
+
+board_enum! {
+    /// State of a server.
+    ServerState {
+        /// Not probed yet: gets sessions.
+        Unknown = 0 => "unknown",
+        Up = 1 => "up",
+        Down = 2 => "down",
+        /// No new session, old ones go on (an API server that answers "not ready").
+        Draining = 3 => "draining",
+        Maintenance = 4 => "maintenance",
+    }
+}
+
+board_enum! {
+    /// Why a packet of protocol 112 was dropped, in the order of the validation ladder.
+    DropReason {
+        IpHeader = 0 => "ip_header",
+        DstClass = 1 => "dst_class",
+        Ttl = 2 => "ttl",
+        OwnSource = 3 => "own_source",
+        Truncated = 4 => "truncated",
+        Vrid = 5 => "vrid",
+        Source = 6 => "source",
+        Version = 7 => "version",
+        Type = 8 => "type",
+        CountZero = 9 => "count_zero",
+        Length = 10 => "length",
+        Checksum = 11 => "checksum",
+        IntervalZero = 12 => "interval_zero",
+    }
+}
+
+board_enum! {
+    /// Why a datagram of the pair channel was dropped.
+    PairDrop {
+        Source = 0 => "source",
+        Truncated = 1 => "truncated",
+        Version = 2 => "version",
+        Key = 3 => "key",
+        Authentication = 4 => "authentication",
+        Replay = 5 => "replay",
+    }
+}
+
+/// What the supervisor says.
+#[repr(C)]
+#[derive(Debug)]
+pub struct SupervisorBoard {
+    pub header: Header,
+    /// By [`Child`].
+    pub children: [ChildSlot; 3],
+    /// A warning about rights or settings for `status`; empty = none.
+    pub warning: Text,
+}
+
+/// A child process, and its index in [`SupervisorBoard::children`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Child {
+    Vrrp = 0,
+    Proxy = 1,
+    Admin = 2,
+}
+
+impl Child {
+    /// All children, in the order of their start.
+    pub const ALL: [Self; 3] = [Self::Vrrp, Self::Proxy, Self::Admin];
+
+    /// Its name in logs, status and metrics, and its subcommand.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Vrrp => "vrrp",
+            Self::Proxy => "proxy",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What the supervisor knows of one child.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct ChildSlot {
+    pub pid: Cell,
+    /// Deaths since the node started; a stop that was asked for does not count.
+    pub deaths: Cell,
+    /// The last three deaths, oldest first; "never" where there were fewer.
+    pub last_deaths: [MomentCell; 3],
+    /// How it ended the last time ("killed by signal 9", "hung for 104 ms, killed").
+    pub last_end: Text,
+}
+
+/// What vrrp says.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VrrpBoard {
+    pub header: Header,
+    pub vips: [VipSlot; MAX_VIPS],
+    pub peer: PeerSlot,
+    /// Dropped packets of protocol 112 by [`DropReason`].
+    pub drops: [Cell; 16],
+    /// Dropped datagrams of the pair channel by [`PairDrop`].
+    pub pair_drops: [Cell; 8],
+    /// 1 = the loop runs with real-time priority.
+    pub realtime: Cell,
+    /// 1 = its memory is locked.
+    pub memory_locked: Cell,
+    /// Longest time between the moment a wake was due and the moment it came, in nanoseconds, since start.
+    pub worst_lateness: Cell,
+}
+
+/// One virtual IP on this node.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct VipSlot {
+    /// [`VipState`]
+    pub state: Cell,
+    pub since: MomentCell,
+    /// Why it is in this state, in words.
+    pub reason: Text,
+    /// 1 = the lease is installed, as the kernel acknowledged.
+    pub leased: Cell,
+    pub became_active: Cell,
+    pub adverts_sent: Cell,
+    pub adverts_received: Cell,
+    pub priority_zero_sent: Cell,
+    pub priority_zero_received: Cell,
+    /// Priority that is (or would be) advertised.
+    pub priority: Cell,
+    /// Last advert from the other node for this VRID (not heartbeats).
+    pub advert_heard: MomentCell,
+    /// Priority in it.
+    pub peer_priority: Cell,
+}
+
+/// The other node, as heard on the pair channel and by adverts.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct PeerSlot {
+    /// Last advert or heartbeat of it.
+    pub heard: MomentCell,
+    /// Last good heartbeat of the pair channel.
+    pub heartbeat: MomentCell,
+    /// Its version, as major << 32 | minor << 16 | patch; 0 = unknown.
+    pub version: Cell,
+    /// Hash of its configuration; 0 = unknown.
+    pub config_hash: Cell,
+    /// Its health byte for each VIP (see [`ProxyBoard::vip_health`]); valid while `heartbeat` is fresh.
+    pub vip_health: [Cell; MAX_VIPS],
+    /// Its [`VipState`] for each VIP; valid while `heartbeat` is fresh.
+    pub vip_state: [Cell; MAX_VIPS],
+}
+
+/// What the proxy says. Gauges are cleared by the next proxy, counters and verdicts live on.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ProxyBoard {
+    pub header: Header,
+    /// Threads that accept.
+    pub threads: Cell,
+    /// Last turn of each accept loop. The node gives its VIPs up when one is 100 ms old.
+    pub accepting: [MomentCell; MAX_THREADS],
+    /// For each VIP: 0 = a required listener has no usable server, otherwise the smallest share of usable servers of
+    /// its required listeners in percent, 1 to 100 (100 if it has no required listener).
+    pub vip_health: [Cell; MAX_VIPS],
+    /// 1 = every server was probed at least once since the node started.
+    pub probed: Cell,
+    pub listeners: [ListenerSlot; MAX_LISTENERS],
+    pub servers: [ServerSlot; MAX_SERVERS],
+}
+
+/// One listener, by its place in the configuration.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub struct ListenerSlot {
+    /// Gauge: connections that are being relayed, or wait for a server.
+    pub sessions: Cell,
+    pub accepted: Cell,
+    /// Closed at once because of `allow`.
+    pub denied: Cell,
+    /// No server could be reached.
+    pub failed: Cell,
+    /// accept(2) failed (descriptors used up, …).
+    pub accept_errors: Cell,
+    /// From clients, in bytes.
+    pub bytes_in: Cell,
+    /// To clients, in bytes.
+    pub bytes_out: Cell,
+    /// Ended because nothing was said for the idle timeout.
+    pub idle_closed: Cell,
+}
+
+/// One server, by its place in the configuration (backends in order, servers in order).
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct ServerSlot {
+    /// [`ServerState`]
+    pub state: Cell,
+    pub since: MomentCell,
+    /// Why it is in this state ("L4CON: connection refused", "[-]etcd failed: reason withheld").
+    pub reason: Text,
+    /// Gauge.
+    pub sessions: Cell,
+    pub connected: Cell,
+    pub connect_errors: Cell,
+    pub probes: Cell,
+    pub probe_failures: Cell,
+    /// When the last probe ended.
+    pub probed: MomentCell,
+    /// How long it took, in nanoseconds.
+    pub probe_time: Cell,
+    /// Changes from usable to not usable.
+    pub downs: Cell,
+}
+
+/// What admin says.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct AdminBoard {
+    pub header: Header,
+}

@@ -1,0 +1,264 @@
+//! The configuration: one TOML file for both nodes, parsed into values that cannot be wrong.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::addr::{Priority, Vrid};
+
+/// Most nodes a configuration may name.
+pub const MAX_NODES: usize = 2;
+/// Most virtual IPs; the boards have this many places.
+pub const MAX_VIPS: usize = 16;
+/// Most listeners; the boards have this many places.
+pub const MAX_LISTENERS: usize = 64;
+/// Most servers over all backends; the boards have this many places.
+pub const MAX_SERVERS: usize = 256;
+/// Most threads of the proxy; the boards have this many places.
+pub const MAX_THREADS: usize = 64;
+
+/// A validated configuration. Every index in it is in range, every name resolved, every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// One node or two, in the order of the file.
+    pub nodes: Vec<Node>,
+    /// What the nodes have between them.
+    pub pair: Pair,
+    /// In the order of the file.
+    pub vips: Vec<Vip>,
+    /// In the order of the file.
+    pub listeners: Vec<Listener>,
+    /// In the order of the file.
+    pub backends: Vec<Backend>,
+    /// Settings of the proxy process.
+    pub proxy: Proxy,
+    /// Settings of the admin process.
+    pub admin: Admin,
+}
+
+/// Index into [`Config::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeIndex(pub usize);
+
+/// Index into [`Config::vips`], and of the VIP's place on the boards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VipIndex(pub usize);
+
+/// Index into [`Config::backends`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendIndex(pub usize);
+
+/// One balancer machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub name: String,
+    /// The machine's own address on the pair's interface.
+    pub address: Ipv4Addr,
+    pub runs: Runs,
+}
+
+/// What runs on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    FmcLb,
+    /// During a migration: plain VRRP towards it, no pair channel.
+    Keepalived,
+}
+
+/// What the nodes have between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Interface of the nodes' addresses, and of every VIP that names none.
+    pub interface: String,
+    /// Key of the pair channel; without it the channel is off.
+    pub key_file: Option<PathBuf>,
+    /// Interval of the pair channel's heartbeats, 10 ms to 1 s; `None` = off.
+    pub heartbeat: Option<Duration>,
+    /// UDP port of the pair channel, default 9601.
+    pub port: u16,
+}
+
+/// One virtual IP and its virtual router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vip {
+    pub name: String,
+    pub address: Ipv4Addr,
+    /// Of the subnet that the address belongs to; the address itself is installed as a /32.
+    pub prefix_len: u8,
+    pub vrid: Vrid,
+    pub interface: String,
+    /// Priority of each node, in the order of [`Config::nodes`].
+    pub priorities: Vec<Priority>,
+    /// 10 ms to 40.95 s in steps of 10 ms (RFC 9568, section 5.2.7).
+    pub advert_interval: Duration,
+    /// A node with a higher priority takes the VIP from one with a lower (RFC 9568, Preempt_Mode).
+    pub preempt: bool,
+    /// How long a returning node waits before it takes a VIP from a node with a lower priority.
+    pub preempt_delay: Duration,
+    pub transport: Transport,
+    pub checksum: ChecksumForm,
+}
+
+/// How adverts reach the other node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// To 224.0.0.18.
+    Multicast,
+    /// To the other node's address.
+    Unicast,
+}
+
+/// Which checksum form our VRRPv3 IPv4 adverts carry; both are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumForm {
+    /// Over pseudo-header and message (RFC 5798, Keepalived, FRR).
+    Pseudo,
+    /// Over the message only (RFC 9568, section 5.2.8).
+    Message,
+}
+
+/// What accepts connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    pub name: String,
+    /// At least one.
+    pub binds: Vec<Bind>,
+    pub backend: BackendIndex,
+    /// Clients that are served; `None` = everybody. An IPv4-mapped client address is compared as IPv4.
+    pub allow: Option<Vec<IpNet>>,
+    /// While no server of its backend is usable here and some are at the other node, the VIP moves there.
+    pub required: bool,
+    pub client_timeout: Option<Duration>,
+    pub tunnel_timeout: Option<Duration>,
+    pub keepalive: Option<Keepalive>,
+}
+
+/// One address of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bind {
+    pub address: SocketAddr,
+    /// The VIP that the file named, or whose address this is.
+    pub vip: Option<VipIndex>,
+}
+
+/// TCP keepalive of both sides of a session (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Idle time before the first probe, whole seconds, default 60 s.
+    pub idle: Duration,
+    /// Time between probes, whole seconds, default 10 s.
+    pub interval: Duration,
+    /// Unanswered probes before the connection is given up, default 3.
+    pub count: u32,
+}
+
+/// A pool of servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    pub name: String,
+    /// At least one.
+    pub servers: Vec<Server>,
+    /// Place of the first server on the boards; the others follow in order.
+    pub first_server: usize,
+    pub balance: Balance,
+    pub probe: Option<Probe>,
+    /// Limit of one connection attempt, default 5 s.
+    pub connect_timeout: Duration,
+    /// Attempts beyond the first, each on another server while there is one, default 3.
+    pub retries: u32,
+    pub server_timeout: Option<Duration>,
+    pub keepalive: Option<Keepalive>,
+}
+
+/// One member of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    pub address: SocketAddr,
+    /// Share of new sessions, 0 to 256, default 1; 0 = none.
+    pub weight: u16,
+}
+
+/// How a backend chooses a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// Smooth weighted round-robin.
+    RoundRobin,
+    /// The server with the fewest sessions in proportion to its weight.
+    LeastConnections,
+}
+
+/// A periodic check of each server of a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    pub kind: ProbeKind,
+    /// Time between the starts of two probes of a server, default 2 s.
+    pub interval: Duration,
+    /// Limit of one probe, at most the interval; default the smaller of the interval and 2 s.
+    pub timeout: Duration,
+    /// Good probes in a row that bring a server up, default 2.
+    pub rise: u32,
+    /// Bad probes in a row that take a server down, default 3.
+    pub fall: u32,
+}
+
+/// What a probe does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// A TCP connection can be made.
+    Tcp,
+    /// TLS and `GET /readyz`, judged as a kube-apiserver answers.
+    KubeApiserver {
+        /// Certificates that the server's is checked against; `None` = it is not checked.
+        ca_file: Option<PathBuf>,
+        /// Client certificate and its key (PEM).
+        client: Option<ClientCertificate>,
+    },
+}
+
+/// Files of a client certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+/// Settings of the proxy process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proxy {
+    /// Relay threads, 1 to [`MAX_THREADS`]; `None` = one for each core.
+    pub threads: Option<usize>,
+    /// How long sessions may go on after a stop was asked for, default 30 s.
+    pub drain: Duration,
+}
+
+/// Settings of the admin process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where HTTP is served.
+    pub http: Option<AdminHttp>,
+    /// Who may ask by HTTP.
+    pub allow: Vec<IpNet>,
+}
+
+/// The addresses of the admin HTTP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminHttp {
+    /// Each node's own address and loopback, at this port (`"node:9600"`).
+    Node(u16),
+    /// One address.
+    Address(SocketAddr),
+}
+
+impl Config {
+    /// The other node, if there are two.
+    pub fn peer_of(&self, node: NodeIndex) -> Option<NodeIndex> {
+        (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))
+    }
+
+    /// Servers over all backends.
+    pub fn server_count(&self) -> usize {
+        self.backends.iter().map(|backend| backend.servers.len()).sum()
+    }
+}

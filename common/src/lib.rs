@@ -1,0 +1,12 @@
+//! The words that all parts of fmc-lb share. Pure: nothing here reads a clock, opens a socket or spawns.
+//!
+//! - [`config`]: the file as written → a [`config::Config`] whose values cannot be wrong.
+//! - [`addr`], [`time`]: small words that cannot hold a wrong value.
+//! - [`board`]: the shared memory by which the processes of a node know of each other.
+//! - [`status`]: what `fmc-lb status --json` prints.
+
+pub mod addr;
+pub mod board;
+pub mod config;
+pub mod status;
+pub mod time;

@@ -1,0 +1,131 @@
+//! What `fmc-lb status --json` prints and the admin socket answers. Other tools rely on these keys.
+
+use serde::{Deserialize, Serialize};
+
+/// The state of one node, as its admin process read it from the boards.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Name of the node.
+    pub node: String,
+    /// Version of the admin process that answers.
+    pub version: String,
+    /// Milliseconds since the supervisor that made the boards started.
+    pub uptime_ms: u64,
+    /// Hash of the running configuration, 16 hex digits.
+    pub config_hash: String,
+    /// What a human should look at; empty = nothing.
+    pub warnings: Vec<String>,
+    pub processes: Vec<ProcessStatus>,
+    pub vips: Vec<VipStatus>,
+    /// `None` with one node.
+    pub peer: Option<PeerStatus>,
+    pub listeners: Vec<ListenerStatus>,
+    pub backends: Vec<BackendStatus>,
+}
+
+/// One of our processes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    pub name: String,
+    pub pid: u64,
+    /// `running`, `hung`, `dead` or `crash-loop`.
+    pub state: String,
+    pub heartbeat_ms_ago: Option<u64>,
+    pub deaths: u64,
+    /// How it ended the last time; empty if it never did.
+    pub last_end: String,
+}
+
+/// One virtual IP on this node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VipStatus {
+    pub name: String,
+    pub address: String,
+    pub vrid: u8,
+    pub interface: String,
+    /// `active`, `backup`, `init` or `fault`.
+    pub state: String,
+    /// When that began, RFC 3339 in UTC; empty if unknown.
+    pub since: String,
+    pub since_ms_ago: Option<u64>,
+    pub reason: String,
+    pub priority: u64,
+    /// This node's health byte for it (0 = a required listener has no usable server).
+    pub health: u64,
+}
+
+/// The other node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    pub name: String,
+    pub address: String,
+    /// Last advert or heartbeat; `None` = never.
+    pub heard_ms_ago: Option<u64>,
+    /// Last heartbeat of the pair channel; `None` = never, or the channel is off.
+    pub heartbeat_ms_ago: Option<u64>,
+    /// `on`, `silent`, or `off: ` and why.
+    pub pair_channel: String,
+    pub version: Option<String>,
+    pub config_hash: Option<String>,
+    pub vips: Vec<PeerVipStatus>,
+}
+
+/// One virtual IP at the other node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerVipStatus {
+    pub name: String,
+    /// Priority in its last advert or heartbeat.
+    pub priority: Option<u64>,
+    /// `active`, `backup`, `init` or `fault`; `None` without a fresh heartbeat.
+    pub state: Option<String>,
+    pub health: Option<u64>,
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    pub name: String,
+    pub binds: Vec<String>,
+    pub backend: String,
+    pub sessions: u64,
+    pub accepted: u64,
+    pub denied: u64,
+    pub failed: u64,
+    pub accept_errors: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub idle_closed: u64,
+    /// New connections a second, over the last few seconds.
+    pub accepted_per_second: f64,
+    pub bytes_in_per_second: f64,
+    pub bytes_out_per_second: f64,
+}
+
+/// One backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    pub name: String,
+    pub balance: String,
+    /// `tcp`, `kube-apiserver` or `none`.
+    pub probe: String,
+    pub servers: Vec<ServerStatus>,
+}
+
+/// One server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    pub address: String,
+    /// `up`, `down`, `draining`, `maintenance`, or `unknown` before its first probe.
+    pub state: String,
+    pub since_ms_ago: Option<u64>,
+    pub reason: String,
+    pub sessions: u64,
+    pub weight: u64,
+    pub connected: u64,
+    pub connect_errors: u64,
+    pub probes: u64,
+    pub probe_failures: u64,
+    pub probe_ms_ago: Option<u64>,
+    pub probe_time_ms: Option<f64>,
+    pub downs: u64,
+}

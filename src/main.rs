@@ -1,0 +1,2 @@
+//! fmc-lb
+fn main() {}
