@@ -1,2 +1,37 @@
-//! fmc-lb
-fn main() {}
+//! fmc-lb: one binary that owns the virtual IPs of a cluster by VRRP and relays TCP to its servers.
+//!
+//! This file only dispatches; each subcommand has a file of its own. Exit codes: 0 done, 1 failed, 2 wrong usage or
+//! configuration. ARCHITECTURE.md shows the way through the rest.
+
+mod admin;
+mod check;
+mod child;
+mod cli;
+mod keygen;
+mod logging;
+mod release;
+mod schema;
+mod status;
+mod supervisor;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => supervisor::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Schema => schema::run(),
+        Command::Keygen => keygen::run(),
+        Command::Status(args) => status::run(&args),
+        Command::Release(args) => release::run(&args),
+        Command::Child(args) => child::run(args.kind),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("fmc-lb: {error:#}");
+        ExitCode::from(1)
+    })
+}

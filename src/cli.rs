@@ -1,0 +1,107 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Where a node keeps its sockets and what outlives a process.
+const RUNTIME_DIR: &str = "/run/fmc-lb";
+
+/// A load balancer for K3s clusters: virtual IPs by VRRP, TCP relay, one binary on two machines.
+#[derive(Debug, Parser)]
+#[command(name = "fmc-lb", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run this node in the foreground until SIGTERM
+    Run(Run),
+    /// Check a configuration file: exit 0 good, 1 warnings with --strict, 2 invalid
+    Check(Check),
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
+    /// Print a new key for the pair channel: `fmc-lb keygen > pair.key`
+    Keygen,
+    /// Show what a running node does
+    Status(Status),
+    /// Take away what a node that no longer runs has left: leases, shadows, changed kernel settings
+    Release(Release),
+    /// One of the processes that `run` starts
+    #[command(hide = true)]
+    Child(Child),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The configuration file, the same on both nodes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Which node of the file this is [default: found by host name or by its own addresses]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RuntimeDir {
+    /// The node's runtime folder
+    #[arg(long, value_name = "DIR", default_value = RUNTIME_DIR)]
+    pub(crate) runtime_dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Warnings count as errors (exit 1)
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Print the effective configuration with every default
+    #[arg(long)]
+    pub(crate) show: bool,
+    /// Check as this node would at its start: its files must be there
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Ask again each second until interrupted
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Release {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Which node of the file this is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Child {
+    #[arg(value_enum)]
+    pub(crate) kind: ChildKind,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ChildKind {
+    Vrrp,
+    Proxy,
+    Admin,
+}
