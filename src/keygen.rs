@@ -12,7 +12,9 @@ const KEY_BYTES: usize = 32;
 #[expect(clippy::print_stdout, reason = "the key is this command's output")]
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut key = [0_u8; KEY_BYTES];
-    SystemRandom::new().fill(&mut key).map_err(|_| anyhow!("the system gives no random bytes"))?;
+    SystemRandom::new()
+        .fill(&mut key)
+        .map_err(|_| anyhow!("the system gives no random bytes"))?;
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     println!("1 {hex}");
     Ok(ExitCode::SUCCESS)

@@ -14,8 +14,10 @@ const WAITING_LINES: usize = 8_192;
 
 /// Starts logging for the process; lines are written until the guard is dropped.
 pub(crate) fn start() -> WorkerGuard {
-    let (writer, guard): (NonBlocking, WorkerGuard) =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).finish(io::stderr());
+    let (writer, guard): (NonBlocking, WorkerGuard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .finish(io::stderr());
     let filter = EnvFilter::try_from_env("FMC_LB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     // systemd sets JOURNAL_STREAM when stderr is the journal: then fields go there as fields.
@@ -23,9 +25,18 @@ pub(crate) fn start() -> WorkerGuard {
     if let Some(journal) = journal {
         registry.with(journal).init();
     } else if io::stderr().is_terminal() {
-        registry.with(tracing_subscriber::fmt::layer().with_writer(writer)).init();
+        registry
+            .with(tracing_subscriber::fmt::layer().with_writer(writer))
+            .init();
     } else {
-        registry.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer)).init();
+        registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_writer(writer),
+            )
+            .init();
     }
     guard
 }

@@ -259,6 +259,9 @@ impl Config {
 
     /// Servers over all backends.
     pub fn server_count(&self) -> usize {
-        self.backends.iter().map(|backend| backend.servers.len()).sum()
+        self.backends
+            .iter()
+            .map(|backend| backend.servers.len())
+            .sum()
     }
 }

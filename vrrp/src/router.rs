@@ -80,5 +80,9 @@ pub enum Action {
     /// Send one round of gratuitous ARP in both forms.
     Announce,
     /// The state changed.
-    Changed { from: VipState, to: VipState, reason: String },
+    Changed {
+        from: VipState,
+        to: VipState,
+        reason: String,
+    },
 }

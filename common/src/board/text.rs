@@ -27,20 +27,29 @@ impl Text {
         bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
         // A writer that died in between left an odd number: start from the even one below.
         let sequence = self.sequence.load(Ordering::Relaxed) & !1;
-        self.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
+        self.sequence
+            .store(sequence.wrapping_add(1), Ordering::Relaxed);
         std::sync::atomic::fence(Ordering::Release);
         self.length.store(end as u64, Ordering::Relaxed);
         for (word, chunk) in self.words.iter().zip(bytes.chunks_exact(8)) {
-            word.store(chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), Ordering::Relaxed);
+            word.store(
+                chunk
+                    .iter()
+                    .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+                Ordering::Relaxed,
+            );
         }
-        self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+        self.sequence
+            .store(sequence.wrapping_add(2), Ordering::Release);
     }
 
     /// The text; empty if it could not be read whole in a few tries (its writer died while writing).
     pub fn get(&self) -> String {
         for _ in 0..64 {
             let before = self.sequence.load(Ordering::Acquire);
-            let length = usize::try_from(self.length.load(Ordering::Relaxed)).unwrap_or(0).min(TEXT_BYTES);
+            let length = usize::try_from(self.length.load(Ordering::Relaxed))
+                .unwrap_or(0)
+                .min(TEXT_BYTES);
             let mut bytes = Vec::with_capacity(TEXT_BYTES);
             for word in &self.words {
                 bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_be_bytes());
