@@ -318,11 +318,13 @@ pub struct ListenerSlot {
     pub bytes_out: Cell,
     /// Ended because nothing was said for the idle timeout.
     pub idle_closed: Cell,
+    /// Ended by a reset or an error of either side, also while a server was looked for.
+    pub aborted: Cell,
 }
 
 /// One server, by its place in the configuration (backends in order, servers in order).
 #[repr(C, align(128))]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ServerSlot {
     /// [`ServerState`]
     pub state: Cell,

@@ -1,12 +1,43 @@
 //! The configuration: one TOML file for both nodes, parsed into values that cannot be wrong.
+//!
+//! The way from text to [`Config`]: [`keys`] is the table of every key; `document` and `reader` read the TOML against it;
+//! `draft` resolves names and defaults; `rules` and `files` check what must hold between values; `build` makes the
+//! [`Config`]. Every step reports all it finds, with the place in the file and a remedy ([`Report`]).
 
+mod build;
+mod diagnostic;
+mod document;
+mod draft;
+mod files;
+mod forms;
+mod hash;
+mod identity;
+pub mod key;
+pub mod keys;
+pub mod kind;
+mod nearest;
+mod parse;
+mod reader;
+mod rules;
+mod schema;
+mod show;
+mod syntax;
+mod value;
+
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::addr::{Priority, Vrid};
+
+pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
+pub use files::{FileFact, FileFacts};
+pub use identity::{Machine, NodeError};
+pub use parse::{Parsed, Viewpoint, Who};
+pub use schema::schema;
 
 /// Most nodes a configuration may name.
 pub const MAX_NODES: usize = 2;
@@ -16,6 +47,8 @@ pub const MAX_VIPS: usize = 16;
 pub const MAX_LISTENERS: usize = 64;
 /// Most servers over all backends; the boards have this many places.
 pub const MAX_SERVERS: usize = 256;
+/// Greatest weight of a server.
+pub const MAX_WEIGHT: u64 = 256;
 /// Most threads of the proxy; the boards have this many places.
 pub const MAX_THREADS: usize = 64;
 
@@ -255,6 +288,24 @@ impl Config {
     /// The other node, if there are two.
     pub fn peer_of(&self, node: NodeIndex) -> Option<NodeIndex> {
         (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))
+    }
+
+    /// The certificate and key files that probes read, each once.
+    pub fn probe_files(&self) -> BTreeSet<&Path> {
+        let mut files = BTreeSet::new();
+        for probe in self
+            .backends
+            .iter()
+            .filter_map(|backend| backend.probe.as_ref())
+        {
+            if let ProbeKind::KubeApiserver { ca_file, client } = &probe.kind {
+                files.extend(ca_file.as_deref());
+                if let Some(client) = client {
+                    files.extend([client.cert_file.as_path(), client.key_file.as_path()]);
+                }
+            }
+        }
+        files
     }
 
     /// Servers over all backends.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const WORDS: usize = 16;
 /// Longest text, in bytes; longer ones are cut at a character.
-pub const TEXT_BYTES: usize = WORDS * 8;
+pub(super) const TEXT_BYTES: usize = WORDS * 8;
 
 /// A text of at most 128 bytes behind a sequence lock: one writer, readers never block and never see half a text.
 #[repr(C)]

@@ -1,0 +1,137 @@
+//! A draft without errors → the [`Config`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::draft::{BackendDraft, Draft, ListenerDraft, ProbeDraft, VipDraft};
+use super::{
+    Backend, BackendIndex, Bind, ClientCertificate, Config, Listener, Node, Pair, Probe, ProbeKind,
+    Runs, Server, Vip, VipIndex,
+};
+use crate::addr::{Priority, Vrid};
+
+/// The longest a probe may take where the file does not say.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `None` if the draft has a hole, which then has been reported.
+pub(super) fn build(draft: &Draft) -> Option<Config> {
+    let nodes = draft.nodes.iter().map(|node| {
+        Some(Node {
+            name: node.name.value.clone(),
+            address: node.address.as_ref()?.value,
+            runs: node.runs.as_ref().map_or(Runs::FmcLb, |runs| runs.value),
+        })
+    });
+    let pair = &draft.pair;
+    let mut first_server = 0;
+    let backends = draft.backends.iter().map(|backend| {
+        let first = first_server;
+        first_server += backend.servers.len();
+        build_backend(backend, first)
+    });
+    Some(Config {
+        nodes: nodes.collect::<Option<_>>()?,
+        pair: Pair {
+            interface: pair.interface.as_ref()?.value.clone(),
+            key_file: pair.key_file.as_ref().map(|file| file.value.clone()),
+            heartbeat: pair.heartbeat.as_ref()?.value,
+            port: pair.port.as_ref()?.value,
+        },
+        vips: draft.vips.iter().map(build_vip).collect::<Option<_>>()?,
+        listeners: draft
+            .listeners
+            .iter()
+            .map(build_listener)
+            .collect::<Option<_>>()?,
+        backends: backends.collect::<Option<_>>()?,
+        proxy: draft.proxy?,
+        admin: draft.admin.build()?,
+    })
+}
+
+fn build_vip(vip: &VipDraft) -> Option<Vip> {
+    let net = vip.address.as_ref()?.value;
+    let priorities = vip
+        .priorities
+        .iter()
+        .map(|priority| Priority::new(priority.as_ref()?.value));
+    Some(Vip {
+        name: vip.name.value.clone(),
+        address: net.addr(),
+        prefix_len: net.prefix_len(),
+        vrid: Vrid::new(vip.vrid.as_ref()?.value)?,
+        interface: vip.interface.as_ref()?.value.clone(),
+        priorities: priorities.collect::<Option<_>>()?,
+        advert_interval: vip.advert_interval.as_ref()?.value,
+        preempt: vip.preempt.as_ref()?.value,
+        preempt_delay: vip.preempt_delay.as_ref()?.value,
+        transport: vip.transport?,
+        checksum: vip.checksum?,
+    })
+}
+
+fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
+    Some(Listener {
+        name: listener.name.value.clone(),
+        binds: listener
+            .binds
+            .iter()
+            .map(|bind| Bind {
+                address: bind.address,
+                vip: bind.vip.map(VipIndex),
+            })
+            .collect(),
+        backend: BackendIndex(listener.backend.as_ref()?.value),
+        allow: listener.allow.as_ref().map(|allow| allow.value.clone()),
+        required: listener.required?,
+        client_timeout: listener.client_timeout?,
+        tunnel_timeout: listener.tunnel_timeout?,
+        keepalive: listener.keepalive?,
+    })
+}
+
+fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend> {
+    let server = |address: SocketAddr, weight| Server { address, weight };
+    Some(Backend {
+        name: backend.name.value.clone(),
+        servers: backend
+            .servers
+            .iter()
+            .map(|member| server(member.address.value, member.weight))
+            .collect(),
+        first_server,
+        balance: backend.balance?,
+        probe: match backend.probe.as_ref()? {
+            Some(probe) => Some(build_probe(probe)?),
+            None => None,
+        },
+        connect_timeout: backend.connect_timeout?,
+        retries: backend.retries?,
+        server_timeout: backend.server_timeout?,
+        keepalive: backend.keepalive?,
+    })
+}
+
+fn build_probe(probe: &ProbeDraft) -> Option<Probe> {
+    let interval = probe.interval.as_ref()?.value;
+    let files = probe.cert_file.as_ref().zip(probe.key_file.as_ref());
+    Some(Probe {
+        kind: match probe.kind.as_ref()?.value {
+            "kube-apiserver" => ProbeKind::KubeApiserver {
+                ca_file: probe.ca_file.as_ref().map(|file| file.value.clone()),
+                client: files.map(|(cert, key)| ClientCertificate {
+                    cert_file: cert.value.clone(),
+                    key_file: key.value.clone(),
+                }),
+            },
+            _ => ProbeKind::Tcp,
+        },
+        interval,
+        timeout: probe
+            .timeout
+            .as_ref()
+            .map_or(interval.min(PROBE_TIMEOUT), |timeout| timeout.value),
+        rise: probe.rise?,
+        fall: probe.fall?,
+    })
+}

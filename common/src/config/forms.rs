@@ -1,0 +1,377 @@
+//! Texts of the file → values: times, addresses, networks, names. Each fault is a sentence and a
+//! remedy.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::AdminHttp;
+use super::kind::{DurationRange, Form, show_duration};
+use super::value::{BindText, Value};
+
+/// What is wrong with a text, and what to write instead.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: help.into(),
+        }
+    }
+}
+
+/// A duration: one whole number and its unit. `None` is `"off"`.
+pub(super) fn duration(text: &str, range: &DurationRange) -> Result<Option<Duration>, Fault> {
+    if text == "off" && range.off {
+        return Ok(None);
+    }
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit_millis = match unit.strip_prefix(' ').unwrap_or(unit) {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let millis = number
+        .parse::<u64>()
+        .ok()
+        .zip(unit_millis)
+        .and_then(|(number, unit)| number.checked_mul(unit));
+    let Some(millis) = millis else {
+        return Err(Fault::new(
+            format!("`{text}` is not a duration"),
+            format!(
+                "write a whole number with its unit, ms, s, m or h: {}",
+                range.words()
+            ),
+        ));
+    };
+    let value = Duration::from_millis(millis);
+    if value < range.min || value > range.max {
+        return Err(Fault::new(
+            format!("`{text}` is out of range"),
+            format!("use {}", range.words()),
+        ));
+    }
+    if millis % u64::try_from(range.step.as_millis()).unwrap_or(1).max(1) != 0 {
+        return Err(Fault::new(
+            format!(
+                "`{text}` is not a multiple of {}",
+                show_duration(range.step)
+            ),
+            format!("use {}", range.words()),
+        ));
+    }
+    Ok(Some(value))
+}
+
+/// What to write instead of a bare number.
+pub(super) fn spell_duration(number: &str, range: &DurationRange) -> String {
+    let fitting: Vec<String> = ["ms", "s", "m", "h"]
+        .iter()
+        .map(|unit| format!("{number}{unit}"))
+        .filter(|text| duration(text, range).is_ok())
+        .map(|text| format!("\"{text}\""))
+        .collect();
+    if fitting.is_empty() {
+        format!("use {}", range.words())
+    } else {
+        format!("say the unit: {}", fitting.join(" or "))
+    }
+}
+
+/// A text of the form.
+pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
+    match form {
+        Form::Interface => interface(text),
+        Form::Name => Ok(Value::Text(text.to_owned())),
+        Form::Ipv4 => ipv4(text),
+        Form::Subnet => subnet(text),
+        Form::Network => network(text),
+        Form::Server => server(text),
+        Form::Bind => bind(text),
+        Form::Http => http(text),
+        Form::Path => path(text),
+    }
+}
+
+/// A name that sections may have: it stands in metrics, tables and references.
+pub(super) fn name(text: &str) -> Result<(), Fault> {
+    let fits = text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    if fits {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("`{text}` cannot be a name"),
+        "use up to 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit",
+    ))
+}
+
+/// IFNAMSIZ of if.h leaves 15 bytes; the kernel refuses `/` and white space (dev_valid_name).
+fn interface(text: &str) -> Result<Value, Fault> {
+    let fits = (1..=15).contains(&text.len())
+        && text != "."
+        && text != ".."
+        && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
+    if fits {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    Err(Fault::new(
+        format!("`{text}` cannot be the name of an interface"),
+        "use the name that `ip link` shows, for example \"eth0\"",
+    ))
+}
+
+fn ipv4(text: &str) -> Result<Value, Fault> {
+    let Ok(address) = text.parse::<Ipv4Addr>() else {
+        let help = match text.parse::<Ipv4Net>() {
+            Ok(net) => format!("write it without the prefix length: \"{}\"", net.addr()),
+            Err(_) if text.contains(':') => "VRRP between the nodes is over IPv4 only".to_owned(),
+            Err(_) => example(Form::Ipv4),
+        };
+        return Err(not_a(text, Form::Ipv4, help));
+    };
+    host(IpAddr::V4(address), text)?;
+    Ok(Value::Ipv4(address))
+}
+
+fn subnet(text: &str) -> Result<Value, Fault> {
+    let Ok(net) = text.parse::<Ipv4Net>() else {
+        let help = if text.parse::<Ipv4Addr>().is_ok() {
+            format!("add the prefix length of the VIP's subnet, for example \"{text}/24\"")
+        } else if text.contains(':') {
+            "IPv6 VIPs are not supported by this version yet".to_owned()
+        } else {
+            example(Form::Subnet)
+        };
+        return Err(not_a(text, Form::Subnet, help));
+    };
+    host(IpAddr::V4(net.addr()), text)?;
+    if net.prefix_len() == 0 {
+        return Err(Fault::new(
+            format!("`{text}` belongs to no subnet"),
+            "write the prefix length of the interface's subnet, for example /24",
+        ));
+    }
+    Ok(Value::Subnet(net))
+}
+
+fn network(text: &str) -> Result<Value, Fault> {
+    let Ok(net) = text.parse::<IpNet>() else {
+        let help = match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => format!("for this address alone write \"{address}/32\""),
+            Ok(IpAddr::V6(address)) => format!("for this address alone write \"{address}/128\""),
+            Err(_) => example(Form::Network),
+        };
+        return Err(not_a(text, Form::Network, help));
+    };
+    if net.addr() != net.network() {
+        return Err(Fault::new(
+            format!("`{text}` is an address inside its network, not the network"),
+            format!("write \"{}\"", net.trunc()),
+        ));
+    }
+    if let IpNet::V6(v6) = net
+        && v6.addr().to_ipv4_mapped().is_some()
+    {
+        return Err(Fault::new(
+            format!("`{text}` is IPv4 written as IPv6"),
+            "write it as an IPv4 network: clients are compared as IPv4",
+        ));
+    }
+    Ok(Value::Network(net))
+}
+
+fn server(text: &str) -> Result<Value, Fault> {
+    let address = socket(text, Form::Server)?;
+    host(address.ip(), text)?;
+    Ok(Value::Server(address))
+}
+
+fn bind(text: &str) -> Result<Value, Fault> {
+    if let Some(rest) = text.strip_prefix("vips.") {
+        let (name, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
+        return Ok(Value::Bind(BindText::Vip(
+            name.to_owned(),
+            port_of(port, text)?,
+        )));
+    }
+    socket(text, Form::Bind).map(|address| Value::Bind(BindText::Address(address)))
+}
+
+fn http(text: &str) -> Result<Value, Fault> {
+    if text == "off" {
+        return Ok(Value::Http(None));
+    }
+    if let Some(port) = text.strip_prefix("node:") {
+        return Ok(Value::Http(Some(AdminHttp::Node(port_of(port, text)?))));
+    }
+    socket(text, Form::Http).map(|address| Value::Http(Some(AdminHttp::Address(address))))
+}
+
+fn path(text: &str) -> Result<Value, Fault> {
+    if text.starts_with('/') && !text.ends_with('/') && !text.contains('\0') {
+        return Ok(Value::Path(PathBuf::from(text)));
+    }
+    let help = if text.ends_with('/') {
+        "name the file, not a folder".to_owned()
+    } else {
+        format!(
+            "begin with `/`, for example \"{}\": the processes have no common folder",
+            Form::Path.example()
+        )
+    };
+    Err(not_a(text, Form::Path, help))
+}
+
+/// An address with a port, of either family.
+fn socket(text: &str, form: Form) -> Result<SocketAddr, Fault> {
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return Err(not_a(text, form, remedy_for_socket(text, form)));
+    };
+    if address.port() == 0 {
+        return Err(no_port(text));
+    }
+    if let SocketAddr::V6(v6) = address {
+        if v6.ip().to_ipv4_mapped().is_some() {
+            let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+            return Err(Fault::new(
+                format!("`{text}` is IPv4 written as IPv6"),
+                format!("write \"{plain}\""),
+            ));
+        }
+        if v6.scope_id() != 0 {
+            return Err(Fault::new(
+                format!("`{text}` has a scope, which differs between machines"),
+                "use an address without `%`",
+            ));
+        }
+    }
+    Ok(address)
+}
+
+fn remedy_for_socket(text: &str, form: Form) -> String {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    if let Ok(IpAddr::V6(address)) = host.parse::<IpAddr>()
+        && port.parse::<u16>().is_ok()
+    {
+        return format!("write an IPv6 address in brackets: \"[{address}]:{port}\"");
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let with_port = SocketAddr::new(address, 443);
+        return format!("add the port, for example \"{with_port}\"");
+    }
+    if host.starts_with(|c: char| c.is_ascii_alphabetic()) && form == Form::Server {
+        return "host names are not looked up: write the address".to_owned();
+    }
+    if form == Form::Bind && text.contains("vip") {
+        return "name a VIP as \"vips.NAME:PORT\"".to_owned();
+    }
+    example(form)
+}
+
+fn port_of(port: &str, text: &str) -> Result<u16, Fault> {
+    let plain = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(0) | Err(_) => Err(no_port(text)),
+        Ok(_) if !plain => Err(no_port(text)),
+        Ok(port) => Ok(port),
+    }
+}
+
+fn no_port(text: &str) -> Fault {
+    Fault::new(
+        format!("`{text}` has no port that can be used"),
+        "end it with `:` and a port from 1 to 65535",
+    )
+}
+
+/// An address that one machine can have.
+fn host(address: IpAddr, text: &str) -> Result<(), Fault> {
+    let why = if address.is_unspecified() {
+        "no machine's address"
+    } else if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        "an address of many machines"
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(
+        format!("`{text}` is {why}"),
+        "write the address of one machine",
+    ))
+}
+
+fn not_a(text: &str, form: Form, help: String) -> Fault {
+    Fault::new(format!("`{text}` is not {}", form.words()), help)
+}
+
+fn example(form: Form) -> String {
+    format!("for example \"{}\"", form.example())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const RANGE: DurationRange =
+        DurationRange::new(Duration::ZERO, Duration::from_secs(3_600)).steps_of(MS);
+
+    #[test]
+    fn a_duration_is_a_whole_number_with_a_unit() {
+        let read = |text: &str| duration(text, &RANGE).ok().flatten();
+        assert_eq!(read("100ms"), Some(MS * 100));
+        assert_eq!(read("10 s"), Some(MS * 10_000));
+        assert_eq!(read("60m"), read("1h"));
+        for wrong in [
+            "", "s", "1.5s", "-1s", "+1s", "1d", "1s ", "off", "2h", "\u{661}s",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        // Neither the number nor its product with the unit may overflow.
+        for huge in ["18446744073709551615h", "99999999999999999999ms"] {
+            assert_eq!(read(huge), None, "{huge}");
+        }
+    }
+
+    #[test]
+    fn a_bare_number_is_answered_with_the_units_that_fit() {
+        assert_eq!(
+            spell_duration("5", &RANGE),
+            "say the unit: \"5ms\" or \"5s\" or \"5m\""
+        );
+        assert_eq!(spell_duration("5000", &RANGE), "say the unit: \"5000ms\"");
+        assert_eq!(spell_duration("-1", &RANGE), "use 0s to 1h");
+    }
+
+    #[test]
+    fn addresses_are_of_one_machine() {
+        for wrong in [
+            "0.0.0.0:80",
+            "224.0.0.18:80",
+            "255.255.255.255:80",
+            "10.0.0.1:0",
+            "[::]:80",
+        ] {
+            assert!(text(wrong, Form::Server).is_err(), "{wrong}");
+        }
+        assert!(text("[fd00::1]:80", Form::Server).is_ok());
+        assert!(text("[::ffff:10.0.0.1]:80", Form::Server).is_err());
+        assert!(text("[fe80::1%2]:80", Form::Bind).is_err());
+        assert!(text("0.0.0.0:80", Form::Bind).is_ok());
+        assert!(text("vips.api:+80", Form::Bind).is_err());
+    }
+}

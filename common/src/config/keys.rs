@@ -1,0 +1,208 @@
+//! Every key of the file: its kind, its default and what it does. Nothing else in the program knows
+//! a key that is not here.
+
+mod relay;
+
+use std::time::Duration;
+
+use super::kind::{Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape};
+
+pub(super) use relay::{ADMIN, BACKENDS, KEEPALIVE, LISTENERS, PROBE, PROXY, SERVER, TIMEOUTS};
+
+/// The sections in the order in which `--show` prints them.
+pub const SECTIONS: &[&Section] = &[
+    &NODES, &PAIR, &VRRP, &VIPS, &LISTENERS, &BACKENDS, &TIMEOUTS, &PROXY, &ADMIN,
+];
+
+const TEN_MS: Duration = Duration::from_millis(10);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const PRIORITY: IntegerRange = IntegerRange {
+    min: 1,
+    max: 255,
+    except: Some((
+        254,
+        "254 is reserved: the node that a handover made active advertises it",
+    )),
+};
+/// RFC 9568, section 5.2.7: 12 bits of centiseconds.
+const ADVERT_INTERVAL: DurationRange =
+    DurationRange::new(TEN_MS, Duration::from_millis(40_950)).steps_of(TEN_MS);
+const PREEMPT_DELAY: DurationRange = DurationRange::new(Duration::ZERO, HOUR);
+const PORT: IntegerRange = IntegerRange::new(1, 65_535);
+const TRANSPORT: Choice = Choice {
+    values: &["multicast", "unicast"],
+    later: &[],
+};
+const CHECKSUM: Choice = Choice {
+    values: &["pseudo", "message"],
+    later: &[],
+};
+
+pub(in crate::config) const NODES: Section = Section {
+    name: "nodes",
+    shape: Shape::Named,
+    doc: "A balancer machine. There are two of them, or one for trying; the file is the same on both.",
+    keys: &[
+        Key {
+            name: "address",
+            kind: Kind::Text(Form::Ipv4),
+            default: Default::Required,
+            doc: "The machine's own address on the pair's interface",
+        },
+        Key {
+            name: "priority",
+            kind: Kind::Integer(PRIORITY),
+            default: Default::Toml("100"),
+            doc: "The node with the higher priority holds the VIPs; 255 only for a VIP that is the \
+                  machine's own address",
+        },
+        Key {
+            name: "runs",
+            kind: Kind::Choice(Choice {
+                values: &["fmc-lb", "keepalived"],
+                later: &[],
+            }),
+            default: Default::Toml("\"fmc-lb\""),
+            doc: "What runs on the node; \"keepalived\" during a migration: plain VRRP towards it, \
+                  no pair channel",
+        },
+    ],
+};
+
+pub(in crate::config) const PAIR: Section = Section {
+    name: "pair",
+    shape: Shape::Once,
+    doc: "What the nodes have between them.",
+    keys: &[
+        Key {
+            name: "interface",
+            kind: Kind::Text(Form::Interface),
+            default: Default::Required,
+            doc: "Interface of the nodes' addresses, and of every VIP that names none",
+        },
+        Key {
+            name: "key_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("the pair channel is off and adverts are not authenticated"),
+            doc: "The pair's key, the same on both nodes, made with `fmc-lb keygen`; only its owner \
+                  may read it",
+        },
+        Key {
+            name: "heartbeat",
+            kind: Kind::Duration(DurationRange::new(TEN_MS, SECOND).or_off()),
+            default: Default::Toml("\"20ms\""),
+            doc: "Interval of the pair channel's heartbeats; \"off\" = no pair channel",
+        },
+        Key {
+            name: "port",
+            kind: Kind::Integer(PORT),
+            default: Default::Toml("9601"),
+            doc: "UDP port of the pair channel on both nodes",
+        },
+    ],
+};
+
+pub(in crate::config) const VRRP: Section = Section {
+    name: "vrrp",
+    shape: Shape::Once,
+    doc: "How the nodes elect the holder of a VIP (VRRPv3, RFC 9568). A VIP may override each of these.",
+    keys: &[
+        Key {
+            name: "preempt",
+            kind: Kind::Bool,
+            default: Default::Toml("true"),
+            doc: "A node with a higher priority takes a VIP from one with a lower",
+        },
+        Key {
+            name: "preempt_delay",
+            kind: Kind::Duration(PREEMPT_DELAY),
+            default: Default::Toml("\"10s\""),
+            doc: "How long a returning node waits before it takes a VIP from a node with a lower priority",
+        },
+        Key {
+            name: "advert_interval",
+            kind: Kind::Duration(ADVERT_INTERVAL),
+            default: Default::Toml("\"100ms\""),
+            doc: "Time between adverts; a lost machine is noticed after three of them. Below 100ms \
+                  only with allow_fast = true",
+        },
+        Key {
+            name: "allow_fast",
+            kind: Kind::Bool,
+            default: Default::Toml("false"),
+            doc: "Permit advert intervals below 100ms, for machines that are never paused or starved of CPU",
+        },
+        Key {
+            name: "transport",
+            kind: Kind::Choice(TRANSPORT),
+            default: Default::Toml("\"multicast\""),
+            doc: "Adverts go to 224.0.0.18, or to the other node's address",
+        },
+        Key {
+            name: "checksum",
+            kind: Kind::Choice(CHECKSUM),
+            default: Default::Toml("\"pseudo\""),
+            doc: "Checksum of our adverts: with the pseudo-header (RFC 5798; Keepalived and FRR) or \
+                  over the message only (RFC 9568); both are accepted",
+        },
+        Key {
+            name: "together",
+            kind: Kind::OnlyFalse("moving all VIPs as a group"),
+            default: Default::Toml("false"),
+            doc: "Each VIP is elected on its own",
+        },
+    ],
+};
+
+pub(in crate::config) const VIPS: Section = Section {
+    name: "vips",
+    shape: Shape::Named,
+    doc: "A virtual IP: an address that one of the nodes holds.",
+    keys: &[
+        Key {
+            name: "address",
+            kind: Kind::Text(Form::Subnet),
+            default: Default::Required,
+            doc: "The VIP with the prefix length of the subnet that it belongs to; installed as a /32",
+        },
+        Key {
+            name: "vrid",
+            kind: Kind::Integer(IntegerRange::new(1, 255)),
+            default: Default::Required,
+            doc: "Virtual router identifier, used by nobody else on the interface's network",
+        },
+        Key {
+            name: "interface",
+            kind: Kind::Text(Form::Interface),
+            default: Default::Inherited {
+                section: "pair",
+                key: "interface",
+            },
+            doc: "Interface that carries the VIP",
+        },
+        Key {
+            name: "priority",
+            kind: Kind::ByNode(PRIORITY),
+            default: Default::Unset("each node's own priority"),
+            doc: "Priority of nodes for this VIP, { lb1 = 240, lb2 = 250 }",
+        },
+        inherited_from_vrrp("preempt", Kind::Bool),
+        inherited_from_vrrp("preempt_delay", Kind::Duration(PREEMPT_DELAY)),
+        inherited_from_vrrp("advert_interval", Kind::Duration(ADVERT_INTERVAL)),
+        inherited_from_vrrp("transport", Kind::Choice(TRANSPORT)),
+        inherited_from_vrrp("checksum", Kind::Choice(CHECKSUM)),
+    ],
+};
+
+const fn inherited_from_vrrp(name: &'static str, kind: Kind) -> Key {
+    Key {
+        name,
+        kind,
+        default: Default::Inherited {
+            section: "vrrp",
+            key: name,
+        },
+        doc: "As in [vrrp], for this VIP only",
+    }
+}

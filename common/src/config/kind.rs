@@ -1,0 +1,234 @@
+//! What a key of the file may hold. The tables in [`super::keys`] are made of these words; the
+//! parser, the JSON Schema, `--show` and the suggestions for a misspelt key all read them, so none
+//! of them can say something else.
+
+use std::time::Duration;
+
+/// A table of the file.
+#[derive(Debug)]
+pub struct Section {
+    /// `pair` for `[pair]`, `nodes` for `[nodes.NAME]`.
+    pub name: &'static str,
+    pub shape: Shape,
+    pub doc: &'static str,
+    pub keys: &'static [Key],
+}
+
+/// How often a section may stand in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// At most once: `[pair]`.
+    Once,
+    /// Once for each name: `[nodes.NAME]`.
+    Named,
+    /// The value of a key of another section: `probe = { … }`.
+    Inline,
+}
+
+/// A key of a section.
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub default: Default,
+    /// What it does, with units; the range follows from the kind.
+    pub doc: &'static str,
+}
+
+/// What holds where the file does not name the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// The key must be there.
+    Required,
+    /// Nothing; the text says what that means.
+    Unset(&'static str),
+    /// This value, in TOML.
+    Toml(&'static str),
+    /// The value of the key of this name in a section that stands once.
+    Inherited {
+        section: &'static str,
+        key: &'static str,
+    },
+}
+
+/// What a key may hold.
+#[derive(Debug)]
+pub enum Kind {
+    Bool,
+    /// Only `false` yet; the text says what `true` will mean.
+    OnlyFalse(&'static str),
+    Integer(IntegerRange),
+    Duration(DurationRange),
+    /// A text as its form demands.
+    Text(Form),
+    Choice(Choice),
+    List(&'static Self),
+    /// A table, or a text that stands for a table with only this key.
+    TableOr(&'static Section, &'static str),
+    /// A table, or `"off"`.
+    TableOrOff(&'static Section),
+    /// A table with a value for each node that it names.
+    ByNode(IntegerRange),
+}
+
+/// Whole numbers from `min` to `max`, without `except`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntegerRange {
+    pub min: u64,
+    pub max: u64,
+    /// A number that may not be used, and why.
+    pub except: Option<(u64, &'static str)>,
+}
+
+/// Times from `min` to `max` in multiples of `step`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurationRange {
+    pub min: Duration,
+    pub max: Duration,
+    pub step: Duration,
+    /// `"off"` is a value too.
+    pub off: bool,
+}
+
+/// One of these words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    pub values: &'static [&'static str],
+    /// Words that a later version will know.
+    pub later: &'static [&'static str],
+}
+
+/// The forms of text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The name of a network interface.
+    Interface,
+    /// The name of a section, or something that must be found elsewhere.
+    Name,
+    /// `192.168.0.11`
+    Ipv4,
+    /// `192.168.0.10/24`: an address and the subnet that it belongs to.
+    Subnet,
+    /// `192.168.0.0/24`: a network.
+    Network,
+    /// `10.17.4.21:6443`
+    Server,
+    /// `vips.api:6443`, or an address with a port.
+    Bind,
+    /// `node:9600`, an address with a port, or `off`.
+    Http,
+    /// A full path.
+    Path,
+}
+
+impl Form {
+    /// What the text is, with an article.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Interface => "the name of a network interface",
+            Self::Name => "a name",
+            Self::Ipv4 => "an IPv4 address",
+            Self::Subnet => "an IPv4 address with its subnet's prefix length",
+            Self::Network => "a network",
+            Self::Server => "an address with a port",
+            Self::Bind => "a VIP or an address, with a port",
+            Self::Http => "an address with a port, `node` with a port, or \"off\"",
+            Self::Path => "a full path",
+        }
+    }
+
+    /// A text of this form.
+    pub const fn example(self) -> &'static str {
+        match self {
+            Self::Interface => "eth0",
+            Self::Name => "k3s-api",
+            Self::Ipv4 => "192.168.0.11",
+            Self::Subnet => "192.168.0.10/24",
+            Self::Network => "192.168.0.0/24",
+            Self::Server => "10.17.4.21:6443",
+            Self::Bind => "vips.api:6443",
+            Self::Http => "node:9600",
+            Self::Path => "/etc/fmc-lb/pair.key",
+        }
+    }
+
+    /// A regular expression (ECMA-262) that every text of this form fits; the parser is stricter.
+    pub const fn pattern(self) -> &'static str {
+        match self {
+            Self::Interface => r"^[^/\s]{1,15}$",
+            Self::Name => r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+            Self::Ipv4 => r"^\d+\.\d+\.\d+\.\d+$",
+            Self::Subnet => r"^\d+\.\d+\.\d+\.\d+/\d+$",
+            Self::Network => r"^[0-9a-fA-F.:]+/\d+$",
+            Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
+            Self::Bind => r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
+            Self::Http => r"^(off|(node|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+)$",
+            Self::Path => r"^/",
+        }
+    }
+}
+
+impl IntegerRange {
+    pub(super) const fn new(min: u64, max: u64) -> Self {
+        Self {
+            min,
+            max,
+            except: None,
+        }
+    }
+
+    /// `1 to 253`
+    pub(super) fn words(&self) -> String {
+        match self.except {
+            Some((number, _)) if number + 1 == self.max => {
+                format!("{} to {}, or {}", self.min, number - 1, self.max)
+            }
+            Some((number, _)) => format!("{} to {} without {number}", self.min, self.max),
+            None => format!("{} to {}", self.min, self.max),
+        }
+    }
+}
+
+impl DurationRange {
+    pub(super) const fn new(min: Duration, max: Duration) -> Self {
+        Self {
+            min,
+            max,
+            step: Duration::from_millis(1),
+            off: false,
+        }
+    }
+
+    pub(super) const fn steps_of(self, step: Duration) -> Self {
+        Self { step, ..self }
+    }
+
+    pub(super) const fn or_off(self) -> Self {
+        Self { off: true, ..self }
+    }
+
+    /// `10ms to 1s, or "off"`
+    pub(super) fn words(&self) -> String {
+        let range = format!("{} to {}", show_duration(self.min), show_duration(self.max));
+        let steps = if self.step > Duration::from_millis(1) {
+            format!(" in steps of {}", show_duration(self.step))
+        } else {
+            String::new()
+        };
+        let off = if self.off { ", or \"off\"" } else { "" };
+        format!("{range}{steps}{off}")
+    }
+}
+
+/// A duration as the file writes it: one whole number with the largest unit that fits. Times of the
+/// file are whole milliseconds; what is below one is not shown.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match millis {
+        0 => "0s".to_owned(),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
+        _ => format!("{millis}ms"),
+    }
+}

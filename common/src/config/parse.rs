@@ -1,0 +1,107 @@
+//! The way from the text of a file to a [`Config`].
+
+use super::build::build;
+use super::diagnostic::{Findings, Report};
+use super::document::Document;
+use super::draft::Draft;
+use super::files::{self, FileFacts, IfMissing};
+use super::identity::Machine;
+use super::{Config, NodeIndex, rules};
+
+/// For whom a file is checked.
+#[derive(Clone, Copy)]
+pub struct Viewpoint<'a> {
+    pub who: Who<'a>,
+    /// Facts about the files that the configuration names; `None` = they are not looked at.
+    pub files: Option<FileFacts<'a>>,
+}
+
+/// Who checks.
+#[derive(Debug, Clone, Copy)]
+pub enum Who<'a> {
+    /// Nobody in particular: a file that is not on this machine is a warning.
+    Anybody,
+    /// This machine as a node of the pair, found by `wanted` or by itself: a file that is not here
+    /// is an error.
+    Node {
+        wanted: Option<&'a str>,
+        machine: &'a Machine,
+    },
+}
+
+/// A valid configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    pub config: Config,
+    /// Which node this machine is, if it was asked for.
+    pub node: Option<NodeIndex>,
+    pub warnings: Report,
+}
+
+impl Config {
+    /// Reads and checks the text of a file.
+    ///
+    /// # Errors
+    /// Everything that makes it unusable, in the order of the file.
+    pub fn parse(file_name: &str, text: &str, whose: Viewpoint<'_>) -> Result<Parsed, Report> {
+        let mut findings = Findings::default();
+        let document = Document::read(text, &mut findings);
+        if document.is_broken() {
+            // Names that lead nowhere may be in what could not be read.
+            return Err(report(file_name, text, findings));
+        }
+        let draft = Draft::of(&document, &mut findings);
+        rules::check(&draft, &mut findings);
+        if let Some(facts) = whose.files {
+            let if_missing = match whose.who {
+                Who::Anybody => IfMissing::Warn,
+                Who::Node { .. } => IfMissing::Error,
+            };
+            files::check(&draft, facts, if_missing, &mut findings);
+        }
+        if findings.has_errors() {
+            return Err(report(file_name, text, findings));
+        }
+        let config = build(&draft).expect("every hole in a draft was reported as an error");
+        let node = match whose.who {
+            Who::Anybody => None,
+            Who::Node { wanted, machine } => match config.node_of(wanted, machine) {
+                Ok(node) => Some(node),
+                Err(error) => {
+                    let place = draft.nodes.first().map(|node| node.name.span);
+                    findings.error(
+                        place.unwrap_or_default(),
+                        error,
+                        "the nodes are the sections [nodes.NAME]",
+                    );
+                    return Err(report(file_name, text, findings));
+                }
+            },
+        };
+        let (_, warnings) = findings.into_parts();
+        Ok(Parsed {
+            config,
+            node,
+            warnings: Report::new(file_name, text, warnings),
+        })
+    }
+
+    /// The configuration of a text that another process of this node has found valid: files are not
+    /// looked at.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn from_running(text: &str) -> Result<Self, Report> {
+        let whose = Viewpoint {
+            who: Who::Anybody,
+            files: None,
+        };
+        Self::parse("configuration", text, whose).map(|parsed| parsed.config)
+    }
+}
+
+/// The errors alone: what a warning says may follow from them.
+fn report(file_name: &str, text: &str, findings: Findings) -> Report {
+    let (errors, _) = findings.into_parts();
+    Report::new(file_name, text, errors)
+}

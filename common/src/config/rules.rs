@@ -1,0 +1,61 @@
+//! What must hold between the values of a file, over both nodes. Each rule reports the text that
+//! breaks it and a remedy.
+
+mod backends;
+mod listeners;
+mod nodes;
+mod probes;
+mod vips;
+
+pub(super) use vips::FAST_BELOW;
+
+use super::diagnostic::{Findings, Span};
+use super::draft::Draft;
+use super::value::At;
+use super::{MAX_LISTENERS, MAX_SERVERS, MAX_VIPS};
+
+/// Runs every rule.
+pub(super) fn check(draft: &Draft, findings: &mut Findings) {
+    limits(draft, findings);
+    nodes::check(draft, findings);
+    vips::check(draft, findings);
+    listeners::check(draft, findings);
+    backends::check(draft, findings);
+    probes::check(draft, findings);
+}
+
+fn limits(draft: &Draft, findings: &mut Findings) {
+    let mut over = |what: &str, most: usize, names: Vec<Span>| {
+        if let Some(span) = names.get(most) {
+            findings.error(
+                *span,
+                format!("there are {} {what}, and {most} is the most", names.len()),
+                format!("remove {}", names.len() - most),
+            );
+        }
+    };
+    let spans = |names: Vec<&At<String>>| names.into_iter().map(|name| name.span).collect();
+    over(
+        "VIPs",
+        MAX_VIPS,
+        spans(draft.vips.iter().map(|v| &v.name).collect()),
+    );
+    over(
+        "listeners",
+        MAX_LISTENERS,
+        spans(draft.listeners.iter().map(|l| &l.name).collect()),
+    );
+    let servers = draft.backends.iter().flat_map(|backend| &backend.servers);
+    over(
+        "servers",
+        MAX_SERVERS,
+        servers.map(|server| server.address.span).collect(),
+    );
+    if draft.vips.is_empty() && draft.listeners.is_empty() {
+        findings.missing(
+            Span::default(),
+            "there is nothing to do: the file has no VIP and no listener",
+            "add [vips.NAME] and [listeners.NAME]",
+        );
+    }
+}

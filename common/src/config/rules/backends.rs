@@ -1,0 +1,93 @@
+//! The servers.
+
+use std::net::IpAddr;
+
+use crate::config::diagnostic::Findings;
+use crate::config::draft::{BackendDraft, Draft, ServerDraft};
+
+pub(super) fn check(draft: &Draft, findings: &mut Findings) {
+    for (index, backend) in draft.backends.iter().enumerate() {
+        members(backend, findings);
+        for server in &backend.servers {
+            loops(server, draft, findings);
+        }
+        let used = draft
+            .listeners
+            .iter()
+            .any(|listener| listener.backend.as_ref().is_none_or(|at| at.value == index));
+        if !used {
+            findings.warn(
+                backend.name.span,
+                format!("no listener uses backend `{}`", backend.name.value),
+                "name it as the `backend` of a listener, or remove it",
+            );
+        }
+    }
+}
+
+fn members(backend: &BackendDraft, findings: &mut Findings) {
+    let Some(count) = &backend.server_count else {
+        return;
+    };
+    let name = &backend.name.value;
+    if count.value == 0 {
+        findings.error(
+            count.span,
+            format!("backend `{name}` has no server"),
+            "add at least one: [\"10.17.4.21:6443\"]",
+        );
+        return;
+    }
+    let none_left_out = backend.servers.len() == count.value;
+    if none_left_out && backend.servers.iter().all(|server| server.weight == 0) {
+        findings.error(
+            count.span,
+            format!("every server of backend `{name}` has weight 0, so none would get a session"),
+            "give at least one server a weight of 1 or more",
+        );
+    }
+    for (place, server) in backend.servers.iter().enumerate() {
+        let address = &server.address;
+        if backend.servers[..place]
+            .iter()
+            .any(|other| other.address.value == address.value)
+        {
+            findings.error(
+                address.span,
+                format!("`{}` is in backend `{name}` twice", address.value),
+                "remove one of the two; a weight of 2 gives it a double share",
+            );
+        }
+    }
+}
+
+/// A server at which one of our own listeners accepts would relay each connection to itself for
+/// ever.
+fn loops(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
+    let address = server.address.value;
+    let ours = |ip: IpAddr| {
+        let vips = draft.vips.iter().filter_map(|vip| vip.address.as_ref());
+        let nodes = draft.nodes.iter().filter_map(|node| node.address.as_ref());
+        ip.is_loopback()
+            || vips.map(|net| net.value.addr()).any(|vip| vip == ip)
+            || nodes.map(|address| address.value).any(|node| node == ip)
+    };
+    let hit = draft.listeners.iter().find(|listener| {
+        listener.binds.iter().any(|bind| {
+            let wildcard = bind.address.ip().is_unspecified()
+                && bind.address.is_ipv4() == address.is_ipv4()
+                && ours(address.ip());
+            bind.address.port() == address.port() && (bind.address.ip() == address.ip() || wildcard)
+        })
+    });
+    if let Some(listener) = hit {
+        findings.error(
+            server.address.span,
+            format!(
+                "`{address}` is where listener `{}` accepts: connections would go round in a loop",
+                listener.name.value
+            ),
+            "write the address of the machine that serves",
+        );
+    }
+}

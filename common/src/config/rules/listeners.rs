@@ -1,0 +1,179 @@
+//! Where connections are accepted, and who may come.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::AdminHttp;
+use crate::config::diagnostic::Findings;
+use crate::config::draft::{BindDraft, Draft, ListenerDraft};
+
+pub(super) fn check(draft: &Draft, findings: &mut Findings) {
+    for (index, listener) in draft.listeners.iter().enumerate() {
+        if let Some(count) = &listener.bind_count
+            && count.value == 0
+        {
+            findings.error(
+                count.span,
+                format!("listener `{}` binds to nothing", listener.name.value),
+                "add a VIP or an address with a port: [\"vips.NAME:443\"]",
+            );
+        }
+        for (place, bind) in listener.binds.iter().enumerate() {
+            let same = listener.binds[..place].iter().map(|bind| (listener, bind));
+            let others = draft.listeners[..index]
+                .iter()
+                .flat_map(|other| other.binds.iter().map(move |bind| (other, bind)));
+            taken(bind, others.chain(same), findings);
+            admin(bind, draft, findings);
+            stray(bind, draft, findings);
+        }
+        allow(listener, draft, findings);
+        endless(listener, findings);
+    }
+    if let Some(allow) = &draft.admin.allow
+        && allow.value.is_empty()
+    {
+        nobody(
+            allow.span,
+            "say http = \"off\" if nobody shall ask by HTTP",
+            findings,
+        );
+    }
+}
+
+/// Whether sockets at both addresses could get the same connection. A socket at `[::]` gets IPv6
+/// only.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && same_family && (one.ip() == other.ip() || wildcard)
+}
+
+fn taken<'a>(
+    bind: &BindDraft,
+    mut earlier: impl Iterator<Item = (&'a ListenerDraft, &'a BindDraft)>,
+    findings: &mut Findings,
+) {
+    if let Some((listener, other)) = earlier.find(|(_, other)| overlap(other.address, bind.address))
+    {
+        let how = if other.address == bind.address {
+            format!("`{}` is bound", bind.address)
+        } else {
+            format!(
+                "`{}` overlaps with `{}`, which is bound",
+                bind.address, other.address
+            )
+        };
+        findings.error(
+            bind.span,
+            format!("{how} by listener `{}` already", listener.name.value),
+            "use another port or address, or remove one of the two",
+        );
+    }
+}
+
+fn admin(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
+    let http = draft.admin.http.as_ref().and_then(|http| http.value);
+    let clash = match http {
+        None => false,
+        Some(AdminHttp::Address(address)) => overlap(address, bind.address),
+        Some(AdminHttp::Node(port)) => {
+            let ip = bind.address.ip();
+            let is_node = |ip: IpAddr| {
+                draft
+                    .nodes
+                    .iter()
+                    .filter_map(|node| node.address.as_ref())
+                    .any(|address| address.value == ip)
+            };
+            bind.address.port() == port && (ip.is_loopback() || ip.is_unspecified() || is_node(ip))
+        }
+    };
+    if clash {
+        findings.error(
+            bind.span,
+            format!("`{}` is where [admin] serves HTTP", bind.address),
+            "use another port here, or another `http` in [admin]",
+        );
+    }
+}
+
+/// An address of the VIPs' subnet that belongs to nobody is a slip of the pen: the kernel would let
+/// us bind to it, and no connection would ever come.
+fn stray(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
+    let IpAddr::V4(ip) = bind.address.ip() else {
+        return;
+    };
+    let of_node = draft.nodes.iter().any(|node| {
+        node.address
+            .as_ref()
+            .is_none_or(|address| address.value == ip)
+    });
+    let near = draft
+        .vips
+        .iter()
+        .filter_map(|vip| vip.address.as_ref())
+        .any(|net| net.value.contains(&ip));
+    if near && bind.vip.is_none() && !of_node && !ip.is_unspecified() {
+        findings.warn(
+            bind.span,
+            format!(
+                "`{ip}` is neither a VIP nor a node's address, so nothing may ever arrive there"
+            ),
+            "write a VIP's or a node's address",
+        );
+    }
+}
+
+fn allow(listener: &ListenerDraft, draft: &Draft, findings: &mut Findings) {
+    match &listener.allow {
+        Some(allow) if allow.value.is_empty() => nobody(
+            allow.span,
+            "leave `allow` out to serve everybody, or name the clients' networks",
+            findings,
+        ),
+        Some(_) => {}
+        None => {
+            let is_api = listener
+                .backend
+                .as_ref()
+                .and_then(|backend| draft.backends[backend.value].probe.as_ref())
+                .and_then(|probe| probe.as_ref())
+                .and_then(|probe| probe.kind.as_ref())
+                .is_some_and(|kind| kind.value == "kube-apiserver");
+            if is_api {
+                findings.warn(
+                    listener.name.span,
+                    format!(
+                        "listener `{}` lets everybody reach the Kubernetes API",
+                        listener.name.value
+                    ),
+                    "name the networks of its clients in `allow`; [\"0.0.0.0/0\"] says that everybody is meant",
+                );
+            }
+        }
+    }
+}
+
+fn nobody(span: crate::config::diagnostic::Span, help: &str, findings: &mut Findings) {
+    findings.error(
+        span,
+        "`allow` names no network, so nobody would be served",
+        help,
+    );
+}
+
+fn endless(listener: &ListenerDraft, findings: &mut Findings) {
+    let never = listener.client_timeout == Some(None)
+        && listener.tunnel_timeout == Some(None)
+        && listener.keepalive == Some(None);
+    if never {
+        findings.warn(
+            listener.name.span,
+            format!(
+                "listener `{}` has no timeout and no keepalive: sessions of clients that are gone never end",
+                listener.name.value
+            ),
+            "set a tunnel_timeout, or leave keepalive on",
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! The nodes and what they have between them.
+
+use crate::config::MAX_NODES;
+use crate::config::diagnostic::{Findings, Span};
+use crate::config::draft::{Draft, NodeDraft};
+
+pub(super) fn check(draft: &Draft, findings: &mut Findings) {
+    count(draft, findings);
+    addresses(&draft.nodes, findings);
+    key(draft, findings);
+}
+
+fn count(draft: &Draft, findings: &mut Findings) {
+    let Some(first) = draft.nodes.first() else {
+        findings.missing(
+            Span::default(),
+            "the file names no node",
+            "add a section [nodes.NAME] for each of the two machines",
+        );
+        return;
+    };
+    if let Some(third) = draft.nodes.get(MAX_NODES) {
+        findings.error(
+            third.name.span,
+            format!(
+                "`{}` is a third node: the nodes of a pair vouch for each other, which needs exactly one other",
+                third.name.value
+            ),
+            "name two nodes, or one for trying",
+        );
+    }
+    if !draft.nodes.iter().any(NodeDraft::is_ours) {
+        let span = first
+            .runs
+            .as_ref()
+            .map_or(first.name.span, |runs| runs.span);
+        findings.error(
+            span,
+            "no node runs fmc-lb",
+            "leave `runs` out for the nodes that this program runs on",
+        );
+    }
+}
+
+fn addresses(nodes: &[NodeDraft], findings: &mut Findings) {
+    for (index, node) in nodes.iter().enumerate() {
+        let Some(address) = &node.address else {
+            continue;
+        };
+        let same = nodes[..index].iter().find(|other| {
+            other
+                .address
+                .as_ref()
+                .is_some_and(|o| o.value == address.value)
+        });
+        if let Some(other) = same {
+            findings.error(
+                address.span,
+                format!(
+                    "`{}` is the address of node `{}` too",
+                    address.value, other.name.value
+                ),
+                "give each node its machine's own address",
+            );
+        }
+        if nodes.len() > 1 && address.value.is_loopback() {
+            findings.error(
+                address.span,
+                format!("`{}` cannot be reached from the other node", address.value),
+                "write the machine's address on the pair's interface",
+            );
+        }
+    }
+}
+
+fn key(draft: &Draft, findings: &mut Findings) {
+    let ours = draft.nodes.iter().filter(|node| node.is_ours()).count();
+    let heartbeat_is_on = draft
+        .pair
+        .heartbeat
+        .as_ref()
+        .is_some_and(|heartbeat| heartbeat.value.is_some());
+    if ours == MAX_NODES && draft.pair.key_file.is_none() && heartbeat_is_on {
+        findings.warn(
+            draft.pair.header,
+            "[pair] has no `key_file`, so the pair channel is off: a lost node is noticed by missing \
+             adverts only, a node that can serve worse keeps its VIPs, and adverts are not authenticated",
+            "make a key with `fmc-lb keygen`, copy it to both nodes and name it in `key_file`; or say \
+             heartbeat = \"off\"",
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! The virtual IPs and their election.
+
+use std::time::Duration;
+
+use crate::config::MAX_NODES;
+use crate::config::diagnostic::Findings;
+use crate::config::draft::{Draft, VipDraft};
+use crate::config::kind::show_duration;
+
+/// The shortest advert interval that needs no `allow_fast`: a machine that is paused for three of
+/// them loses its VIPs.
+pub(in crate::config) const FAST_BELOW: Duration = Duration::from_millis(100);
+
+pub(super) fn check(draft: &Draft, findings: &mut Findings) {
+    for (index, vip) in draft.vips.iter().enumerate() {
+        let earlier = &draft.vips[..index];
+        repeated(vip, earlier, findings);
+        reserved(vip, findings);
+        reachable(vip, draft, findings);
+        owner(vip, draft, findings);
+        election(vip, draft, findings);
+        timing(vip, draft, findings);
+        unserved(index, draft, findings);
+    }
+}
+
+fn repeated(vip: &VipDraft, earlier: &[VipDraft], findings: &mut Findings) {
+    let same_address = earlier.iter().find(|other| {
+        let address = |vip: &VipDraft| vip.address.as_ref().map(|net| net.value.addr());
+        address(vip).is_some() && address(vip) == address(other)
+    });
+    if let (Some(other), Some(address)) = (same_address, &vip.address) {
+        findings.error(
+            address.span,
+            format!(
+                "`{}` is VIP `{}` too",
+                address.value.addr(),
+                other.name.value
+            ),
+            "give each VIP its own address, or remove one of the two",
+        );
+    }
+    let same_router = earlier.iter().find(|other| {
+        let router = |vip: &VipDraft| {
+            let interface = vip.interface.as_ref().map(|at| at.value.clone());
+            vip.vrid.as_ref().map(|vrid| vrid.value).zip(interface)
+        };
+        router(vip).is_some() && router(vip) == router(other)
+    });
+    if let (Some(other), Some(vrid)) = (same_router, &vip.vrid) {
+        findings.error(
+            vrid.span,
+            format!(
+                "VRID {} is used by VIP `{}` on the same interface",
+                vrid.value, other.name.value
+            ),
+            "give each VIP its own VRID, 1 to 255",
+        );
+    }
+}
+
+fn reserved(vip: &VipDraft, findings: &mut Findings) {
+    let Some(at) = &vip.address else { return };
+    let net = at.value;
+    // A /31 has neither (RFC 3021).
+    if net.prefix_len() < 31 {
+        let what = if net.addr() == net.network() {
+            "the network address"
+        } else if net.addr() == net.broadcast() {
+            "the broadcast address"
+        } else {
+            ""
+        };
+        if !what.is_empty() {
+            findings.error(
+                at.span,
+                format!("`{}` is {what} of {}", net.addr(), net.trunc()),
+                format!(
+                    "use an address between {} and {}",
+                    net.network(),
+                    net.broadcast()
+                ),
+            );
+        }
+    }
+}
+
+fn reachable(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
+    let Some(at) = &vip.address else { return };
+    let net = at.value;
+    let on_pair = match (&vip.interface, &draft.pair.interface) {
+        (Some(own), Some(pair)) => own.value == pair.value,
+        (None, _) | (_, None) => false,
+    };
+    if !on_pair {
+        return;
+    }
+    for node in &draft.nodes {
+        let Some(address) = &node.address else {
+            continue;
+        };
+        if !net.contains(&address.value) {
+            findings.error(
+                at.span,
+                format!(
+                    "{} does not contain node `{}` ({}), so its neighbours cannot reach this VIP there",
+                    net.trunc(),
+                    node.name.value,
+                    address.value
+                ),
+                "use an address and prefix length of the subnet that the nodes are in, or name the \
+                 VIP's own `interface`",
+            );
+            return;
+        }
+    }
+}
+
+fn owner(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
+    let Some(address) = &vip.address else { return };
+    for (node, priority) in draft.nodes.iter().zip(&vip.priorities) {
+        let (Some(own), Some(priority)) = (&node.address, priority) else {
+            continue;
+        };
+        let is_own = own.value == address.value.addr();
+        let name = &node.name.value;
+        if is_own && priority.value != u8::MAX {
+            findings.error(
+                address.span,
+                format!("`{}` is node `{name}`'s own address", own.value),
+                format!(
+                    "choose an address that no machine has; if {name} is to own it (RFC 9568), say \
+                     priority = {{ {name} = 255 }}"
+                ),
+            );
+        }
+        if !is_own && priority.value == u8::MAX {
+            findings.error(
+                priority.span,
+                format!(
+                    "priority 255 is for the owner of an address, and VIP `{}` is not node `{name}`'s own",
+                    vip.name.value
+                ),
+                "use 1 to 253",
+            );
+        }
+    }
+}
+
+fn election(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
+    let [Some(first), Some(second)] = vip.priorities.as_slice() else {
+        return;
+    };
+    if first.value != second.value {
+        return;
+    }
+    let [one, other] = draft.nodes.as_slice() else {
+        return;
+    };
+    let span = [second, first]
+        .into_iter()
+        .find(|priority| priority.given)
+        .map_or(other.name.span, |priority| priority.span);
+    findings.error(
+        span,
+        format!(
+            "nodes `{}` and `{}` both have priority {} for VIP `{}`",
+            one.name.value, other.name.value, first.value, vip.name.value
+        ),
+        "give the node that should hold it the higher one, for example 250 and 240",
+    );
+}
+
+fn timing(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
+    let Some(interval) = &vip.advert_interval else {
+        return;
+    };
+    if interval.value < FAST_BELOW && !draft.allow_fast {
+        findings.error(
+            interval.span,
+            format!(
+                "adverts each {} are noticed missing after {}, less than a virtual machine may be paused",
+                show_duration(interval.value),
+                show_duration(interval.value * 3)
+            ),
+            "use \"100ms\" or more, or say allow_fast = true in [vrrp] if the machines are never paused",
+        );
+    }
+    if let (Some(delay), Some(preempt)) = (&vip.preempt_delay, &vip.preempt)
+        && delay.given
+        && !preempt.value
+    {
+        findings.warn(
+            delay.span,
+            "preempt_delay does nothing while preempt is false",
+            "remove preempt_delay, or set preempt = true",
+        );
+    }
+    heartbeat(vip, interval.value, (draft, findings));
+}
+
+fn heartbeat(vip: &VipDraft, interval: Duration, (draft, findings): (&Draft, &mut Findings)) {
+    let channel_is_on = draft.pair.key_file.is_some()
+        && draft.nodes.len() == MAX_NODES
+        && draft.nodes.iter().all(|node| node.is_ours());
+    let lowest = vip.priorities.iter().flatten().map(|p| p.value).min();
+    let (true, Some(at), Some(lowest)) = (channel_is_on, &draft.pair.heartbeat, lowest) else {
+        return;
+    };
+    let Some(heartbeat) = at.value else { return };
+    // RFC 9568, section 6.1: Skew_Time = (256 - priority) x interval / 256.
+    let skew = interval * (256 - u32::from(lowest)) / 256;
+    if heartbeat * 3 > interval * 3 + skew {
+        findings.warn(
+            at.span,
+            format!(
+                "three heartbeats of {} take longer than three adverts of {}, so VIP `{}` moves later \
+                 than its adverts would let it",
+                show_duration(heartbeat),
+                show_duration(interval),
+                vip.name.value
+            ),
+            "use a heartbeat that is not longer than the advert interval",
+        );
+    }
+}
+
+fn unserved(index: usize, draft: &Draft, findings: &mut Findings) {
+    let Some(address) = &draft.vips[index].address else {
+        return;
+    };
+    let served = draft.listeners.iter().any(|listener| {
+        let unknown = listener
+            .bind_count
+            .as_ref()
+            .is_none_or(|count| count.value != listener.binds.len());
+        let binds = |bind: &crate::config::draft::BindDraft| {
+            bind.vip == Some(index)
+                || (bind.address.is_ipv4() && bind.address.ip().is_unspecified())
+        };
+        unknown || listener.binds.iter().any(binds)
+    });
+    if !served {
+        let name = &draft.vips[index].name;
+        findings.warn(
+            name.span,
+            format!(
+                "no listener binds to VIP `{}` ({})",
+                name.value,
+                address.value.addr()
+            ),
+            format!(
+                "add bind = [\"vips.{}:PORT\"] to a listener, or remove the VIP",
+                name.value
+            ),
+        );
+    }
+}

@@ -1,0 +1,292 @@
+//! The effective configuration as TOML: every key of the table of keys, with its default where the
+//! file does not name it.
+
+use std::fmt::{Display, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::keys;
+use super::kind::{Default, Section, show_duration};
+use super::rules::FAST_BELOW;
+use super::{
+    Admin, AdminHttp, Backend, Balance, Bind, ChecksumForm, Config, Keepalive, Listener, Node,
+    Pair, Probe, ProbeKind, Proxy, Runs, Transport, Vip,
+};
+
+impl Config {
+    /// The configuration with every default written out. It parses to the same [`Config`]. Values
+    /// that sections take from others ([vrrp], [timeouts], a node's priority) stand where they are
+    /// used.
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        for node in &self.nodes {
+            let title = format!("nodes.{}", key_of(&node.name));
+            section(&mut out, (&title, &keys::NODES), |key| {
+                node_value(node, key)
+            });
+        }
+        section(&mut out, ("pair", &keys::PAIR), |key| {
+            pair_value(&self.pair, key)
+        });
+        if self.vips.iter().any(|vip| vip.advert_interval < FAST_BELOW) {
+            out.push_str("[vrrp]\nallow_fast = true\n\n");
+        }
+        for vip in &self.vips {
+            let title = format!("vips.{}", key_of(&vip.name));
+            section(&mut out, (&title, &keys::VIPS), |key| {
+                vip_value(vip, &self.nodes, key)
+            });
+        }
+        for listener in &self.listeners {
+            let title = format!("listeners.{}", key_of(&listener.name));
+            section(&mut out, (&title, &keys::LISTENERS), |key| {
+                listener_value(listener, self, key)
+            });
+        }
+        for backend in &self.backends {
+            let title = format!("backends.{}", key_of(&backend.name));
+            section(&mut out, (&title, &keys::BACKENDS), |key| {
+                backend_value(backend, key)
+            });
+        }
+        section(&mut out, ("proxy", &keys::PROXY), |key| {
+            proxy_value(&self.proxy, key)
+        });
+        section(&mut out, ("admin", &keys::ADMIN), |key| {
+            admin_value(&self.admin, key)
+        });
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+        out
+    }
+}
+
+/// Writes a section; a key without a value becomes a comment that says what that means.
+fn section(
+    out: &mut String,
+    (title, section): (&str, &Section),
+    value_of: impl Fn(&str) -> Option<String>,
+) {
+    out.push_str(&format!("[{title}]\n"));
+    let width = section
+        .keys
+        .iter()
+        .map(|key| key.name.len())
+        .max()
+        .unwrap_or(0);
+    for key in section.keys {
+        let line = match (value_of(key.name), key.default) {
+            (Some(value), _) => format!("{:width$} = {value}", key.name),
+            (None, Default::Unset(meaning)) => format!("# {} is not set: {meaning}", key.name),
+            (None, Default::Required | Default::Toml(_) | Default::Inherited { .. }) => continue,
+        };
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out.push('\n');
+}
+
+/// An inline table.
+fn inline(section: &Section, value_of: impl Fn(&str) -> Option<String>) -> String {
+    let entries: Vec<String> = section
+        .keys
+        .iter()
+        .filter_map(|key| value_of(key.name).map(|value| format!("{} = {value}", key.name)))
+        .collect();
+    format!("{{ {} }}", entries.join(", "))
+}
+
+fn node_value(node: &Node, key: &str) -> Option<String> {
+    match key {
+        "address" => Some(quoted(node.address)),
+        "runs" => Some(quoted(match node.runs {
+            Runs::FmcLb => "fmc-lb",
+            Runs::Keepalived => "keepalived",
+        })),
+        // Each VIP names the priorities.
+        _ => None,
+    }
+}
+
+fn pair_value(pair: &Pair, key: &str) -> Option<String> {
+    match key {
+        "interface" => Some(quoted(&pair.interface)),
+        "key_file" => path(pair.key_file.as_ref()),
+        "heartbeat" => Some(or_off(pair.heartbeat)),
+        "port" => Some(pair.port.to_string()),
+        _ => None,
+    }
+}
+
+fn vip_value(vip: &Vip, nodes: &[Node], key: &str) -> Option<String> {
+    match key {
+        "address" => Some(quoted(format!("{}/{}", vip.address, vip.prefix_len))),
+        "vrid" => Some(vip.vrid.to_string()),
+        "interface" => Some(quoted(&vip.interface)),
+        "priority" => {
+            let by_node = nodes.iter().zip(&vip.priorities);
+            let entries: Vec<String> = by_node
+                .map(|(node, priority)| format!("{} = {priority}", key_of(&node.name)))
+                .collect();
+            Some(format!("{{ {} }}", entries.join(", ")))
+        }
+        "preempt" => Some(vip.preempt.to_string()),
+        "preempt_delay" => Some(quoted(show_duration(vip.preempt_delay))),
+        "advert_interval" => Some(quoted(show_duration(vip.advert_interval))),
+        "transport" => Some(quoted(match vip.transport {
+            Transport::Multicast => "multicast",
+            Transport::Unicast => "unicast",
+        })),
+        "checksum" => Some(quoted(match vip.checksum {
+            ChecksumForm::Pseudo => "pseudo",
+            ChecksumForm::Message => "message",
+        })),
+        _ => None,
+    }
+}
+
+fn listener_value(listener: &Listener, config: &Config, key: &str) -> Option<String> {
+    match key {
+        "bind" => Some(array(
+            listener.binds.iter().map(|bind| bind_text(bind, config)),
+        )),
+        "backend" => Some(quoted(&config.backends[listener.backend.0].name)),
+        "mode" => Some(quoted("relay")),
+        "allow" => listener.allow.as_ref().map(|allow| array(allow.iter())),
+        "required" => Some(listener.required.to_string()),
+        "client_timeout" => Some(or_off(listener.client_timeout)),
+        "tunnel_timeout" => Some(or_off(listener.tunnel_timeout)),
+        "keepalive" => Some(keepalive(listener.keepalive)),
+        _ => None,
+    }
+}
+
+fn backend_value(backend: &Backend, key: &str) -> Option<String> {
+    match key {
+        "servers" => {
+            let mut text = "[\n".to_owned();
+            for server in &backend.servers {
+                let value_of = |key: &str| match key {
+                    "address" => Some(quoted(server.address)),
+                    "weight" => Some(server.weight.to_string()),
+                    _ => None,
+                };
+                text.push_str(&format!("    {},\n", inline(&keys::SERVER, value_of)));
+            }
+            text.push(']');
+            Some(text)
+        }
+        "balance" => Some(quoted(match backend.balance {
+            Balance::RoundRobin => "round-robin",
+            Balance::LeastConnections => "least-connections",
+        })),
+        "probe" => Some(match &backend.probe {
+            Some(probe) => inline(&keys::PROBE, |key| probe_value(probe, key)),
+            None => quoted("off"),
+        }),
+        "connect_timeout" => Some(quoted(show_duration(backend.connect_timeout))),
+        "retries" => Some(backend.retries.to_string()),
+        "server_timeout" => Some(or_off(backend.server_timeout)),
+        "keepalive" => Some(keepalive(backend.keepalive)),
+        _ => None,
+    }
+}
+
+fn probe_value(probe: &Probe, key: &str) -> Option<String> {
+    let (kind, ca_file, client) = match &probe.kind {
+        ProbeKind::Tcp => ("tcp", None, None),
+        ProbeKind::KubeApiserver { ca_file, client } => {
+            ("kube-apiserver", ca_file.as_ref(), client.as_ref())
+        }
+    };
+    match key {
+        "kind" => Some(quoted(kind)),
+        "interval" => Some(quoted(show_duration(probe.interval))),
+        "timeout" => Some(quoted(show_duration(probe.timeout))),
+        "rise" => Some(probe.rise.to_string()),
+        "fall" => Some(probe.fall.to_string()),
+        "ca_file" => path(ca_file),
+        "cert_file" => path(client.map(|client| &client.cert_file)),
+        "key_file" => path(client.map(|client| &client.key_file)),
+        _ => None,
+    }
+}
+
+fn proxy_value(proxy: &Proxy, key: &str) -> Option<String> {
+    match key {
+        "threads" => proxy.threads.map(|threads| threads.to_string()),
+        "drain" => Some(quoted(show_duration(proxy.drain))),
+        _ => None,
+    }
+}
+
+fn admin_value(admin: &Admin, key: &str) -> Option<String> {
+    match key {
+        "http" => Some(match admin.http {
+            None => quoted("off"),
+            Some(AdminHttp::Node(port)) => quoted(format!("node:{port}")),
+            Some(AdminHttp::Address(address)) => quoted(address),
+        }),
+        "allow" => Some(array(admin.allow.iter())),
+        _ => None,
+    }
+}
+
+fn bind_text(bind: &Bind, config: &Config) -> String {
+    match bind.vip {
+        Some(vip) => format!("vips.{}:{}", config.vips[vip.0].name, bind.address.port()),
+        None => SocketAddr::to_string(&bind.address),
+    }
+}
+
+fn keepalive(keepalive: Option<Keepalive>) -> String {
+    let Some(keepalive) = keepalive else {
+        return quoted("off");
+    };
+    inline(&keys::KEEPALIVE, |key| match key {
+        "idle" => Some(quoted(show_duration(keepalive.idle))),
+        "interval" => Some(quoted(show_duration(keepalive.interval))),
+        "count" => Some(keepalive.count.to_string()),
+        _ => None,
+    })
+}
+
+fn or_off(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| quoted("off"), |duration| quoted(show_duration(duration)))
+}
+
+fn path(path: Option<&PathBuf>) -> Option<String> {
+    path.map(|path| quoted(path.display()))
+}
+
+fn array<T: Display>(values: impl Iterator<Item = T>) -> String {
+    let values: Vec<String> = values.map(quoted).collect();
+    format!("[{}]", values.join(", "))
+}
+
+/// A name as a key: one with a dot in it needs quotes.
+fn key_of(name: &str) -> String {
+    let bare = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if bare { name.to_owned() } else { quoted(name) }
+}
+
+/// A basic string of TOML.
+fn quoted(value: impl Display) -> String {
+    let mut text = "\"".to_owned();
+    for c in value.to_string().chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            c if c.is_control() => {
+                let code = u32::from(c);
+                write!(text, "\\u{code:04X}").expect("writing to a string succeeds");
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
