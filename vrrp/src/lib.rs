@@ -1,20 +1,105 @@
 //! Who owns a virtual IP.
+//!
+//! Two nodes carry the same VIPs and must agree, at any moment and without asking anybody else,
+//! which one answers for each. They do it by VRRP (RFC 9568): the Active of a VIP sends adverts,
+//! the Backup takes over when they stop.
+//!
+//! The crate has two halves. The pure one decides: [`packet`] reads and writes what is on the wire,
+//! [`router`] is the state machine of one VIP, [`timing`] its arithmetic, [`fitness`] judges
+//! whether this node can hold a VIP at all, [`pair`] is the authenticated channel between the
+//! nodes. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
+//! (one thread, no lock, nothing that blocks), `socket` its sockets, [`link`] the kernel's
+//! addresses and interfaces, `realtime` its place in the scheduler.
+//!
+//! To hold a VIP means to have its *lease*: the address as a /32 with a lifetime of seconds on its
+//! interface, renewed before the adverts. When this process hangs or dies the kernel drops the
+//! address by itself. Apart from that, every node always carries every VIP as a *shadow* on `lo`
+//! ([`shadow`]), so that sockets survive when a lease goes.
+//!
+//! [`run`] returns after a stop was requested by [`Control`], when every VIP has been given up:
+//! lease removed, then priority 0 in an advert, so that the other node takes over in milliseconds.
+//! For a process that cannot do this any more the supervisor executes its last will ([`release`]).
 
+mod announce;
+mod clock;
+mod control;
+mod driver;
+pub mod fitness;
+pub mod link;
+pub mod packet;
+pub mod pair;
+mod ports;
+mod realtime;
+pub mod release;
 pub mod router;
+pub mod shadow;
+mod socket;
+mod syscall;
+pub mod timing;
 
+use std::io;
 use std::sync::Arc;
 
 use common::board::{ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::config::key::KeyFileError;
 use common::config::{Config, NodeIndex};
+
+use self::clock::Clocks;
+pub use self::clock::now;
+pub use self::control::Control;
+use self::driver::Driver;
+use self::link::LinkError;
+pub use self::syscall::schedule_fifo;
 
 /// What the process needs; everything was opened by the supervisor.
 #[derive(Debug)]
 pub struct Inputs {
     pub config: Arc<Config>,
     pub node: NodeIndex,
+    /// Hash of the effective configuration, told to the other node.
+    pub config_hash: u64,
     pub board: &'static VrrpBoard,
     pub proxy: &'static ProxyBoard,
     pub supervisor: &'static SupervisorBoard,
     /// Contents of the pair's key file; `None` = the pair channel is off.
     pub pair_key: Option<String>,
+    /// Called on the loop's thread once real-time priority and locked memory were asked for: gives
+    /// up the rights that only those two need.
+    pub settle: fn() -> io::Result<()>,
+}
+
+/// The loop could not start, or not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The kernel refused a request about interfaces or addresses, or gave no answer.
+    #[error("prepare the interfaces")]
+    Link(#[from] LinkError),
+    /// epoll or timerfd failed.
+    #[error("wait for events")]
+    Loop(#[source] io::Error),
+    #[error("read the key file of the pair channel")]
+    PairKey(#[source] KeyFileError),
+    #[error("set up the pair channel")]
+    PairNoKey(#[source] pair::NoKey),
+    #[error("open the socket of the pair channel")]
+    PairSocket(#[source] io::Error),
+    #[error("draw random bytes for the pair channel")]
+    Random,
+    #[error("give up the rights that real-time priority needed")]
+    Settle(#[source] io::Error),
+}
+
+/// Runs the virtual routers of a node on the calling thread until [`Control::request_stop`], then
+/// gives the VIPs up and returns. Needs `CAP_NET_ADMIN` and `CAP_NET_RAW`; real-time priority and
+/// locked memory are taken if the host allows them (limits `RLIMIT_RTPRIO` and `RLIMIT_MEMLOCK`, or
+/// `CAP_SYS_NICE` and `CAP_IPC_LOCK`).
+///
+/// # Errors
+/// If the loop cannot start or its wake-ups fail. Leases that are held then lapse by themselves.
+pub fn run(inputs: Inputs, control: Arc<Control>) -> Result<(), RunError> {
+    let realtime = realtime::enter();
+    (inputs.settle)().map_err(RunError::Settle)?;
+    let driver = Driver::start(&inputs, control, clock::now())?;
+    driver.publish_realtime(realtime);
+    driver.run(Clocks::read)
 }

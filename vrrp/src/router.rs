@@ -1,8 +1,16 @@
-//! The virtual router: who should hold a VIP, decided from what was heard and when (RFC 9568, section 6.4).
+//! The virtual router: who should hold a VIP, decided from what was heard and when (RFC 9568,
+//! section 6.4).
 //!
-//! Pure. The driver calls `handle_*` for what happened, then takes every [`Action`] from [`VirtualRouter::poll_action`]
-//! and performs it in that order, then asks [`VirtualRouter::poll_timeout`] when to call [`VirtualRouter::handle_timeout`].
+//! Pure. The driver calls `handle_*` for what happened, then takes every [`Action`] from
+//! [`VirtualRouter::poll_action`] and performs it in that order, then asks
+//! [`VirtualRouter::poll_timeout`] when to call [`VirtualRouter::handle_timeout`].
 
+mod active;
+mod backup;
+mod transition;
+
+use std::collections::VecDeque;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -20,10 +28,11 @@ pub struct Params {
     pub preempt_delay: Duration,
     /// This node's address on the VIP's interface: adverts' source, and the tie-break.
     pub own: Ipv4Addr,
-    /// The other node, if the configuration names exactly one: its resignation needs no skew time (DESIGN: it is the
-    /// only one who could take over, so there is nothing to arbitrate).
+    /// The other node, if the configuration names exactly one: its resignation needs no skew time
+    /// (this node is the only one who could take over, so there is nothing to arbitrate).
     pub sole_peer: Option<Ipv4Addr>,
-    /// Interval of the pair channel's heartbeats if the channel is on: the active-down interval is never below three.
+    /// Interval of the pair channel's heartbeats if the channel is on: the active-down interval is
+    /// never below three.
     pub heartbeat: Option<Duration>,
 }
 
@@ -60,8 +69,10 @@ pub enum Cause {
     NoUsableServer,
     /// The interface is down, missing or lost its address.
     Interface(String),
-    /// The kernel refused the lease.
+    /// The kernel refused the lease; for 30 s it is not tried again.
     LeaseRefused(String),
+    /// Somebody deleted the address more than three times in a minute; for 30 s it is left alone.
+    LeaseDisputed,
     /// No supervisor for two seconds.
     SupervisorGone,
 }
@@ -86,3 +97,280 @@ pub enum Action {
         reason: String,
     },
 }
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProxyHung => f.write_str("the proxy has not accepted for 100 ms"),
+            Self::ProxyCrashLoop => f.write_str("the proxy died three times in 10 s"),
+            Self::ProxyNotReady => f.write_str("no proxy accepts yet"),
+            Self::NoUsableServer => {
+                f.write_str("a required listener has no usable server here, the other node has one")
+            }
+            Self::Interface(what) => write!(f, "interface: {what}"),
+            Self::LeaseRefused(why) => write!(f, "the kernel refused the address: {why}"),
+            Self::LeaseDisputed => {
+                f.write_str("somebody deleted the address more than 3 times in 60 s")
+            }
+            Self::SupervisorGone => f.write_str("no supervisor for 2 s"),
+        }
+    }
+}
+
+/// One virtual router. Before [`VirtualRouter::handle_start`] and after
+/// [`VirtualRouter::handle_stop`] it is in Init.
+///
+/// The driver's part of the bargain:
+/// - It reads its sockets empty, then calls [`VirtualRouter::handle_timeout`] if the time of
+///   [`VirtualRouter::poll_timeout`] has come, in the same turn: what is heard makes nobody Active
+///   and sends no ordinary advert by itself, it only sets times, so that the newest packet decides
+///   after a stall.
+/// - It performs every [`Action`] before it calls the next `handle_*`, with one exception: the
+///   outcome of [`Action::InstallLease`] and [`Action::RenewLease`] is told by
+///   [`VirtualRouter::handle_lease_result`] before the next action is taken.
+#[derive(Debug)]
+pub struct VirtualRouter {
+    params: Params,
+    state: State,
+    reason: String,
+    /// What [`VirtualRouter::handle_fitness`] said last.
+    fitness: Result<(), Cause>,
+    actions: VecDeque<Action>,
+    /// Who resigned last, and when.
+    resigned: Option<(Ipv4Addr, Moment)>,
+    /// The last three times that somebody deleted the address, newest first.
+    removals: [Option<Moment>; 3],
+}
+
+/// What the router is, with what only that state knows.
+#[derive(Debug)]
+enum State {
+    Init,
+    Backup(backup::Backup),
+    Active(active::Active),
+    /// Init with a cause.
+    Fault {
+        /// Not before; `None` = as soon as the node is fit.
+        until: Option<Moment>,
+    },
+}
+
+/// What happened.
+#[derive(Debug)]
+enum Event {
+    Start,
+    Stop,
+    Heard(Standing, Heard),
+    Fit,
+    Unfit(Cause),
+    Lease(LeaseNews),
+    Timer(Timer),
+}
+
+/// What the kernel says about the address.
+#[derive(Debug)]
+enum LeaseNews {
+    Held,
+    Refused(String),
+    Removed,
+}
+
+/// A sender compared with this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Priority 0.
+    Resigned,
+    Lower,
+    /// Same priority, lower address.
+    EqualLower,
+    /// Same priority, higher address.
+    EqualHigher,
+    Higher,
+}
+
+/// A time that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    /// Of a Backup.
+    ActiveDown,
+    Holder(HolderTimer),
+    /// Of a Fault.
+    HoldDown,
+}
+
+/// A time that has come for an Active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HolderTimer {
+    Lapsed,
+    Advert,
+    Assert,
+    Renew,
+    Announce,
+}
+
+impl Timer {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::ActiveDown => "active_down",
+            Self::Holder(HolderTimer::Lapsed) => "lease_lapsed",
+            Self::Holder(HolderTimer::Advert) => "advert",
+            Self::Holder(HolderTimer::Assert) => "assert",
+            Self::Holder(HolderTimer::Renew) => "renew",
+            Self::Holder(HolderTimer::Announce) => "announce",
+            Self::HoldDown => "hold_down",
+        }
+    }
+}
+
+/// A heartbeat that was sent before a resignation may be read after it, from another socket: within
+/// this time of the resignation it says nothing.
+const REORDER: Duration = Duration::from_millis(5);
+
+impl VirtualRouter {
+    /// A router in Init.
+    pub fn new(params: Params) -> Self {
+        Self {
+            params,
+            state: State::Init,
+            reason: "not started".to_owned(),
+            fitness: Ok(()),
+            actions: VecDeque::with_capacity(16),
+            resigned: None,
+            removals: [None; 3],
+        }
+    }
+
+    /// Takes part from now on (RFC 9568, section 6.4.1); in Fault if the node is not fit.
+    pub fn handle_start(&mut self, now: Moment) {
+        self.step(Event::Start, now);
+    }
+
+    /// Takes no part any more: an Active gives the VIP up and resigns.
+    pub fn handle_stop(&mut self, now: Moment) {
+        self.step(Event::Stop, now);
+    }
+
+    /// An advert of another node that passed every check, or a heartbeat in which the other node
+    /// says that it is Active for this VIP (no other heartbeat may be fed in).
+    pub fn handle_heard(&mut self, heard: Heard, now: Moment) {
+        let heard = Heard {
+            at: heard.at.min(now),
+            ..heard
+        };
+        if self.is_older_than_resignation(&heard) {
+            return;
+        }
+        let standing = self.standing(&heard);
+        if standing == Standing::Resigned {
+            self.resigned = Some((heard.source, heard.at));
+        }
+        self.step(Event::Heard(standing, heard), now);
+    }
+
+    /// Whether the node can hold the VIP; may be told at every turn.
+    pub fn handle_fitness(&mut self, fitness: Result<(), Cause>, now: Moment) {
+        self.fitness = fitness.clone();
+        let event = match fitness {
+            Ok(()) => Event::Fit,
+            Err(cause) => Event::Unfit(cause),
+        };
+        self.step(event, now);
+    }
+
+    /// The kernel's answer to [`Action::InstallLease`] or [`Action::RenewLease`].
+    pub fn handle_lease_result(&mut self, result: Result<(), String>, now: Moment) {
+        let news = match result {
+            Ok(()) => LeaseNews::Held,
+            Err(why) => LeaseNews::Refused(why),
+        };
+        self.step(Event::Lease(news), now);
+    }
+
+    /// The address disappeared from the interface, and not because of [`Action::RemoveLease`].
+    pub fn handle_lease_removed(&mut self, now: Moment) {
+        self.step(Event::Lease(LeaseNews::Removed), now);
+    }
+
+    /// The time of [`VirtualRouter::poll_timeout`] has come. Harmless when called early.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        // Every timer that fires moves beyond `now` or ends with its state, so this ends.
+        while let Some((at, timer)) = self.next_timer()
+            && at <= now
+        {
+            self.step(Event::Timer(timer), now);
+        }
+    }
+
+    /// The next thing to do; in this order.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`VirtualRouter::handle_timeout`], and what for (for a trace).
+    pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
+        self.next_timer().map(|(at, timer)| (at, timer.word()))
+    }
+
+    /// State by RFC 9568, section 6.4.
+    pub fn state(&self) -> VipState {
+        match self.state {
+            State::Init => VipState::Init,
+            State::Backup(_) => VipState::Backup,
+            State::Active(_) => VipState::Active,
+            State::Fault { .. } => VipState::Fault,
+        }
+    }
+
+    /// Priority that is advertised, or would be.
+    pub fn priority(&self) -> Priority {
+        self.params.priority
+    }
+
+    /// Why it is in this state, in words.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    fn is_older_than_resignation(&self, heard: &Heard) -> bool {
+        self.resigned.is_some_and(|(source, at)| {
+            let says_nothing_until = match heard.via {
+                Via::Advert => at,
+                Via::Heartbeat => at + REORDER,
+            };
+            heard.priority != 0 && source == heard.source && heard.at < says_nothing_until
+        })
+    }
+
+    /// RFC 9568, section 6.4.3: the address decides between equals.
+    fn standing(&self, heard: &Heard) -> Standing {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        if heard.priority == 0 {
+            return Standing::Resigned;
+        }
+        let by_address = heard.source.cmp(&self.params.own);
+        match (
+            heard.priority.cmp(&self.params.priority.value()),
+            by_address,
+        ) {
+            (Less, Less | Equal | Greater) => Standing::Lower,
+            (Equal, Less | Equal) => Standing::EqualLower,
+            (Equal, Greater) => Standing::EqualHigher,
+            (Greater, Less | Equal | Greater) => Standing::Higher,
+        }
+    }
+
+    fn next_timer(&self) -> Option<(Moment, Timer)> {
+        match &self.state {
+            State::Init => None,
+            State::Backup(backup) => Some((backup.active_down_at(), Timer::ActiveDown)),
+            State::Active(active) => {
+                let (at, timer) = active.next_timer();
+                Some((at, Timer::Holder(timer)))
+            }
+            State::Fault { until } => until.map(|at| (at, Timer::HoldDown)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Reads the clocks: once per turn of the loop, and nowhere else.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this crate that reads a clock"
+)]
+
+use std::time::Duration;
+
+use common::time::Moment;
+use nix::time::{ClockId, clock_gettime};
+
+/// The current moment on `CLOCK_MONOTONIC`.
+pub fn now() -> Moment {
+    Moment::from_nanos(nanos(ClockId::CLOCK_MONOTONIC))
+}
+
+/// Both clocks, read together: kernel receive stamps are `CLOCK_REALTIME`, our timers are
+/// `CLOCK_MONOTONIC`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clocks {
+    monotonic: Moment,
+    realtime: Duration,
+}
+
+impl Clocks {
+    /// Reads both.
+    pub(crate) fn read() -> Self {
+        Self {
+            monotonic: now(),
+            realtime: Duration::from_nanos(nanos(ClockId::CLOCK_REALTIME)),
+        }
+    }
+
+    /// The monotonic one.
+    pub(crate) const fn now(&self) -> Moment {
+        self.monotonic
+    }
+
+    /// The moment of a kernel stamp, by its age at this reading. `earliest` bounds what a step of
+    /// the real-time clock can do: the queue was empty then, so nothing in it is older.
+    pub(crate) fn moment_of(&self, stamp: Option<Duration>, earliest: Moment) -> Moment {
+        let age = stamp.map_or(Duration::ZERO, |stamp| self.realtime.saturating_sub(stamp));
+        (self.monotonic - age).max(earliest.min(self.monotonic))
+    }
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock).expect("both clocks exist on every Linux");
+    u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clocks() -> Clocks {
+        Clocks {
+            monotonic: Moment::from_nanos(10_000),
+            realtime: Duration::from_nanos(1_000_000),
+        }
+    }
+
+    #[test]
+    fn a_stamp_counts_by_its_age() {
+        let stamp = Some(Duration::from_nanos(999_400));
+        assert_eq!(
+            clocks().moment_of(stamp, Moment::from_nanos(0)),
+            Moment::from_nanos(9_400)
+        );
+    }
+
+    #[test]
+    fn a_clock_step_cannot_move_a_stamp_out_of_the_turn() {
+        let earliest = Moment::from_nanos(9_000);
+        let long_ago = Some(Duration::from_nanos(5));
+        let in_the_future = Some(Duration::from_nanos(2_000_000));
+        assert_eq!(clocks().moment_of(long_ago, earliest), earliest);
+        assert_eq!(
+            clocks().moment_of(in_the_future, earliest),
+            Moment::from_nanos(10_000)
+        );
+        assert_eq!(
+            clocks().moment_of(None, earliest),
+            Moment::from_nanos(10_000)
+        );
+    }
+}

@@ -1,0 +1,403 @@
+//! The loop: one thread that waits for sockets and one timer, and never for anything else.
+//!
+//! Each turn reads the clock once, then: reads the queues (`receive`), tells the routers what was
+//! heard in the order of arrival, lets their timers run, does what they decide (`perform`), and
+//! looks at what others changed (`watch`). Late is not lost: a timer whose time has come waits
+//! until everything that arrived before it was read, and after a stall of the loop itself nothing
+//! is sent before the queue is empty.
+
+mod drop_log;
+mod pair_link;
+mod perform;
+mod port;
+mod receive;
+mod unit;
+mod wake;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::board::{Child, LAYOUT, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::config::{Config, MAX_THREADS, NodeIndex, VipIndex};
+use common::time::Moment;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use self::drop_log::DropLog;
+use self::pair_link::PairLink;
+use self::port::Port;
+use self::unit::Unit;
+use self::wake::Wake;
+use crate::clock::Clocks;
+use crate::control::Control;
+use crate::fitness::Facts;
+use crate::link::{EventSocket, RouteSocket};
+use crate::pair::{Channel, Summary, VipRecord};
+use crate::ports;
+use crate::realtime::Realtime;
+use crate::router::{Cause, Heard};
+use crate::socket::{PairSocket, ReceiveBuffer};
+use crate::{Inputs, RunError};
+
+/// The loop turns at least this often, so that its heartbeat and its judgement stay fresh.
+const TURN: Duration = Duration::from_millis(20);
+/// A turn that woke later than this concludes nothing from the age of others' heartbeats.
+const ON_TIME: Duration = Duration::from_millis(50);
+/// Most adverts that are held back while a stalled loop catches up.
+const CATCH_UP_LIMIT: usize = 1024;
+/// Version of this software as heartbeats carry it.
+const VERSION: [&str; 3] = [
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    env!("CARGO_PKG_VERSION_MINOR"),
+    env!("CARGO_PKG_VERSION_PATCH"),
+];
+
+/// The state of the loop.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    config: Arc<Config>,
+    node: NodeIndex,
+    config_hash: u64,
+    board: &'static VrrpBoard,
+    proxy: &'static ProxyBoard,
+    supervisor: &'static SupervisorBoard,
+    control: Arc<Control>,
+    route: RouteSocket,
+    events: EventSocket,
+    wake: Wake,
+    ports: Vec<Port>,
+    /// By [`VipIndex`].
+    units: Vec<Unit>,
+    pair: Option<PairLink>,
+    drops: DropLog,
+    buffer: ReceiveBuffer,
+    /// What was read and no router has been told yet.
+    heard: Vec<(usize, Heard)>,
+    /// All queues were empty then.
+    emptied: Moment,
+    /// After a stall: what arrived before this moment is read before anything is done.
+    catch_up: Option<Moment>,
+    /// How late this turn came.
+    lateness: Duration,
+    supervisor_gone_since: Option<Moment>,
+    look_again: Option<Moment>,
+    heartbeat_at_once: bool,
+}
+
+/// What a turn left in the queues.
+#[derive(Debug, Default, Clone, Copy)]
+struct Queues {
+    /// Everything that arrived before was read; `None` = they are empty.
+    read_until: Option<Moment>,
+    /// A socket reported an error.
+    failed: bool,
+}
+
+impl Queues {
+    fn add(&mut self, other: Self) {
+        self.failed |= other.failed;
+        self.read_until = match (self.read_until, other.read_until) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+    }
+
+    /// Whether nothing that arrived before `moment` waits any more.
+    fn are_read_until(&self, moment: Moment) -> bool {
+        self.read_until.is_none_or(|until| until >= moment)
+    }
+}
+
+impl Driver {
+    /// Opens everything, removes stale leases and starts the routers.
+    pub(crate) fn start(
+        inputs: &Inputs,
+        control: Arc<Control>,
+        now: Moment,
+    ) -> Result<Self, RunError> {
+        let mut driver = Self::new(inputs, control, now)?;
+        let addresses = driver.route.addresses()?;
+        driver.look_at_ports(&addresses, now);
+        driver.make_units();
+        driver.publish_start(now);
+        driver.remove_stale(&addresses)?;
+        for place in 0..driver.units.len() {
+            driver.judge(place, now);
+            driver.units[place].router.handle_start(now);
+            driver.perform(place, now);
+        }
+        Ok(driver)
+    }
+
+    fn new(inputs: &Inputs, control: Arc<Control>, now: Moment) -> Result<Self, RunError> {
+        let events = EventSocket::open()?;
+        let pair = open_pair(inputs, now)?;
+        let wake = Wake::new().map_err(RunError::Loop)?;
+        wake.add(&events).map_err(RunError::Loop)?;
+        wake.add(control.as_event()).map_err(RunError::Loop)?;
+        if let Some(pair) = &pair {
+            wake.add(&pair.socket).map_err(RunError::Loop)?;
+        }
+        Ok(Self {
+            ports: ports::plan(&inputs.config, inputs.node)
+                .into_iter()
+                .map(|plan| Port::new(plan, &inputs.config))
+                .collect(),
+            units: Vec::new(),
+            config: Arc::clone(&inputs.config),
+            node: inputs.node,
+            config_hash: inputs.config_hash,
+            board: inputs.board,
+            proxy: inputs.proxy,
+            supervisor: inputs.supervisor,
+            control,
+            route: RouteSocket::open()?,
+            events,
+            wake,
+            pair,
+            drops: DropLog::default(),
+            buffer: ReceiveBuffer::new(),
+            heard: Vec::with_capacity(CATCH_UP_LIMIT),
+            emptied: now,
+            catch_up: None,
+            lateness: Duration::ZERO,
+            supervisor_gone_since: None,
+            look_again: None,
+            heartbeat_at_once: false,
+        })
+    }
+
+    fn make_units(&mut self) {
+        let config = Arc::clone(&self.config);
+        self.units = (0..config.vips.len())
+            .map(VipIndex)
+            .map(|vip| {
+                let port = self
+                    .ports
+                    .iter()
+                    .position(|port| port.plan.vips.contains(&vip))
+                    .expect("every VIP has the port of its interface");
+                let slot = &self.board.vips[vip.0];
+                Unit::new(&config, self.node, vip, (port, &self.ports[port]), slot)
+            })
+            .collect();
+    }
+
+    fn publish_start(&mut self, now: Moment) {
+        let header = &self.board.header;
+        header
+            .layout
+            .store(LAYOUT, std::sync::atomic::Ordering::Release);
+        header
+            .pid
+            .store(std::process::id(), std::sync::atomic::Ordering::Release);
+        header.started.set(now);
+        header.heartbeat.set(now);
+        self.board.worst_lateness.set(0);
+        self.board.peer.heard.clear();
+        self.board.peer.heartbeat.clear();
+        for unit in &mut self.units {
+            unit.publish_start(now);
+        }
+    }
+
+    /// Says on the board what rights the loop has.
+    pub(crate) fn publish_realtime(&self, realtime: Realtime) {
+        self.board.realtime.set(u64::from(realtime.scheduled));
+        self.board.memory_locked.set(u64::from(realtime.locked));
+    }
+
+    /// Turns until a stop is requested, then gives the VIPs up.
+    pub(crate) fn run(mut self, clock: impl Fn() -> Clocks) -> Result<(), RunError> {
+        let mut due = clock().now();
+        while !self.control.stop_requested() {
+            self.wake.wait(due).map_err(RunError::Loop)?;
+            let clocks = clock();
+            self.control.clear();
+            due = self.turn(clocks, due);
+        }
+        self.stop(clock().now());
+        Ok(())
+    }
+
+    /// One turn; returns when the next one is due.
+    fn turn(&mut self, clocks: Clocks, due: Moment) -> Moment {
+        let now = clocks.now();
+        self.lateness = now.since(due);
+        self.note_turn(now);
+        let queues = self.read_queues(clocks, now);
+        if queues.read_until.is_none() {
+            self.emptied = now;
+        }
+        if let Some(moment) = self.catch_up {
+            if !queues.are_read_until(moment) && self.heard.len() < CATCH_UP_LIMIT {
+                return now;
+            }
+            self.catch_up = None;
+        }
+        self.tell_heard(now);
+        for place in 0..self.units.len() {
+            self.judge(place, now);
+            self.run_timer(place, now, queues);
+        }
+        self.beat(now);
+        if queues.failed {
+            self.look_again = Some(now);
+        }
+        if self.watch(now) {
+            return now;
+        }
+        self.next_due(now)
+    }
+
+    fn note_turn(&mut self, now: Moment) {
+        let lateness = self.lateness;
+        self.board.header.heartbeat.set(now);
+        let nanos = u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX);
+        if nanos > self.board.worst_lateness.get() {
+            self.board.worst_lateness.set(nanos);
+        }
+        let shortest = self.config.vips.iter().map(|vip| vip.advert_interval).min();
+        if shortest.is_some_and(|interval| lateness > interval * 2) {
+            self.catch_up = Some(now);
+        }
+        match (
+            self.control.supervisor_is_absent(),
+            self.supervisor_gone_since,
+        ) {
+            (true, None) => self.supervisor_gone_since = Some(now),
+            (false, Some(_)) => self.supervisor_gone_since = None,
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    fn tell_heard(&mut self, now: Moment) {
+        let mut heard = std::mem::take(&mut self.heard);
+        for (place, heard) in heard.drain(..) {
+            self.units[place].router.handle_heard(heard, now);
+            self.perform(place, now);
+        }
+        self.heard = heard;
+    }
+
+    /// Tells a router whether this node can hold its VIP.
+    fn judge(&mut self, place: usize, now: Moment) {
+        let peer = &self.board.peer;
+        let fresh = self
+            .pair
+            .as_ref()
+            .is_some_and(|pair| pair.is_fresh(peer, now));
+        let deaths = &self.supervisor.children[Child::Proxy as usize].last_deaths;
+        let facts = Facts {
+            now,
+            woke_on_time: self.lateness <= ON_TIME,
+            accepting: self.accepting(),
+            proxy_deaths: [deaths[0].get(), deaths[1].get(), deaths[2].get()],
+            own_health: health(self.proxy.vip_health[place].get()),
+            peer_health: fresh.then(|| health(peer.vip_health[place].get())),
+            interface_fault: self.ports[self.units[place].port].fault.as_deref(),
+            supervisor_gone_since: self.supervisor_gone_since,
+        };
+        let unit = &mut self.units[place];
+        let mut fitness = unit.judge.judge(&facts);
+        if fitness.is_ok() && unit.unheard.holds(now) {
+            fitness = Err(Cause::Interface("adverts cannot be sent".to_owned()));
+        }
+        unit.router.handle_fitness(fitness, now);
+        self.perform(place, now);
+    }
+
+    /// Oldest accept heartbeat of the proxy's threads.
+    fn accepting(&self) -> Option<Moment> {
+        let threads = usize::try_from(self.proxy.threads.get()).unwrap_or(0);
+        self.proxy.accepting[..threads.min(MAX_THREADS)]
+            .iter()
+            .map(|cell| cell.get())
+            .min()
+            .flatten()
+    }
+
+    /// Lets a router's timer run, unless something that arrived before its time is still unread.
+    fn run_timer(&mut self, place: usize, now: Moment, queues: Queues) {
+        let unit = &mut self.units[place];
+        if let Some((at, _)) = unit.router.poll_timeout()
+            && at <= now
+            && queues.are_read_until(at)
+        {
+            unit.router.handle_timeout(now);
+            self.perform(place, now);
+        }
+    }
+
+    /// Sends a heartbeat when one is due, and at once when a state changed.
+    fn beat(&mut self, now: Moment) {
+        let at_once = std::mem::take(&mut self.heartbeat_at_once);
+        let Some(pair) = &mut self.pair else { return };
+        if !at_once && pair.due() > now {
+            return;
+        }
+        let mut summary = Summary::new(version(), self.config_hash);
+        for (place, unit) in self.units.iter().enumerate() {
+            summary.push(VipRecord {
+                vrid: unit.vrid,
+                state: unit.router.state(),
+                priority: unit.router.priority().value(),
+                health: health(self.proxy.vip_health[place].get()),
+                interval: self.config.vips[place].advert_interval,
+            });
+        }
+        pair.send(&summary, now);
+    }
+
+    fn next_due(&self, now: Moment) -> Moment {
+        self.units
+            .iter()
+            .filter_map(|unit| unit.router.poll_timeout())
+            .map(|(at, _)| at)
+            .chain(self.pair.as_ref().map(PairLink::due))
+            .fold(now + TURN, Moment::min)
+    }
+
+    /// The orderly end: every VIP is given up, the other node knows it at once.
+    fn stop(&mut self, now: Moment) {
+        for place in 0..self.units.len() {
+            self.units[place].router.handle_stop(now);
+            self.perform(place, now);
+        }
+        self.heartbeat_at_once = true;
+        self.beat(now);
+    }
+}
+
+fn open_pair(inputs: &Inputs, now: Moment) -> Result<Option<PairLink>, RunError> {
+    let config = &inputs.config;
+    let (true, Some(peer), Some(heartbeat), Some(text)) = (
+        pair_link::is_on(config, inputs.node),
+        config.peer_of(inputs.node),
+        config.pair.heartbeat,
+        &inputs.pair_key,
+    ) else {
+        return Ok(None);
+    };
+    let keys = common::config::key::parse_key_file(text).map_err(RunError::PairKey)?;
+    let mut epoch = [0_u8; 8];
+    SystemRandom::new()
+        .fill(&mut epoch)
+        .map_err(|_| RunError::Random)?;
+    let channel = Channel::new(&keys, u64::from_be_bytes(epoch)).map_err(RunError::PairNoKey)?;
+    let own = config.nodes[inputs.node.0].address;
+    let peer = config.nodes[peer.0].address;
+    let socket = PairSocket::open(own, peer, config.pair.port).map_err(RunError::PairSocket)?;
+    Ok(Some(PairLink::new(socket, channel, heartbeat, now)))
+}
+
+/// A health byte of a board: readers trust no value.
+fn health(value: u64) -> u8 {
+    u8::try_from(value).unwrap_or(100).min(100)
+}
+
+fn version() -> u64 {
+    VERSION.iter().fold(0, |version, part| {
+        version << 16 | part.parse::<u64>().unwrap_or(0) & 0xffff
+    })
+}

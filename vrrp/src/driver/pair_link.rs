@@ -1,0 +1,122 @@
+//! The pair channel in the loop: what is sent when, and what of the other node's heartbeats goes
+//! where.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use common::board::{PeerSlot, VipState};
+use common::config::{Config, NodeIndex, Runs};
+use common::time::Moment;
+
+use super::unit::Unit;
+use crate::pair::{Channel, MAX_DATAGRAM, Summary};
+use crate::router::{Heard, Via};
+use crate::socket::PairSocket;
+
+/// Health of the other node counts for this many heartbeats, and at least for [`FRESH_AT_LEAST`].
+const FRESH_HEARTBEATS: u32 = 3;
+/// A node that is late by less than this has not lost its health.
+const FRESH_AT_LEAST: Duration = Duration::from_millis(100);
+
+/// The pair channel.
+#[derive(Debug)]
+pub(super) struct PairLink {
+    pub(super) socket: PairSocket,
+    pub(super) channel: Channel,
+    pub(super) peer: Ipv4Addr,
+    heartbeat: Duration,
+    /// When the next heartbeat is due; the grid keeps its phase when one is late.
+    next: Moment,
+    out: [u8; MAX_DATAGRAM],
+    failing: bool,
+}
+
+/// Whether the configuration wants a channel: two nodes that both run fmc-lb, heartbeats and a key.
+pub(super) fn is_on(config: &Config, node: NodeIndex) -> bool {
+    let both_ours = config.nodes.iter().all(|node| node.runs == Runs::FmcLb);
+    both_ours
+        && config.peer_of(node).is_some()
+        && config.pair.heartbeat.is_some()
+        && config.pair.key_file.is_some()
+}
+
+impl PairLink {
+    pub(super) fn new(
+        socket: PairSocket,
+        channel: Channel,
+        heartbeat: Duration,
+        now: Moment,
+    ) -> Self {
+        Self {
+            peer: *socket.peer().ip(),
+            socket,
+            channel,
+            heartbeat,
+            next: now,
+            out: [0; MAX_DATAGRAM],
+            failing: false,
+        }
+    }
+
+    /// When the next heartbeat is due.
+    pub(super) fn due(&self) -> Moment {
+        self.next
+    }
+
+    /// Sends a heartbeat now; the next one keeps its place on the grid.
+    pub(super) fn send(&mut self, summary: &Summary, now: Moment) {
+        while self.next <= now {
+            self.next = if now.since(self.next) > self.heartbeat * 8 {
+                now + self.heartbeat
+            } else {
+                self.next + self.heartbeat
+            };
+        }
+        let length = self.channel.seal(summary, &mut self.out);
+        let sent = self.socket.send(&self.out[..length]);
+        if let (Err(error), false) = (&sent, self.failing) {
+            tracing::warn!(%error, peer = %self.peer, "heartbeats cannot be sent");
+        }
+        self.failing = sent.is_err();
+    }
+
+    /// Whether the health that the other node told still counts.
+    pub(super) fn is_fresh(&self, slot: &PeerSlot, now: Moment) -> bool {
+        let limit = (self.heartbeat * FRESH_HEARTBEATS).max(FRESH_AT_LEAST);
+        slot.heartbeat
+            .get()
+            .is_some_and(|heartbeat| now.since(heartbeat) <= limit)
+    }
+}
+
+/// Puts a good heartbeat on the board and says, for each VIP that the other node holds, what the
+/// VIP's router hears.
+pub(super) fn take_heartbeat(
+    summary: &Summary,
+    units: &[Unit],
+    slot: &PeerSlot,
+    peer: Ipv4Addr,
+    at: Moment,
+) -> impl Iterator<Item = (usize, Heard)> {
+    slot.heard.set(at);
+    slot.heartbeat.set(at);
+    slot.version.set(summary.version);
+    slot.config_hash.set(summary.config_hash);
+    summary.vips().filter_map(move |record| {
+        let place = units.iter().position(|unit| unit.vrid == record.vrid)?;
+        slot.vip_health[place].set(u64::from(record.health));
+        slot.vip_state[place].set(record.state.on_board());
+        // A heartbeat never resigns: that is what adverts with priority 0 are for.
+        let counts = record.state == VipState::Active && record.priority > 0;
+        counts.then_some((
+            place,
+            Heard {
+                source: peer,
+                priority: record.priority,
+                interval: record.interval,
+                via: Via::Heartbeat,
+                at,
+            },
+        ))
+    })
+}

@@ -1,0 +1,122 @@
+//! Doing what the routers decide.
+
+use std::time::Duration;
+
+use common::board::VipState;
+use common::time::Moment;
+
+use super::Driver;
+use crate::link::Placement;
+use crate::ports;
+use crate::router::{Action, Cause};
+
+impl Driver {
+    /// Performs all that a router has decided, in its order.
+    pub(super) fn perform(&mut self, place: usize, now: Moment) {
+        while let Some(action) = self.units[place].router.poll_action() {
+            match action {
+                Action::Advertise { priority } => self.advertise(place, priority, now),
+                Action::InstallLease { lifetime } | Action::RenewLease { lifetime } => {
+                    let result = self.put_lease(place, lifetime);
+                    if result.is_err() {
+                        self.look_at_refusal(place, now);
+                    }
+                    let unit = &mut self.units[place];
+                    unit.leased = result.is_ok();
+                    unit.router.handle_lease_result(result, now);
+                }
+                Action::RemoveLease => self.remove_lease(place),
+                Action::Announce => self.announce(place),
+                Action::Changed { from, to, reason } => {
+                    self.units[place].publish_change(to, now);
+                    self.log_change(place, from, to, &reason);
+                    self.heartbeat_at_once = true;
+                }
+            }
+        }
+        self.units[place].publish();
+    }
+
+    fn advertise(&mut self, place: usize, priority: u8, now: Moment) {
+        let vip = &self.config.vips[place];
+        let unit = &mut self.units[place];
+        let port = &self.ports[unit.port];
+        let sent = match ports::advert(vip, priority, port.own, port.plan.peer) {
+            Ok(Some(advert)) => port.send(advert.datagram(), advert.destination),
+            Ok(None) => return,
+            Err(error) => Err(std::io::Error::other(error)),
+        };
+        if sent.is_ok() {
+            unit.slot().adverts_sent.add(1);
+            if priority == 0 {
+                unit.slot().priority_zero_sent.add(1);
+            }
+        }
+        let first = unit.unheard.note(sent.is_ok(), now);
+        if let (Err(error), true) = (sent, first) {
+            tracing::warn!(vip = vip.name, %error, "adverts cannot be sent");
+        }
+    }
+
+    fn put_lease(&mut self, place: usize, lifetime: Duration) -> Result<(), String> {
+        let unit = &self.units[place];
+        let port = &self.ports[unit.port];
+        let Some(interface) = port.index() else {
+            return Err(format!("{} is missing", port.plan.name));
+        };
+        let placement = Placement {
+            interface,
+            interface_name: &port.plan.name,
+            address: unit.address,
+        };
+        self.route
+            .put_lease(placement, lifetime)
+            .map_err(|error| error.cause())
+    }
+
+    /// A lease that could not be installed because its interface has just gone is no refusal: the
+    /// router hears of the interface first.
+    fn look_at_refusal(&mut self, place: usize, now: Moment) {
+        let Ok(addresses) = self.route.addresses() else {
+            return;
+        };
+        self.look_at_ports(&addresses, now);
+        let unit = &mut self.units[place];
+        if let Some(fault) = &self.ports[unit.port].fault {
+            let cause = Cause::Interface(fault.clone());
+            unit.router.handle_fitness(Err(cause), now);
+        }
+    }
+
+    fn remove_lease(&mut self, place: usize) {
+        let unit = &mut self.units[place];
+        unit.leased = false;
+        let Some(interface) = self.ports[unit.port].index() else {
+            return;
+        };
+        if let Err(error) = self.route.remove_host(interface, unit.address) {
+            let vip = &self.config.vips[place].name;
+            tracing::warn!(vip, cause = error.cause(), "a lease stays until it lapses");
+        }
+    }
+
+    fn announce(&mut self, place: usize) {
+        let unit = &self.units[place];
+        if let Err(error) = self.ports[unit.port].announce(unit.address) {
+            let vip = &self.config.vips[place].name;
+            tracing::warn!(vip, %error, "gratuitous ARP was not sent");
+        }
+    }
+
+    fn log_change(&self, place: usize, from: VipState, to: VipState, reason: &str) {
+        let vip = &self.config.vips[place];
+        tracing::info!(
+            vip = vip.name,
+            vrid = vip.vrid.value(),
+            from = from.word(),
+            to = to.word(),
+            reason,
+            "virtual IP changed its state"
+        );
+    }
+}

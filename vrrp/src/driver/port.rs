@@ -1,0 +1,183 @@
+//! One interface that carries VIPs: its state in the kernel and the sockets on it.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use common::addr::Vrid;
+use common::config::{Config, Transport};
+use nix::errno::Errno;
+
+use super::wake::Wake;
+use crate::link::{Address, Interface, LinkError, RouteSocket};
+use crate::packet::{Expect, GROUP};
+use crate::ports::{self, OwnAddress, PortPlan};
+use crate::socket::{AdvertReceiver, AdvertSender, ArpSender, Read, ReceiveBuffer, Witness};
+
+/// Destination address in an IPv4 header.
+const DESTINATION: std::ops::Range<usize> = 16..20;
+
+/// An interface, and what is wrong with it.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) plan: PortPlan,
+    /// Last known own address, the source of adverts.
+    pub(super) own: Ipv4Addr,
+    /// As the kernel had it at the last look; `None` = missing.
+    pub(super) interface: Option<Interface>,
+    /// Why it cannot carry a VIP; `None` = it can.
+    pub(super) fault: Option<String>,
+    sockets: Option<Sockets>,
+    multicast: Vec<Vrid>,
+    unicast: Vec<Vrid>,
+    peers: Vec<Ipv4Addr>,
+}
+
+#[derive(Debug)]
+struct Sockets {
+    receiver: AdvertReceiver,
+    sender: AdvertSender,
+    arp: ArpSender,
+    witness: Witness,
+}
+
+impl Port {
+    /// A port that has not looked at its interface yet.
+    pub(super) fn new(plan: PortPlan, config: &Config) -> Self {
+        let own = match plan.own {
+            OwnAddress::Configured(own) => own,
+            OwnAddress::InSubnet { .. } => Ipv4Addr::UNSPECIFIED,
+        };
+        Self {
+            own,
+            interface: None,
+            fault: Some(format!("{} was not looked at yet", plan.name)),
+            sockets: None,
+            multicast: ports::vrids(config, &plan.vips, Transport::Multicast).collect(),
+            unicast: ports::vrids(config, &plan.vips, Transport::Unicast).collect(),
+            peers: plan.peer.into_iter().collect(),
+            plan,
+        }
+    }
+
+    /// Looks at the interface again; opens the sockets anew when it is another one or comes back
+    /// from a fault. Says whether its fault came, went or changed.
+    pub(super) fn look(
+        &mut self,
+        route: &mut RouteSocket,
+        addresses: &[Address],
+        wake: &Wake,
+    ) -> Result<bool, LinkError> {
+        let found = route.interface(&self.plan.name)?;
+        let own = found.and_then(|found| self.plan.own.find(found.index, addresses));
+        let same = self.index() == found.map(|found| found.index)
+            && self.interface.map(|known| known.mac) == found.map(|found| found.mac)
+            && own.is_none_or(|own| own == self.own);
+        if !same {
+            self.sockets = None;
+        }
+        self.interface = found;
+        self.own = own.unwrap_or(self.own);
+        let mut fault = self.fault_of(own);
+        if let (None, Some(interface)) = (&fault, found)
+            && (self.fault.is_some() || self.sockets.is_none())
+        {
+            // A membership may have gone with the interface: come back by the same road as at the
+            // start.
+            self.sockets = None;
+            match self.open_sockets(interface, wake) {
+                Ok(sockets) => self.sockets = Some(sockets),
+                Err(error) => fault = Some(format!("no socket on {}: {error}", self.plan.name)),
+            }
+        }
+        let changed = fault != self.fault;
+        self.fault = fault;
+        Ok(changed)
+    }
+
+    fn fault_of(&self, own: Option<Ipv4Addr>) -> Option<String> {
+        let name = &self.plan.name;
+        match (self.interface, own, &self.plan.own) {
+            (None, _, _) => Some(format!("{name} is missing")),
+            (Some(interface), _, _) if !interface.up => Some(format!("{name} is switched off")),
+            (Some(interface), _, _) if !interface.carrier => Some(format!("{name} has no carrier")),
+            (Some(_), None, OwnAddress::Configured(own)) => Some(format!("{name} has lost {own}")),
+            (Some(_), None, OwnAddress::InSubnet { .. }) => {
+                Some(format!("{name} has no address in the VIP's subnet"))
+            }
+            (Some(_), Some(_), _) => None,
+        }
+    }
+
+    /// Index of the interface, if there is one.
+    pub(super) fn index(&self) -> Option<u32> {
+        self.interface.map(|interface| interface.index)
+    }
+
+    /// Whether an event about this interface concerns the port: its own, or any while its own is
+    /// missing.
+    pub(super) fn is_concerned(&self, interface: u32) -> bool {
+        self.index().is_none_or(|index| index == interface)
+    }
+
+    /// Reads one packet; nothing comes while there are no sockets.
+    pub(super) fn receive<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
+        match &self.sockets {
+            Some(sockets) => sockets.receiver.receive(buffer),
+            None => Read::Empty,
+        }
+    }
+
+    /// Reads one packet that came from outside with our own address as its source.
+    pub(super) fn receive_forged<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
+        match &self.sockets {
+            Some(sockets) => sockets.witness.receive(buffer),
+            None => Read::Empty,
+        }
+    }
+
+    /// What a packet must fit. An interface may carry VIPs of both transports: the destination says
+    /// which is meant.
+    pub(super) fn expect(&self, datagram: &[u8]) -> Expect<'_> {
+        let to_group = datagram.get(DESTINATION) == Some(&GROUP.octets());
+        let (transport, vrids) =
+            if self.unicast.is_empty() || (to_group && !self.multicast.is_empty()) {
+                (Transport::Multicast, &self.multicast)
+            } else {
+                (Transport::Unicast, &self.unicast)
+            };
+        Expect {
+            own: self.own,
+            transport,
+            sources: &self.peers,
+            vrids,
+        }
+    }
+
+    /// Sends a whole datagram.
+    pub(super) fn send(&self, datagram: &[u8], destination: Ipv4Addr) -> io::Result<()> {
+        self.sockets()?.sender.send(datagram, destination)
+    }
+
+    /// Sends one round of gratuitous ARP.
+    pub(super) fn announce(&self, vip: Ipv4Addr) -> io::Result<()> {
+        self.sockets()?.arp.announce(vip)
+    }
+
+    fn sockets(&self) -> io::Result<&Sockets> {
+        self.sockets.as_ref().ok_or(Errno::ENETDOWN.into())
+    }
+
+    fn open_sockets(&self, interface: Interface, wake: &Wake) -> io::Result<Sockets> {
+        let name = &self.plan.name;
+        let receiver = AdvertReceiver::open(name, interface.index)?;
+        let witness = Witness::open(interface.index, self.own)?;
+        wake.add(&receiver)?;
+        wake.add(&witness)?;
+        Ok(Sockets {
+            receiver,
+            sender: AdvertSender::open(name)?,
+            arp: ArpSender::open(interface.index, interface.mac)?,
+            witness,
+        })
+    }
+}

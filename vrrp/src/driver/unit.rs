@@ -1,0 +1,176 @@
+//! One VIP in the loop: its router, what is known of its lease, and its place on the board.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use common::addr::Vrid;
+use common::board::{VipSlot, VipState};
+use common::config::{Config, NodeIndex, VipIndex};
+use common::time::Moment;
+
+use super::port::Port;
+use crate::fitness::Judge;
+use crate::router::{Params, VirtualRouter};
+use crate::timing::active_down_interval;
+
+/// How long a node that could not make itself heard stays away from the election.
+const UNHEARD_HOLD: Duration = Duration::from_secs(10);
+
+/// One VIP.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) router: VirtualRouter,
+    pub(super) judge: Judge,
+    /// Index into the driver's ports.
+    pub(super) port: usize,
+    pub(super) vrid: Vrid,
+    pub(super) address: Ipv4Addr,
+    /// The kernel acknowledged the lease, and nobody has said that it is gone.
+    pub(super) leased: bool,
+    pub(super) unheard: Unheard,
+    slot: &'static VipSlot,
+    reason: String,
+}
+
+impl Unit {
+    /// A router in Init.
+    pub(super) fn new(
+        config: &Config,
+        node: NodeIndex,
+        vip: VipIndex,
+        place: (usize, &Port),
+        slot: &'static VipSlot,
+    ) -> Self {
+        let (port, own) = (place.0, place.1.own);
+        let heartbeat = super::pair_link::is_on(config, node)
+            .then_some(config.pair.heartbeat)
+            .flatten();
+        let vip = &config.vips[vip.0];
+        let priority = vip.priorities[node.0];
+        Self {
+            router: VirtualRouter::new(Params {
+                vrid: vip.vrid,
+                priority,
+                advert_interval: vip.advert_interval,
+                preempt: vip.preempt,
+                preempt_delay: vip.preempt_delay,
+                own,
+                sole_peer: place.1.plan.peer,
+                heartbeat,
+            }),
+            judge: Judge::default(),
+            port,
+            vrid: vip.vrid,
+            address: vip.address,
+            leased: false,
+            unheard: Unheard {
+                patience: active_down_interval(priority, vip.advert_interval, heartbeat),
+                since: None,
+                until: None,
+            },
+            slot,
+            reason: String::new(),
+        }
+    }
+
+    /// This VIP's place on the board.
+    pub(super) fn slot(&self) -> &'static VipSlot {
+        self.slot
+    }
+
+    /// Puts what can change in any turn on the board.
+    pub(super) fn publish(&mut self) {
+        self.slot.state.set(self.router.state().on_board());
+        self.slot.leased.set(u64::from(self.leased));
+        self.slot
+            .priority
+            .set(u64::from(self.router.priority().value()));
+        if self.reason != self.router.reason() {
+            self.reason.clear();
+            self.reason.push_str(self.router.reason());
+            self.slot.reason.set(&self.reason);
+        }
+    }
+
+    /// Clears what an earlier process said; counters go on.
+    pub(super) fn publish_start(&mut self, now: Moment) {
+        self.slot.since.set(now);
+        self.slot.advert_heard.clear();
+        self.slot.peer_priority.set(0);
+        self.slot.reason.set("");
+        self.publish();
+    }
+
+    /// Puts a change of state on the board.
+    pub(super) fn publish_change(&mut self, to: VipState, now: Moment) {
+        self.slot.since.set(now);
+        self.unheard.restart();
+        if to == VipState::Active {
+            self.slot.became_active.add(1);
+        }
+        self.publish();
+    }
+}
+
+/// A node whose adverts do not leave (a full queue, a firewall) holds a VIP that the other node
+/// takes as well: after an active-down interval of failures it steps back, for a while.
+#[derive(Debug)]
+pub(super) struct Unheard {
+    patience: Duration,
+    since: Option<Moment>,
+    until: Option<Moment>,
+}
+
+impl Unheard {
+    /// An advert left, or did not. Says whether this is the first failure of a row.
+    pub(super) fn note(&mut self, sent: bool, now: Moment) -> bool {
+        if sent {
+            self.since = None;
+            return false;
+        }
+        let first = self.since.is_none();
+        let since = *self.since.get_or_insert(now);
+        if now.since(since) >= self.patience {
+            self.until = Some(now + UNHEARD_HOLD);
+            self.since = None;
+        }
+        first
+    }
+
+    /// A change of state ends a row: failures before it say nothing about adverts after it.
+    fn restart(&mut self) {
+        self.since = None;
+    }
+
+    /// Whether the node has to stay away.
+    pub(super) fn holds(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_node_whose_adverts_fail_for_an_active_down_interval_steps_back_for_a_while() {
+        let mut unheard = Unheard {
+            patience: Duration::from_millis(300),
+            since: None,
+            until: None,
+        };
+        assert!(unheard.note(false, at(0)));
+        assert!(!unheard.note(false, at(200)));
+        assert!(!unheard.holds(at(200)));
+        unheard.note(true, at(250));
+        assert!(unheard.note(false, at(300)));
+        assert!(!unheard.holds(at(500)));
+        unheard.note(false, at(600));
+        assert!(unheard.holds(at(600)) && unheard.holds(at(10_599)));
+        assert!(!unheard.holds(at(10_600)));
+    }
+}

@@ -1,0 +1,60 @@
+//! What wakes the loop: its sockets, its control, and one absolute timer.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use common::time::Moment;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timer::{Expiration, TimerSetTimeFlags};
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
+
+/// Every source is looked at in every turn, so events need no names.
+const EVENTS: usize = 32;
+
+/// An epoll instance with a timer in it.
+#[derive(Debug)]
+pub(super) struct Wake {
+    epoll: Epoll,
+    timer: TimerFd,
+}
+
+impl Wake {
+    pub(super) fn new() -> io::Result<Self> {
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?;
+        let wake = Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            timer,
+        };
+        wake.add(&wake.timer)?;
+        Ok(wake)
+    }
+
+    /// Wakes the loop from now on when the descriptor is readable, until it is closed.
+    pub(super) fn add(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(self
+            .epoll
+            .add(source, EpollEvent::new(EpollFlags::EPOLLIN, 0))?)
+    }
+
+    /// Waits for a source, at most until `due`.
+    pub(super) fn wait(&self, due: Moment) -> io::Result<()> {
+        // A timer at zero would be switched off.
+        let due = Duration::from_nanos(due.as_nanos().max(1));
+        self.timer.set(
+            Expiration::OneShot(TimeSpec::from_duration(due)),
+            TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+        )?;
+        let mut events = [EpollEvent::empty(); EVENTS];
+        // The next turn sets the timer anew, which also takes its expiry back.
+        match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Keeping up with what others change: interfaces, own addresses, leases deleted by hand.
+
+use std::time::Duration;
+
+use common::time::Moment;
+
+use super::Driver;
+use crate::link::{Address, Event, LinkError};
+
+/// Most events that one turn reads.
+const EVENTS: usize = 64;
+/// When the kernel gave no answer, or refused a socket, it is asked again.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Driver {
+    /// Reads events and looks where they point. Says whether another turn should follow at once.
+    pub(super) fn watch(&mut self, now: Moment) -> bool {
+        let mut look = self.look_again.is_some_and(|at| at <= now);
+        for _ in 0..EVENTS {
+            match self.events.poll() {
+                Some(event) => look |= self.concerns_us(event),
+                None => break,
+            }
+        }
+        if !look {
+            return false;
+        }
+        match self.route.addresses() {
+            Ok(addresses) => {
+                // Interfaces first: a lease that went with its interface is not to be installed
+                // again.
+                let changed = self.look_at_ports(&addresses, now);
+                if changed {
+                    for place in 0..self.units.len() {
+                        self.judge(place, now);
+                    }
+                }
+                self.check_leases(&addresses, now);
+                changed
+            }
+            Err(error) => {
+                tracing::warn!(
+                    cause = error.cause(),
+                    "the kernel gives no list of addresses"
+                );
+                self.look_again = Some(now + RETRY);
+                false
+            }
+        }
+    }
+
+    fn concerns_us(&self, event: Event) -> bool {
+        match event {
+            // Our own renewals come back as events; an address matters where one is missing.
+            Event::AddressAdded { interface, .. } => self
+                .ports
+                .iter()
+                .any(|port| port.fault.is_some() && port.is_concerned(interface)),
+            Event::AddressRemoved { interface, .. } | Event::LinkChanged { interface } => {
+                self.ports.iter().any(|port| port.is_concerned(interface))
+            }
+            Event::Overrun => {
+                tracing::warn!("network events were lost: looking at everything");
+                true
+            }
+        }
+    }
+
+    /// Looks at every port. Says whether a fault came or went.
+    pub(super) fn look_at_ports(&mut self, addresses: &[Address], now: Moment) -> bool {
+        self.look_again = None;
+        let mut changed = false;
+        for port in &mut self.ports {
+            match port.look(&mut self.route, addresses, &self.wake) {
+                Ok(one) => changed |= one,
+                Err(error) => {
+                    tracing::warn!(cause = error.cause(), "the kernel gives no answer");
+                    self.look_again = Some(now + RETRY);
+                }
+            }
+            if port.fault.is_some() {
+                self.look_again = Some(now + RETRY);
+            }
+        }
+        changed
+    }
+
+    /// Tells the routers whose lease is gone. An event alone proves nothing: it may be older than
+    /// the lease.
+    fn check_leases(&mut self, addresses: &[Address], now: Moment) {
+        for place in 0..self.units.len() {
+            let unit = &mut self.units[place];
+            let interface = self.ports[unit.port].index();
+            let there = addresses
+                .iter()
+                .any(|found| found.address == unit.address && Some(found.interface) == interface);
+            if unit.leased && !there {
+                unit.leased = false;
+                unit.router.handle_lease_removed(now);
+                self.perform(place, now);
+            }
+        }
+    }
+
+    /// Removes VIPs that an earlier run, or somebody else, left on their interfaces. Nobody is
+    /// Active yet.
+    pub(super) fn remove_stale(&mut self, addresses: &[Address]) -> Result<(), LinkError> {
+        for unit in &self.units {
+            let interface = self.ports[unit.port].index();
+            let stale = addresses.iter().filter(|found| {
+                found.address == unit.address && Some(found.interface) == interface
+            });
+            for found in stale {
+                match found.lifetime {
+                    Some(_) => {
+                        tracing::info!(address = %found.address, "lease of an earlier run removed")
+                    }
+                    None => {
+                        tracing::warn!(address = %found.address, "a VIP that something else had configured for ever was removed from its interface")
+                    }
+                }
+                self.route.remove(found)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Whether this node can hold a VIP now: data plane, supervisor, interface. Pure.
+
+use std::time::Duration;
+
+use common::time::Moment;
+
+use crate::router::Cause;
+
+/// What is known at this turn of the loop, for one VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts<'a> {
+    pub now: Moment,
+    /// Our own loop woke within 50 ms of the time it had asked for. Who slept concludes nothing
+    /// from the silence of others: it counts anew from the moment at which it woke.
+    pub woke_on_time: bool,
+    /// Oldest accept heartbeat over the proxy's threads; `None` = one of them has none (yet).
+    pub accepting: Option<Moment>,
+    /// The proxy's last three deaths, oldest first (`ChildSlot::last_deaths`).
+    pub proxy_deaths: [Option<Moment>; 3],
+    /// This node's health byte for the VIP (0 = a required listener has no usable server).
+    pub own_health: u8,
+    /// The other node's; `None` without a fresh heartbeat of the pair channel.
+    pub peer_health: Option<u8>,
+    /// What is wrong with the VIP's interface, in words; `None` = nothing.
+    pub interface_fault: Option<&'a str>,
+    /// Since when there is no supervisor; `None` = there is one.
+    pub supervisor_gone_since: Option<Moment>,
+}
+
+/// Judges one VIP from turn to turn.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judge {
+    /// Newest accept heartbeat seen. It outlives its proxy: the next one has the rest of the 100 ms
+    /// to begin.
+    accepted: Option<Moment>,
+    /// Since when the accept heartbeats are fresh.
+    fresh_since: Option<Moment>,
+    hung: bool,
+    crash_loop: bool,
+    /// Our own loop woke late then; others are given their whole time again from there on.
+    overslept: Option<Moment>,
+}
+
+/// Oldest accept heartbeat with which a node serves.
+const ACCEPT: Duration = Duration::from_millis(100);
+/// Three deaths within this time are a crash loop, and for so long it lasts.
+const CRASH_LOOP: Duration = Duration::from_secs(10);
+/// How long a proxy must have accepted at the end of a crash loop.
+const CALM: Duration = Duration::from_secs(1);
+/// How long a node serves without a supervisor.
+const SUPERVISOR: Duration = Duration::from_secs(2);
+
+impl Judge {
+    /// Whether this node can hold the VIP. Call it at every turn of the loop with that turn's
+    /// facts.
+    ///
+    /// # Errors
+    /// The first cause, in the order interface, supervisor, crash loop, hung, not ready, servers.
+    pub fn judge(&mut self, facts: &Facts<'_>) -> Result<(), Cause> {
+        if !facts.woke_on_time {
+            self.overslept = Some(facts.now);
+        }
+        self.watch_accepting(facts);
+        self.watch_deaths(facts);
+        if let Some(fault) = facts.interface_fault {
+            return Err(Cause::Interface(fault.to_owned()));
+        }
+        if facts
+            .supervisor_gone_since
+            .is_some_and(|since| self.silence(facts.now, since) > SUPERVISOR)
+        {
+            return Err(Cause::SupervisorGone);
+        }
+        if self.crash_loop {
+            return Err(Cause::ProxyCrashLoop);
+        }
+        if self.accepted.is_none() || (self.hung && facts.accepting.is_none()) {
+            return Err(Cause::ProxyNotReady);
+        }
+        if self.hung {
+            return Err(Cause::ProxyHung);
+        }
+        // Servers that both nodes miss move nothing: the other node could not serve either.
+        if facts.own_health == 0 && facts.peer_health.is_some_and(|health| health > 0) {
+            return Err(Cause::NoUsableServer);
+        }
+        Ok(())
+    }
+
+    fn watch_accepting(&mut self, facts: &Facts<'_>) {
+        self.accepted = self.accepted.max(facts.accepting);
+        let Some(accepted) = self.accepted else {
+            return;
+        };
+        if facts.now.since(accepted) <= ACCEPT {
+            self.hung = false;
+            self.fresh_since.get_or_insert(facts.now);
+        } else if self.silence(facts.now, accepted) > ACCEPT {
+            self.hung = true;
+            self.fresh_since = None;
+        }
+    }
+
+    fn watch_deaths(&mut self, facts: &Facts<'_>) {
+        let [Some(first), _, Some(third)] = facts.proxy_deaths else {
+            self.crash_loop = false;
+            return;
+        };
+        if third.since(first) <= CRASH_LOOP && facts.now.since(third) <= CRASH_LOOP {
+            self.crash_loop = true;
+        } else if self
+            .fresh_since
+            .is_some_and(|since| facts.now.since(since) >= CALM)
+        {
+            self.crash_loop = false;
+        }
+    }
+
+    /// How long something has been silent while we were awake.
+    fn silence(&self, now: Moment, since: Moment) -> Duration {
+        now.since(self.overslept.map_or(since, |woke| woke.max(since)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

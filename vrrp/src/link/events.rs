@@ -1,0 +1,116 @@
+//! What others change in the kernel's network configuration.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use netlink_packet_route::link::LinkHeader;
+use nix::errno::Errno;
+use nix::libc::{
+    RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, RTMGRP_IPV4_IFADDR, RTMGRP_LINK,
+};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+
+use super::address::read_address;
+use super::{DATAGRAM_BYTES, LinkError, Messages, failed, route_socket};
+
+/// Room for events while the loop does something else; beyond it the kernel says that events were
+/// lost.
+const QUEUE_BYTES: usize = 256 * 1024;
+
+/// Something changed. An event says where to look; what is so now is asked then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    AddressAdded {
+        interface: u32,
+        address: Ipv4Addr,
+    },
+    AddressRemoved {
+        interface: u32,
+        address: Ipv4Addr,
+    },
+    /// An interface came, went, or changed its state.
+    LinkChanged {
+        interface: u32,
+    },
+    /// Events were lost: look at everything.
+    Overrun,
+}
+
+/// A socket that hears of changes to interfaces and IPv4 addresses.
+#[derive(Debug)]
+pub struct EventSocket {
+    socket: OwnedFd,
+    datagram: Vec<u8>,
+    pending: VecDeque<Event>,
+}
+
+impl EventSocket {
+    /// Opens a socket in the calling thread's network namespace.
+    pub fn open() -> Result<Self, LinkError> {
+        let groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR).unsigned_abs();
+        let socket = route_socket(groups).map_err(failed("listen to events"))?;
+        setsockopt(&socket, sockopt::RcvBuf, &QUEUE_BYTES)
+            .map_err(|errno| failed("size the queue of events")(errno.into()))?;
+        Ok(Self {
+            socket,
+            datagram: vec![0; DATAGRAM_BYTES],
+            pending: VecDeque::new(),
+        })
+    }
+
+    /// The next event, `None` if there is none now.
+    pub fn poll(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(event);
+            }
+            let received = recv(
+                self.socket.as_raw_fd(),
+                &mut self.datagram,
+                MsgFlags::MSG_DONTWAIT,
+            );
+            match received {
+                Ok(length) => {
+                    let events = Messages(&self.datagram[..length]).filter_map(|message| {
+                        read_event(message.message_type(), message.payload())
+                    });
+                    self.pending.extend(events);
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return None,
+                Err(Errno::ENOBUFS) => return Some(Event::Overrun),
+                Err(errno) => {
+                    tracing::warn!(error = %io::Error::from(errno), "network events cannot be read");
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for EventSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn read_event(kind: u16, payload: &[u8]) -> Option<Event> {
+    match kind {
+        RTM_NEWADDR => read_address(payload).map(|found| Event::AddressAdded {
+            interface: found.interface,
+            address: found.address,
+        }),
+        RTM_DELADDR => read_address(payload).map(|found| Event::AddressRemoved {
+            interface: found.interface,
+            address: found.address,
+        }),
+        RTM_NEWLINK | RTM_DELLINK => {
+            let header = LinkHeader::parse(payload).ok()?;
+            Some(Event::LinkChanged {
+                interface: header.index,
+            })
+        }
+        _ => None,
+    }
+}

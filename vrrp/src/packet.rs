@@ -1,0 +1,76 @@
+//! Adverts and gratuitous ARP as they stand on the wire. Pure and total: no input panics, nothing
+//! is allocated.
+
+mod advert;
+mod arp;
+#[cfg(test)]
+mod hex;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use common::addr::Vrid;
+use common::config::{ChecksumForm, Transport};
+
+pub use self::advert::{EncodeError, decode, encode};
+pub use self::arp::{ARP_FRAME_LEN, gratuitous_reply, gratuitous_request};
+
+/// Group that adverts are sent to (RFC 9568, section 5.1.1.2).
+pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+/// IP protocol number of VRRP (RFC 9568, section 5.1.1.4).
+pub const PROTOCOL: u8 = 112;
+/// Bytes of the longest datagram that [`encode`] writes: IPv4 header, fixed part, 255 addresses.
+pub const MAX_DATAGRAM: usize = 20 + 8 + 4 * 255;
+
+/// One VRRPv3 advert for IPv4 (RFC 9568, section 5.2). The addresses stay where they were read
+/// from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advert<'a> {
+    pub vrid: Vrid,
+    /// 0 = the sender resigns.
+    pub priority: u8,
+    /// 10 ms to 40.95 s in steps of 10 ms.
+    pub interval: Duration,
+    /// The virtual addresses in network order, 1 to 255 of them (`&[vip.octets()]`).
+    pub addresses: &'a [[u8; 4]],
+}
+
+impl Advert<'_> {
+    /// The virtual addresses.
+    pub fn vips(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.addresses.iter().copied().map(Ipv4Addr::from)
+    }
+}
+
+/// What an advert must fit to be heard.
+#[derive(Debug, Clone, Copy)]
+pub struct Expect<'a> {
+    /// This node's address on the interface: never a sender, and the destination of unicast
+    /// adverts.
+    pub own: Ipv4Addr,
+    pub transport: Transport,
+    /// Senders that are heard. Unicast: only these. Multicast: only these, and everybody if the
+    /// list is empty.
+    pub sources: &'a [Ipv4Addr],
+    /// Virtual routers of this node on the interface.
+    pub vrids: &'a [Vrid],
+}
+
+/// An advert that passed every check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received<'a> {
+    pub advert: Advert<'a>,
+    pub source: Ipv4Addr,
+    /// Form of its checksum; `None` = both forms give the same one (the pseudo-header's sum is
+    /// zero).
+    pub checksum: Option<ChecksumForm>,
+}
+
+/// From where to where an advert goes, and how it is summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope {
+    pub source: Ipv4Addr,
+    /// [`GROUP`] or the other node.
+    pub destination: Ipv4Addr,
+    pub checksum: ChecksumForm,
+}

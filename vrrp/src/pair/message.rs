@@ -1,0 +1,179 @@
+//! What the nodes tell each other.
+
+use std::time::Duration;
+
+use common::addr::Vrid;
+use common::board::{PairDrop, VipState};
+use common::config::MAX_VIPS;
+
+use super::Stamp;
+
+/// Format that this version speaks.
+pub const FORMAT: u8 = 1;
+
+/// Bytes of the longest datagram that we send, and buffer size to receive with (a newer version's
+/// may be longer, at most this).
+pub const MAX_DATAGRAM: usize = 1024;
+
+const MAGIC: [u8; 4] = *b"fmcP";
+const HEADER_LEN: usize = 72;
+const RECORD_LEN: usize = 8;
+/// Bytes of an HMAC-SHA256.
+pub(super) const TAG_LEN: usize = 32;
+
+const _: () = assert!(HEADER_LEN + MAX_VIPS * RECORD_LEN + TAG_LEN <= MAX_DATAGRAM);
+
+/// What stands around a summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Envelope {
+    pub(super) key_id: u8,
+    pub(super) stamp: Stamp,
+    pub(super) echo: Stamp,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Version of its software, as major << 32 | minor << 16 | patch.
+    pub version: u64,
+    /// Hash of its configuration; 0 = unknown.
+    pub config_hash: u64,
+    vips: [Option<VipRecord>; MAX_VIPS],
+}
+
+/// What a node says of one VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VipRecord {
+    pub vrid: Vrid,
+    pub state: VipState,
+    /// Priority that it advertises, or would.
+    pub priority: u8,
+    /// 0 = a required listener has no usable server there, else percent, 1 to 100.
+    pub health: u8,
+    /// Its advert interval, 10 ms to 40.95 s in steps of 10 ms.
+    pub interval: Duration,
+}
+
+impl Summary {
+    /// Without VIPs.
+    pub fn new(version: u64, config_hash: u64) -> Self {
+        Self {
+            version,
+            config_hash,
+            vips: [None; MAX_VIPS],
+        }
+    }
+
+    /// Adds a VIP. A configuration has at most [`MAX_VIPS`]; what is beyond is left out.
+    pub fn push(&mut self, record: VipRecord) {
+        if let Some(place) = self.vips.iter_mut().find(|place| place.is_none()) {
+            *place = Some(record);
+        }
+    }
+
+    /// The VIPs, in the sender's order. Records with a VRID that cannot exist are not among them.
+    pub fn vips(&self) -> impl Iterator<Item = &VipRecord> {
+        self.vips.iter().flatten()
+    }
+}
+
+/// Writes everything that is signed, and returns its length.
+pub(super) fn encode(envelope: &Envelope, summary: &Summary, out: &mut [u8]) -> usize {
+    let count = summary.vips().count();
+    let length = HEADER_LEN + count * RECORD_LEN;
+    let (header, records) = out[..length].split_at_mut(HEADER_LEN);
+    header.fill(0);
+    header[..4].copy_from_slice(&MAGIC);
+    header[4] = FORMAT;
+    header[5] = envelope.key_id;
+    header[6] = HEADER_LEN as u8;
+    header[7] = RECORD_LEN as u8;
+    header[8] = u8::try_from(count).expect("a summary has at most MAX_VIPS records");
+    for (at, number) in [
+        (16, envelope.stamp.epoch),
+        (24, envelope.stamp.counter),
+        (32, envelope.echo.epoch),
+        (40, envelope.echo.counter),
+        (48, summary.version),
+        (56, summary.config_hash),
+    ] {
+        header[at..at + 8].copy_from_slice(&number.to_be_bytes());
+    }
+    for (vip, record) in summary.vips().zip(records.chunks_exact_mut(RECORD_LEN)) {
+        record.copy_from_slice(&vip.encode());
+    }
+    length
+}
+
+/// The key that a datagram is signed with, before anything in it may be believed.
+pub(super) fn key_id(signed: &[u8]) -> Result<u8, PairDrop> {
+    let header = signed
+        .first_chunk::<HEADER_LEN>()
+        .ok_or(PairDrop::Truncated)?;
+    if header[..4] != MAGIC || header[4] != FORMAT {
+        return Err(PairDrop::Version);
+    }
+    Ok(header[5])
+}
+
+/// Reads what was signed. Longer headers and records of a newer version are cut to what is known
+/// here.
+pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
+    let header = signed
+        .first_chunk::<HEADER_LEN>()
+        .ok_or(PairDrop::Truncated)?;
+    let [header_len, record_len, count] = [header[6], header[7], header[8]].map(usize::from);
+    let records = signed.get(header_len..).ok_or(PairDrop::Truncated)?;
+    if header_len < HEADER_LEN || record_len < RECORD_LEN || records.len() != count * record_len {
+        return Err(PairDrop::Truncated);
+    }
+    let number = |at| {
+        header[at..]
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    };
+    let envelope = Envelope {
+        key_id: header[5],
+        stamp: Stamp {
+            epoch: number(16),
+            counter: number(24),
+        },
+        echo: Stamp {
+            epoch: number(32),
+            counter: number(40),
+        },
+    };
+    let mut summary = Summary::new(number(48), number(56));
+    for record in records.chunks_exact(record_len) {
+        if let Some(vip) = record.first_chunk().and_then(VipRecord::decode) {
+            summary.push(vip);
+        }
+    }
+    Ok((envelope, summary))
+}
+
+impl VipRecord {
+    fn encode(&self) -> [u8; RECORD_LEN] {
+        let centiseconds = u16::try_from(self.interval.as_millis() / 10).unwrap_or(u16::MAX);
+        let [high, low] = centiseconds.to_be_bytes();
+        let state = self.state.on_board() as u8;
+        let vrid = self.vrid.value();
+        [vrid, state, self.priority, self.health, high, low, 0, 0]
+    }
+
+    /// `None` for what cannot be: VRID 0, or an interval that is zero (it would make every Backup
+    /// take over at once) or does not fit an advert.
+    fn decode(record: &[u8; RECORD_LEN]) -> Option<Self> {
+        let [vrid, state, priority, health, high, low, ..] = *record;
+        let centiseconds = u16::from_be_bytes([high, low]);
+        Some(Self {
+            vrid: Vrid::new(vrid)?,
+            state: VipState::from_board(u64::from(state)),
+            priority,
+            health,
+            interval: (1..=0x0fff)
+                .contains(&centiseconds)
+                .then(|| Duration::from_millis(u64::from(centiseconds) * 10))?,
+        })
+    }
+}

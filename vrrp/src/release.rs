@@ -1,0 +1,201 @@
+//! The last will: what is done for a vrrp that died or hangs, by somebody else.
+//!
+//! Priority-0 adverts let the other node take over in milliseconds at any advert interval; the
+//! leases are deleted so that this node stops answering ARP for the VIPs. Adverts go first: they
+//! need nothing but a socket, while a deletion waits for whoever changes the network configuration
+//! at that moment.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use common::config::{Config, NodeIndex, Vip, VipIndex};
+
+use crate::link::{Address, LinkError, RouteSocket};
+use crate::packet::EncodeError;
+use crate::ports::{self, EncodedAdvert, OwnAddress, PortPlan};
+use crate::socket::AdvertSender;
+
+/// Adverts are not acknowledged; a second copy costs nothing.
+const COPIES: usize = 2;
+
+/// The last will could not be prepared or executed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// Interfaces, addresses or leases.
+    #[error("release the leases")]
+    Link(#[from] LinkError),
+    /// No raw socket: `CAP_NET_RAW` is missing.
+    #[error("open a socket for priority-0 adverts on {interface}")]
+    Socket {
+        interface: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The configuration holds what an advert cannot carry.
+    #[error("write a priority-0 advert")]
+    Encode(#[from] EncodeError),
+}
+
+/// A last will with its sockets open and its adverts written, so that executing it takes less than
+/// a millisecond.
+#[derive(Debug)]
+pub struct Will {
+    route: RouteSocket,
+    ports: Vec<Port>,
+}
+
+#[derive(Debug)]
+struct Port {
+    plan: PortPlan,
+    vips: Vec<(VipIndex, Vip)>,
+    ready: Option<Ready>,
+}
+
+/// What hangs on the interface as it is now.
+#[derive(Debug)]
+struct Ready {
+    index: u32,
+    sender: AdvertSender,
+    own: Ipv4Addr,
+    /// In the order of the port's VIPs.
+    adverts: Vec<Option<EncodedAdvert>>,
+}
+
+impl Will {
+    /// Opens what [`Will::execute`] needs. An interface that is missing now is looked for again
+    /// then.
+    ///
+    /// # Errors
+    /// If rights are missing or the kernel gives no answer.
+    pub fn prepare(config: &Config, node: NodeIndex) -> Result<Self, ReleaseError> {
+        let mut route = RouteSocket::open()?;
+        let addresses = route.addresses()?;
+        let mut ports = Vec::new();
+        for plan in ports::plan(config, node) {
+            let mut port = Port {
+                vips: plan
+                    .vips
+                    .iter()
+                    .map(|index| (*index, config.vips[index.0].clone()))
+                    .collect(),
+                plan,
+                ready: None,
+            };
+            if let Some(interface) = route.interface(&port.plan.name)? {
+                port.make_ready(interface.index, &addresses)?;
+            }
+            ports.push(port);
+        }
+        Ok(Self { route, ports })
+    }
+
+    /// Resigns for every VIP that has its lease on its interface now, and deletes those leases.
+    /// Returns the VIPs that were released. May be called again: without leases it does nothing.
+    /// What fails for one VIP is logged and does not keep the others.
+    ///
+    /// # Errors
+    /// If the kernel does not tell which addresses there are; nothing was done then.
+    pub fn execute(&mut self) -> Result<Vec<VipIndex>, ReleaseError> {
+        let addresses = self.route.addresses()?;
+        let mut released = Vec::new();
+        for port in &mut self.ports {
+            let Some(interface) = self.route.interface(&port.plan.name)? else {
+                continue;
+            };
+            let leases = port.leases(interface.index, &addresses);
+            if leases.is_empty() {
+                continue;
+            }
+            if let Err(error) = port.make_ready(interface.index, &addresses) {
+                tracing::warn!(interface = port.plan.name, %error, "no priority-0 adverts can be sent");
+            }
+            for (place, _) in &leases {
+                port.resign(*place);
+            }
+            for (place, lease) in leases {
+                match self.route.remove(lease) {
+                    Ok(_) => released.push(port.vips[place].0),
+                    Err(error) => {
+                        tracing::warn!(
+                            vip = port.vips[place].1.name,
+                            cause = error.cause(),
+                            "a lease stays until it lapses"
+                        );
+                    }
+                }
+            }
+        }
+        Ok(released)
+    }
+}
+
+impl Port {
+    /// The VIPs' addresses on the interface, each with the VIP's place in `self.vips`.
+    fn leases<'a>(&self, interface: u32, addresses: &'a [Address]) -> Vec<(usize, &'a Address)> {
+        addresses
+            .iter()
+            .filter(|found| found.interface == interface)
+            .filter_map(|found| {
+                let place = self
+                    .vips
+                    .iter()
+                    .position(|(_, vip)| vip.address == found.address)?;
+                Some((place, found))
+            })
+            .collect()
+    }
+
+    /// Opens the sender and writes the adverts, unless they still fit the interface.
+    fn make_ready(&mut self, index: u32, addresses: &[Address]) -> Result<(), ReleaseError> {
+        let own = match (self.plan.own.find(index, addresses), &self.plan.own) {
+            (Some(own), _) => own,
+            // The address was taken away; the other node still knows us by it.
+            (None, OwnAddress::Configured(own)) => *own,
+            (None, OwnAddress::InSubnet { .. }) => return Ok(()),
+        };
+        if let Some(ready) = &self.ready
+            && ready.index == index
+            && ready.own == own
+        {
+            return Ok(());
+        }
+        let sender =
+            AdvertSender::open(&self.plan.name).map_err(|source| ReleaseError::Socket {
+                interface: self.plan.name.clone(),
+                source,
+            })?;
+        let adverts = self
+            .vips
+            .iter()
+            .map(|(_, vip)| ports::advert(vip, 0, own, self.plan.peer))
+            .collect::<Result<_, _>>()?;
+        self.ready = Some(Ready {
+            index,
+            sender,
+            own,
+            adverts,
+        });
+        Ok(())
+    }
+
+    fn resign(&self, place: usize) {
+        let Some(ready) = &self.ready else { return };
+        let Some(advert) = &ready.adverts[place] else {
+            return;
+        };
+        for _ in 0..COPIES {
+            if let Err(error) = ready.sender.send(advert.datagram(), advert.destination) {
+                tracing::warn!(vip = self.vips[place].1.name, %error, "a priority-0 advert was not sent");
+            }
+        }
+    }
+}
+
+/// Prepares and executes a last will at once. Only when no vrrp lives: a living one would take the
+/// VIPs back.
+///
+/// # Errors
+/// As [`Will::prepare`] and [`Will::execute`].
+pub fn resign(config: &Config, node: NodeIndex) -> Result<Vec<VipIndex>, ReleaseError> {
+    Will::prepare(config, node)?.execute()
+}

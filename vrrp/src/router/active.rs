@@ -1,0 +1,182 @@
+//! What an Active knows: its lease, and when it speaks next.
+
+use std::time::Duration;
+
+use common::time::Moment;
+
+use super::{HolderTimer, Params};
+use crate::announce::Schedule;
+use crate::timing::{active_down_interval, lease_lifetime};
+
+/// Least time between two adverts that only answer another node's.
+const ASSERT_GAP: Duration = Duration::from_millis(100);
+
+/// The state Active (RFC 9568, section 6.4.3).
+#[derive(Debug)]
+pub(super) struct Active {
+    lease: Lease,
+    lifetime: Duration,
+    interval: Duration,
+    next_advert: Moment,
+    /// One more advert, because a lower one was heard.
+    assert_at: Option<Moment>,
+    /// When the last such advert went out, or will.
+    asserted_at: Moment,
+    /// From the first announcement on.
+    announcements: Option<Schedule>,
+}
+
+/// The address on the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lease {
+    /// Asked for, the kernel has not answered.
+    Asked(Moment),
+    /// Installed or last renewed then.
+    Held(Moment),
+}
+
+impl Lease {
+    const fn since(self) -> Moment {
+        match self {
+            Self::Asked(since) | Self::Held(since) => since,
+        }
+    }
+}
+
+impl Active {
+    /// Active from `now` on; the first advert goes out now, by the caller.
+    pub(super) fn new(params: &Params, now: Moment) -> Self {
+        let interval = params.advert_interval;
+        let down = active_down_interval(params.priority, interval, params.heartbeat);
+        Self {
+            lease: Lease::Asked(now),
+            lifetime: lease_lifetime(down),
+            interval,
+            next_advert: now + interval,
+            assert_at: None,
+            asserted_at: now,
+            announcements: None,
+        }
+    }
+
+    /// Lifetime of the lease, whole seconds.
+    pub(super) const fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// The kernel has the address, as far as we were told.
+    pub(super) const fn is_leased(&self) -> bool {
+        matches!(self.lease, Lease::Held(_))
+    }
+
+    /// The kernel has dropped the address by itself, or will in a moment.
+    pub(super) fn is_lapsed(&self, now: Moment) -> bool {
+        now >= self.lapses_at()
+    }
+
+    /// The lease is asked for (again).
+    pub(super) const fn ask(&mut self, now: Moment) {
+        self.lease = Lease::Asked(now);
+    }
+
+    /// The kernel agreed. True if the address is new on the interface and has to be announced.
+    pub(super) fn agree(&mut self, seed: u64, now: Moment) -> bool {
+        match self.lease {
+            Lease::Held(_) => false,
+            Lease::Asked(since) => {
+                self.lease = Lease::Held(since);
+                self.announcements = Some(Schedule::new(now, seed));
+                true
+            }
+        }
+    }
+
+    /// The lease is being renewed.
+    pub(super) const fn renew(&mut self, now: Moment) {
+        self.lease = Lease::Held(now);
+    }
+
+    /// A third of the lease has passed.
+    pub(super) fn wants_renewal(&self, now: Moment) -> bool {
+        self.is_leased() && now >= self.lease.since() + self.lifetime / 3
+    }
+
+    /// An advert of the grid is due: the grid goes on where it was, what was missed is missed.
+    pub(super) fn advance(&mut self, now: Moment) {
+        let missed = now.since(self.next_advert).as_nanos() / self.interval.as_nanos().max(1);
+        let steps = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
+        self.next_advert = self.next_advert + self.interval.saturating_mul(steps);
+        self.assert_at = self.assert_at.filter(|at| *at > now);
+    }
+
+    /// The advert of [`Self::assert`] goes out.
+    pub(super) const fn asserted(&mut self) {
+        self.assert_at = None;
+    }
+
+    /// A round of announcements goes out.
+    pub(super) fn announced(&mut self, now: Moment) {
+        if let Some(schedule) = &mut self.announcements {
+            schedule.advance(now);
+        }
+    }
+
+    /// Somebody lower spoke: one advert and one announcement, at most one in max(interval, 100 ms),
+    /// and off the grid.
+    pub(super) fn assert(&mut self, now: Moment) {
+        if self.assert_at.is_none() {
+            let at = self.answer_at(now);
+            self.assert_at = Some(at);
+        }
+    }
+
+    /// Somebody resigned: the same, and the grid starts anew with it.
+    pub(super) fn restart_grid(&mut self, now: Moment) {
+        self.next_advert = self.answer_at(now).min(self.next_advert);
+    }
+
+    /// The first of what is due next.
+    pub(super) fn next_timer(&self) -> (Moment, HolderTimer) {
+        let mut first = (self.lapses_at(), HolderTimer::Lapsed);
+        let announce_at = self.announcements.as_ref().map(Schedule::next_at);
+        for (at, timer) in [
+            (Some(self.next_advert), HolderTimer::Advert),
+            (self.assert_at, HolderTimer::Assert),
+            (self.renew_at(), HolderTimer::Renew),
+            (announce_at, HolderTimer::Announce),
+        ] {
+            if let Some(at) = at
+                && at < first.0
+            {
+                first = (at, timer);
+            }
+        }
+        first
+    }
+
+    fn lapses_at(&self) -> Moment {
+        self.lease.since() + self.lifetime
+    }
+
+    /// Renewals go out before adverts, so that a dead node's lease ends a fixed time after its last
+    /// advert. Only when adverts are too rare for that, the lease has a timer of its own. It still
+    /// ends before the other node's active-down interval does: at most one interval and one
+    /// lifetime after the last advert, and a lifetime is less than two intervals then.
+    fn renew_at(&self) -> Option<Moment> {
+        let since = self.lease.since();
+        let too_late = self.next_advert > since + self.lifetime / 2;
+        (self.is_leased() && too_late).then(|| since + self.lifetime / 3)
+    }
+
+    fn answer_at(&mut self, now: Moment) -> Moment {
+        if self.asserted_at > now {
+            return self.asserted_at;
+        }
+        let at = now.max(self.asserted_at + self.interval.max(ASSERT_GAP));
+        self.asserted_at = at;
+        if let Some(schedule) = &mut self.announcements {
+            schedule.add(at);
+        }
+        at
+    }
+}

@@ -1,0 +1,190 @@
+//! Shadows: every VIP on `lo` of every node, always, so that the address is local whoever holds it.
+//!
+//! With the shadow in place sockets bound to a VIP live on when its lease goes. The node must not
+//! answer ARP for a shadow, so two settings of each VIP's interface come first and go last:
+//!
+//! - `arp_ignore = 1`: answer only for addresses of the interface that was asked on.
+//! - `arp_announce = 2`: never name a VIP as the sender of our own ARP requests; it would draw the
+//!   VIP to this node.
+//!
+//! The kernel takes the larger of an interface's value and that of `all` (ip-sysctl.rst); ours
+//! suffice unless `all` has a larger one.
+//!
+//! What was found is kept by the caller until it is restored: [`record`] before the first
+//! [`install`], and [`remove`] at the end.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+
+use common::config::Config;
+use serde::{Deserialize, Serialize};
+
+use crate::link::{LinkError, Placement, RouteSocket};
+
+/// The interface that carries the shadows.
+const LOOPBACK: &str = "lo";
+/// Per-interface settings of IPv4.
+const SETTINGS: &str = "/proc/sys/net/ipv4/conf";
+/// What the shadows need.
+const NEEDED: [(&str, u8); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
+
+/// Settings as they were found, to be restored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSettings {
+    settings: Vec<SavedSetting>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedSetting {
+    interface: String,
+    name: String,
+    found: u8,
+}
+
+/// Shadows or their settings could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ShadowError {
+    /// A write below `/proc/sys` failed.
+    #[error("set {name} of {interface} to {value}")]
+    Setting {
+        interface: String,
+        name: String,
+        value: u8,
+        #[source]
+        source: io::Error,
+    },
+    /// Interfaces or addresses.
+    #[error("change the shadows")]
+    Link(#[from] LinkError),
+    /// The network namespace has no `lo`.
+    #[error("find the interface lo")]
+    NoLoopback,
+}
+
+/// Reads the settings that [`install`] will change and changes nothing. What an earlier run found
+/// and has not restored yet (`earlier`) is kept: what stands there now is ours.
+pub fn record(config: &Config, earlier: Option<SavedSettings>) -> SavedSettings {
+    let mut saved = earlier.unwrap_or_default();
+    for interface in interfaces(config) {
+        for (name, _) in NEEDED {
+            let known = saved
+                .settings
+                .iter()
+                .any(|setting| setting.interface == interface && setting.name == name);
+            if let (false, Some(found)) = (known, read(interface, name)) {
+                saved.settings.push(SavedSetting {
+                    interface: interface.to_owned(),
+                    name: name.to_owned(),
+                    found,
+                });
+            }
+        }
+    }
+    saved
+}
+
+/// Makes the settings, then the shadows of all VIPs; what is there already stays. Gives warnings
+/// for a human.
+///
+/// # Errors
+/// The first change that the kernel refused; an interface that is missing is a warning.
+pub fn install(config: &Config) -> Result<Vec<String>, ShadowError> {
+    let mut warnings = Vec::new();
+    for interface in interfaces(config) {
+        for (name, value) in NEEDED {
+            match read(interface, name) {
+                None => warnings.push(format!("{interface} is missing: {name} is not set on it")),
+                Some(found) if found != value => write(interface, name, value)?,
+                Some(_) => {}
+            }
+        }
+    }
+    warnings.extend(warn_of_all());
+    let mut route = RouteSocket::open()?;
+    let loopback = route.interface(LOOPBACK)?.ok_or(ShadowError::NoLoopback)?;
+    if !loopback.up {
+        warnings
+            .push("lo is down: connections to a VIP from this node itself will fail".to_owned());
+    }
+    for address in vips(config) {
+        route.put_shadow(Placement {
+            interface: loopback.index,
+            interface_name: LOOPBACK,
+            address,
+        })?;
+    }
+    Ok(warnings)
+}
+
+/// Removes our shadows, then restores the settings that still have our value.
+///
+/// # Errors
+/// The first change that the kernel refused. Nothing is restored while a shadow is left: it would
+/// answer ARP.
+pub fn remove(config: &Config, saved: &SavedSettings) -> Result<(), ShadowError> {
+    let mut route = RouteSocket::open()?;
+    if let Some(loopback) = route.interface(LOOPBACK)? {
+        let vips = vips(config);
+        for found in route.addresses()? {
+            let ours = found.interface == loopback.index
+                && vips.contains(&found.address)
+                && found.is_labelled(LOOPBACK);
+            if ours {
+                route.remove(&found)?;
+            }
+        }
+    }
+    for setting in &saved.settings {
+        let ours = NEEDED
+            .iter()
+            .find(|(name, _)| *name == setting.name)
+            .map(|(_, value)| *value);
+        let now = read(&setting.interface, &setting.name);
+        if ours.is_some() && now == ours && now != Some(setting.found) {
+            write(&setting.interface, &setting.name, setting.found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Larger values than ours change what we need: from 2 on, `arp_ignore` answers no request for a
+/// /32.
+fn warn_of_all() -> Option<String> {
+    let all = read("all", NEEDED[0].0)?;
+    (all > NEEDED[0].1).then(|| {
+        format!("net.ipv4.conf.all.arp_ignore is {all}: with more than 1 nobody can resolve a VIP")
+    })
+}
+
+fn interfaces(config: &Config) -> BTreeSet<&str> {
+    config
+        .vips
+        .iter()
+        .map(|vip| vip.interface.as_str())
+        .collect()
+}
+
+fn vips(config: &Config) -> BTreeSet<Ipv4Addr> {
+    config.vips.iter().map(|vip| vip.address).collect()
+}
+
+fn read(interface: &str, name: &str) -> Option<u8> {
+    let text = fs::read_to_string(format!("{SETTINGS}/{interface}/{name}")).ok()?;
+    text.trim().parse().ok()
+}
+
+fn write(interface: &str, name: &str, value: u8) -> Result<(), ShadowError> {
+    fs::write(
+        format!("{SETTINGS}/{interface}/{name}"),
+        format!("{value}\n"),
+    )
+    .map_err(|source| ShadowError::Setting {
+        interface: interface.to_owned(),
+        name: name.to_owned(),
+        value,
+        source,
+    })
+}

@@ -1,0 +1,109 @@
+//! The sockets of the loop. None of them ever blocks; every datagram comes with the kernel's
+//! receive stamp.
+//!
+//! - `advert`: raw sockets of protocol 112 on one interface, one to hear, one to speak.
+//! - `arp`: a packet socket that announces.
+//! - `pair`: the UDP socket of the pair channel.
+//! - `witness`: a packet socket that sees adverts with our own address as their source.
+//!
+//! No socket filter drops bad packets: each has to be counted by its reason. The loop bounds the
+//! work instead.
+
+mod advert;
+mod arp;
+mod pair;
+mod witness;
+
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg};
+use nix::sys::time::TimeSpec;
+
+pub(crate) use self::advert::{AdvertReceiver, AdvertSender};
+pub(crate) use self::arp::ArpSender;
+pub(crate) use self::pair::PairSocket;
+pub(crate) use self::witness::Witness;
+
+/// Traffic class of network control, CS6 (RFC 4594, section 3.1), as the adverts of Keepalived
+/// carry it.
+pub(crate) const TOS_NETWORK_CONTROL: u32 = 0xc0;
+/// `SO_PRIORITY` of what must not wait behind bulk traffic in our own queue.
+const PRIORITY: i32 = 6;
+/// Queue of a receiving socket.
+const RECEIVE_QUEUE: usize = 256 * 1024;
+/// Longest datagram that is read; longer ones are cut, and dropped for their length.
+const DATAGRAM_BYTES: usize = 2048;
+
+/// Where datagrams are read to.
+#[derive(Debug)]
+pub(crate) struct ReceiveBuffer {
+    bytes: [u8; DATAGRAM_BYTES],
+    control: Vec<u8>,
+}
+
+impl ReceiveBuffer {
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: [0; DATAGRAM_BYTES],
+            control: cmsg_space!(TimeSpec),
+        }
+    }
+}
+
+/// One datagram.
+#[derive(Debug)]
+pub(crate) struct Datagram<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) source: Option<SockaddrIn>,
+    /// When the kernel received it, on `CLOCK_REALTIME`.
+    pub(crate) stamp: Option<Duration>,
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub(crate) enum Read<'a> {
+    Datagram(Datagram<'a>),
+    /// The queue is empty.
+    Empty,
+    /// The socket reported an error (its interface went down).
+    Failed(Errno),
+}
+
+/// Reads one datagram without waiting.
+fn receive<'a>(socket: impl AsFd, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
+    let ReceiveBuffer { bytes, control } = buffer;
+    let (length, source, stamp) = {
+        let mut slices = [IoSliceMut::new(bytes)];
+        let received = recvmsg::<SockaddrIn>(
+            socket.as_fd().as_raw_fd(),
+            &mut slices,
+            Some(control),
+            MsgFlags::MSG_DONTWAIT,
+        );
+        match received {
+            Ok(message) => {
+                let stamp = message.cmsgs().ok().and_then(|mut messages| {
+                    messages.find_map(|message| {
+                        if let ControlMessageOwned::ScmTimestampns(stamp) = message {
+                            Some(Duration::from(stamp))
+                        } else {
+                            None
+                        }
+                    })
+                });
+                (message.bytes, message.address, stamp)
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => return Read::Empty,
+            Err(errno) => return Read::Failed(errno),
+        }
+    };
+    Read::Datagram(Datagram {
+        bytes: &bytes[..length],
+        source,
+        stamp,
+    })
+}

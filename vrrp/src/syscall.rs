@@ -1,0 +1,80 @@
+//! The two system calls that neither nix nor socket2 wraps.
+#![expect(
+    unsafe_code,
+    reason = "sched_setscheduler and binding a packet socket have no safe wrapper"
+)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::libc;
+
+/// Gives the calling thread the scheduling class `SCHED_FIFO` (sched(7)) with a priority from 1 to
+/// 99. What it starts does not inherit it.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_NICE` and with an `RLIMIT_RTPRIO` below `priority`.
+pub fn schedule_fifo(priority: i32) -> io::Result<()> {
+    let parameter = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: the parameter lives for the call, which only reads it; 0 is the calling thread.
+    let result = unsafe {
+        libc::sched_setscheduler(
+            0,
+            libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
+            &raw const parameter,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// What a packet socket receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PacketProtocol {
+    /// It only sends.
+    Nothing,
+    Ipv4,
+}
+
+/// Binds a packet socket (packet(7)) to an interface.
+///
+/// # Errors
+/// `ENODEV` if there is no such interface.
+pub(crate) fn bind_packet_socket(
+    socket: BorrowedFd<'_>,
+    interface: u32,
+    protocol: PacketProtocol,
+) -> io::Result<()> {
+    let index = i32::try_from(interface).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    let protocol = match protocol {
+        PacketProtocol::Nothing => 0,
+        PacketProtocol::Ipv4 => (libc::ETH_P_IP as u16).to_be(),
+    };
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol,
+        sll_ifindex: index,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: the address lives for the call, which reads exactly its size; the descriptor is open.
+    let result = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -1,0 +1,155 @@
+//! A small network for the tests of this crate: namespaces that the test makes itself, joined by a
+//! bridge in one more.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests wait for conditions of a real kernel"
+)]
+#![allow(dead_code, reason = "each test file uses its own part of this module")]
+
+pub(crate) mod node;
+
+use std::fs::File;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, setns};
+
+/// First VIP of the tests.
+pub(crate) const VIP: [u8; 4] = [192, 0, 2, 10];
+/// Second one.
+pub(crate) const OTHER_VIP: [u8; 4] = [192, 0, 2, 14];
+
+/// Distinguishes the networks of one test process.
+static NETWORKS: AtomicU32 = AtomicU32::new(0);
+
+/// A bridge with some hosts on it: `eth0` of host n has 192.0.2.n/24, its port on the bridge is
+/// `pn`.
+#[derive(Debug)]
+pub(crate) struct Lan {
+    prefix: String,
+    hosts: u8,
+}
+
+impl Lan {
+    /// Makes the namespaces; they are deleted when the value is dropped.
+    pub(crate) fn new(hosts: u8) -> Self {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "this test makes network namespaces: run it as root"
+        );
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+        let lan = Self {
+            prefix: format!("fmcv{}-{number}", std::process::id()),
+            hosts,
+        };
+        let bridge = lan.bridge();
+        ip(&["netns", "add", &bridge]);
+        ip(&["-n", &bridge, "link", "add", "br0", "type", "bridge"]);
+        ip(&["-n", &bridge, "link", "set", "br0", "up"]);
+        for host in 1..=hosts {
+            ip(&["netns", "add", &lan.host(host)]);
+            ip(&["-n", &lan.host(host), "link", "set", "lo", "up"]);
+            lan.plug_in(host);
+        }
+        lan
+    }
+
+    /// Gives a host its `eth0`.
+    pub(crate) fn plug_in(&self, host: u8) {
+        let (bridge, name, port) = (self.bridge(), self.host(host), format!("p{host}"));
+        let mac = format!("02:00:00:00:00:{host:02x}");
+        let link = ["-n", &name, "link"];
+        let veth = [
+            "add", "eth0", "address", &mac, "type", "veth", "peer", "name", &port, "netns", &bridge,
+        ];
+        ip(&[&link[..], &veth].concat());
+        ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"]);
+        let address = format!("192.0.2.{host}/24");
+        ip(&["-n", &name, "address", "add", &address, "dev", "eth0"]);
+        ip(&["-n", &name, "link", "set", "eth0", "up"]);
+    }
+
+    /// Name of a host's namespace.
+    pub(crate) fn host(&self, host: u8) -> String {
+        format!("{}-{host}", self.prefix)
+    }
+
+    /// Name of the bridge's namespace.
+    pub(crate) fn bridge(&self) -> String {
+        format!("{}-br", self.prefix)
+    }
+
+    /// Runs `ip -n HOST …`.
+    pub(crate) fn ip(&self, host: u8, arguments: &[&str]) -> String {
+        let name = self.host(host);
+        ip(&[&["-n", &name], arguments].concat())
+    }
+
+    /// Runs a function on a thread inside a host.
+    pub(crate) fn inside<T: Send>(&self, host: u8, function: impl FnOnce() -> T + Send) -> T {
+        let name = self.host(host);
+        std::thread::scope(|scope| {
+            scope
+                .spawn(move || {
+                    enter(&name);
+                    function()
+                })
+                .join()
+                .expect("a test's thread ends without a panic")
+        })
+    }
+
+    /// Whether a host has an address on an interface now.
+    pub(crate) fn has(&self, host: u8, interface: &str, address: [u8; 4]) -> bool {
+        let [a, b, c, d] = address;
+        self.ip(host, &["-4", "-o", "address", "show", "dev", interface])
+            .contains(&format!("inet {a}.{b}.{c}.{d}/32"))
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        let hosts = (1..=self.hosts).map(|host| self.host(host));
+        for name in hosts.chain([self.bridge()]) {
+            let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        }
+    }
+}
+
+/// Moves the calling thread into a namespace.
+pub(crate) fn enter(name: &str) {
+    let file = File::open(format!("/run/netns/{name}")).expect("the namespace was made");
+    setns(file, CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");
+}
+
+/// Runs ip(8).
+pub(crate) fn ip(arguments: &[&str]) -> String {
+    let output = Command::new("ip")
+        .args(arguments)
+        .output()
+        .expect("iproute2 is installed");
+    assert!(
+        output.status.success(),
+        "ip {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Waits for a condition; says how long that took.
+pub(crate) fn wait_for(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> bool,
+) -> Duration {
+    let start = Instant::now();
+    loop {
+        if condition() {
+            return start.elapsed();
+        }
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}

@@ -1,0 +1,248 @@
+//! A whole `vrrp::run` on a host of the test network, with boards that a test reads and a proxy
+//! that says it is well.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the stand-in of the proxy lives in real time"
+)]
+
+use std::array;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use common::addr::{Priority, Vrid};
+use common::board::{
+    ChildSlot, DropReason, Header, PeerSlot, ProxyBoard, ServerSlot, SupervisorBoard, Text,
+    VipSlot, VipState, VrrpBoard,
+};
+use common::config::{
+    Admin, ChecksumForm, Config, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Transport, Vip,
+};
+use vrrp::{Control, Inputs, RunError};
+
+use super::{Lan, OTHER_VIP, VIP, enter};
+
+/// A key file with one key.
+const KEY_FILE: &str = "1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+
+/// Hosts 1 and 2 as nodes, two VIPs, adverts each `interval`, priorities 250 and 240.
+pub(crate) fn config(interval: Duration) -> Config {
+    let node = |number: u8| Node {
+        name: format!("lb{number}"),
+        address: Ipv4Addr::new(192, 0, 2, number),
+        runs: Runs::FmcLb,
+    };
+    let vip = |name: &str, address: [u8; 4], vrid: u8| Vip {
+        name: name.to_owned(),
+        address: address.into(),
+        prefix_len: 24,
+        vrid: Vrid::new(vrid).expect("not 0"),
+        interface: "eth0".to_owned(),
+        priorities: [250, 240]
+            .map(|priority| Priority::new(priority).expect("not 0"))
+            .to_vec(),
+        advert_interval: interval,
+        preempt: true,
+        preempt_delay: Duration::from_secs(10),
+        transport: Transport::Multicast,
+        checksum: ChecksumForm::Pseudo,
+    };
+    Config {
+        nodes: vec![node(1), node(2)],
+        pair: Pair {
+            interface: "eth0".to_owned(),
+            key_file: None,
+            heartbeat: None,
+            port: 9601,
+        },
+        vips: vec![vip("api", VIP, 51), vip("web", OTHER_VIP, 52)],
+        listeners: Vec::new(),
+        backends: Vec::new(),
+        proxy: Proxy {
+            threads: None,
+            drain: Duration::from_secs(30),
+        },
+        admin: Admin {
+            http: None,
+            allow: Vec::new(),
+        },
+    }
+}
+
+/// The same with the pair channel on.
+pub(crate) fn paired_config(interval: Duration) -> Config {
+    let mut config = config(interval);
+    config.pair.key_file = Some("/etc/fmc-lb/pair.key".into());
+    config.pair.heartbeat = Some(Duration::from_millis(20));
+    config
+}
+
+/// A running node. Dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) board: &'static VrrpBoard,
+    pub(crate) proxy: &'static ProxyBoard,
+    pub(crate) control: Arc<Control>,
+    accepting: Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Running {
+    /// Starts host `number` of the network as the node of that number.
+    pub(crate) fn start(lan: &Lan, number: u8, config: &Config) -> Self {
+        let (board, proxy) = (leak(vrrp_board()), leak(proxy_board()));
+        let control = Control::new().expect("there are descriptors left");
+        let accepting = Arc::new(AtomicBool::new(true));
+        let over = Arc::new(AtomicBool::new(false));
+        let inputs = Inputs {
+            config: Arc::new(config.clone()),
+            node: NodeIndex(usize::from(number) - 1),
+            config_hash: config.effective_hash(),
+            board,
+            proxy,
+            supervisor: leak(supervisor_board()),
+            pair_key: config.pair.key_file.as_ref().map(|_| KEY_FILE.to_owned()),
+            settle: || Ok(()),
+        };
+        let stand_in = std::thread::spawn({
+            let (accepting, over) = (Arc::clone(&accepting), Arc::clone(&over));
+            move || {
+                accept(proxy, &accepting, &over);
+                Ok(())
+            }
+        });
+        let vrrp = std::thread::spawn({
+            let (name, control) = (lan.host(number), Arc::clone(&control));
+            move || {
+                enter(&name);
+                vrrp::run(inputs, control)
+            }
+        });
+        Self {
+            board,
+            proxy,
+            control,
+            accepting,
+            over,
+            threads: vec![vrrp, stand_in],
+        }
+    }
+
+    /// State of a VIP as the board has it.
+    pub(crate) fn state(&self, vip: usize) -> VipState {
+        VipState::from_board(self.board.vips[vip].state.get())
+    }
+
+    /// Whether all VIPs are in a state.
+    pub(crate) fn all(&self, state: VipState) -> bool {
+        (0..2).all(|vip| self.state(vip) == state)
+    }
+
+    /// Packets that were dropped for a reason.
+    pub(crate) fn drops(&self, reason: DropReason) -> u64 {
+        self.board.drops[reason as usize].get()
+    }
+
+    /// The accept loops of the proxy stop turning, as those of a hung proxy.
+    pub(crate) fn hang_proxy(&self) {
+        self.accepting.store(false, Ordering::Release);
+    }
+
+    /// Asks for a stop and waits for its end.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.control.request_stop();
+        self.over.store(true, Ordering::Release);
+        for thread in self.threads.drain(..) {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended
+                    .expect("the loop does not panic")
+                    .expect("the loop ends in order");
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What a healthy proxy with one thread writes.
+fn accept(proxy: &ProxyBoard, accepting: &AtomicBool, over: &AtomicBool) {
+    // A stand-in that is starved by a busy machine would look like a hung proxy, which is not what
+    // is tested here.
+    vrrp::schedule_fifo(1).expect("root may have real-time priority");
+    for health in &proxy.vip_health {
+        health.set(100);
+    }
+    proxy.probed.set(1);
+    proxy.threads.set(1);
+    while !over.load(Ordering::Acquire) {
+        if accepting.load(Ordering::Acquire) {
+            proxy.accepting[0].set(vrrp::now());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn leak<T>(board: T) -> &'static T {
+    Box::leak(Box::new(board))
+}
+
+fn vrrp_board() -> VrrpBoard {
+    VrrpBoard {
+        header: Header::default(),
+        vips: array::from_fn(|_| VipSlot::default()),
+        peer: PeerSlot::default(),
+        drops: Default::default(),
+        pair_drops: Default::default(),
+        realtime: Default::default(),
+        memory_locked: Default::default(),
+        worst_lateness: Default::default(),
+    }
+}
+
+fn supervisor_board() -> SupervisorBoard {
+    SupervisorBoard {
+        header: Header::default(),
+        children: array::from_fn(|_| ChildSlot::default()),
+        warning: Text::default(),
+    }
+}
+
+fn proxy_board() -> ProxyBoard {
+    ProxyBoard {
+        header: Header::default(),
+        threads: Default::default(),
+        accepting: array::from_fn(|_| Default::default()),
+        vip_health: array::from_fn(|_| Default::default()),
+        probed: Default::default(),
+        listeners: array::from_fn(|_| Default::default()),
+        servers: array::from_fn::<_, MAX_SERVERS, _>(|_| server_slot()),
+    }
+}
+
+fn server_slot() -> ServerSlot {
+    ServerSlot {
+        state: Default::default(),
+        since: Default::default(),
+        reason: Text::default(),
+        sessions: Default::default(),
+        connected: Default::default(),
+        connect_errors: Default::default(),
+        probes: Default::default(),
+        probe_failures: Default::default(),
+        probed: Default::default(),
+        probe_time: Default::default(),
+        downs: Default::default(),
+    }
+}

@@ -1,0 +1,490 @@
+//! Two routers on a virtual LAN that loses, delays and cuts, on machines that pause, crash and
+//! stop.
+//!
+//! The simulation plays the driver (sockets are read before timers are looked at) and the kernel (a
+//! lease ends by itself). After every turn the invariants are checked; a failure prints its seed,
+//! and `FMC_LB_SIM_SEED=N` runs that one alone.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use common::addr::{Priority, Vrid};
+use common::board::VipState;
+use common::time::Moment;
+use vrrp::router::{Action, Cause, Heard, Params, Via, VirtualRouter};
+use vrrp::timing::active_down_interval;
+
+const SEEDS: u64 = 120;
+/// Turns over all seeds, so that a simulation that stands still is noticed.
+const LEAST_TURNS: u64 = 100_000;
+const HEARTBEAT: Duration = Duration::from_millis(20);
+/// Time on the wire at most.
+const DELAY: Duration = Duration::from_millis(1);
+/// A loop wakes at most so late, unless it is paused.
+const LATENESS: Duration = Duration::from_micros(500);
+/// A message on its way and a loop that wakes, both at their slowest, and some.
+const PROMPT: Duration = Duration::from_millis(5);
+
+/// xorshift64*
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+
+    fn up_to(&mut self, longest: Duration) -> Duration {
+        Duration::from_micros(self.below(longest.as_micros() as u64 + 1))
+    }
+}
+
+/// A packet on the wire.
+struct Packet {
+    to: usize,
+    heard: Heard,
+}
+
+struct Node {
+    params: Params,
+    router: VirtualRouter,
+    alive: bool,
+    paused: bool,
+    fit: bool,
+    /// Received by the kernel, not yet read.
+    inbox: Vec<Heard>,
+    /// When the kernel will drop the address; `None` = it is not there.
+    lease: Option<Moment>,
+    /// As the actions said.
+    shown: VipState,
+    wake_at: Moment,
+    heartbeat_at: Moment,
+    last_arrival: Moment,
+}
+
+impl Node {
+    fn new(params: Params) -> Self {
+        Self {
+            router: VirtualRouter::new(params.clone()),
+            params,
+            alive: false,
+            paused: false,
+            fit: true,
+            inbox: Vec::new(),
+            lease: None,
+            shown: VipState::Init,
+            wake_at: Moment::default(),
+            heartbeat_at: Moment::default(),
+            last_arrival: Moment::default(),
+        }
+    }
+
+    fn runs(&self) -> bool {
+        self.alive && !self.paused
+    }
+
+    fn is_active(&self) -> bool {
+        self.runs() && self.router.state() == VipState::Active
+    }
+
+    fn down(&self) -> Duration {
+        let params = &self.params;
+        active_down_interval(params.priority, params.advert_interval, params.heartbeat)
+    }
+
+    fn has_lease(&self, now: Moment) -> bool {
+        self.lease.is_some_and(|ends| now < ends)
+    }
+}
+
+struct Sim {
+    random: Random,
+    now: Moment,
+    nodes: [Node; 2],
+    air: Vec<Packet>,
+    loss_percent: u64,
+    /// Nothing arrives at this node.
+    deaf: [bool; 2],
+    turns: u64,
+}
+
+impl Sim {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..8 {
+            random.below(2);
+        }
+        let priorities = random.one_of(&[[250, 240], [100, 110], [100, 100], [255, 254]]);
+        let interval = random.one_of(&[10, 100, 100, 1000, 5000]);
+        let heartbeat = random.one_of(&[None, Some(HEARTBEAT)]);
+        let preempt = random.one_of(&[true, true, false]);
+        let preempt_delay = random.one_of(&[0, 0, 2000]);
+        let address = |last| Ipv4Addr::new(192, 168, 0, last);
+        let node = |own, peer, priority| {
+            Node::new(Params {
+                vrid: Vrid::new(51).expect("not zero"),
+                priority: Priority::new(priority).expect("not zero"),
+                advert_interval: Duration::from_millis(interval),
+                preempt,
+                preempt_delay: Duration::from_millis(preempt_delay),
+                own: address(own),
+                sole_peer: Some(address(peer)),
+                heartbeat,
+            })
+        };
+        Self {
+            nodes: [node(11, 12, priorities[0]), node(12, 11, priorities[1])],
+            random,
+            now: Moment::from_nanos(1_000_000_000_000),
+            air: Vec::new(),
+            loss_percent: 0,
+            deaf: [false; 2],
+            turns: 0,
+        }
+    }
+
+    /// The longest active-down interval of the two.
+    fn down(&self) -> Duration {
+        self.nodes[0].down().max(self.nodes[1].down())
+    }
+
+    fn boot(&mut self, place: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        let fresh = Node::new(node.params.clone());
+        *node = Node {
+            alive: true,
+            fit: node.fit,
+            last_arrival: node.last_arrival,
+            wake_at: now,
+            heartbeat_at: now,
+            ..fresh
+        };
+        node.router.handle_start(now);
+        self.perform(place, 0);
+    }
+
+    /// The power goes: nothing is said, and the lease is nobody's.
+    fn crash(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        node.alive = false;
+        node.lease = None;
+    }
+
+    fn stop(&mut self, place: usize) {
+        self.nodes[place].router.handle_stop(self.now);
+        self.perform(place, 0);
+        assert_eq!(self.nodes[place].lease, None);
+        self.nodes[place].alive = false;
+    }
+
+    /// Lets `time` pass; `watch` is asked after every turn.
+    fn run(&mut self, time: Duration, mut watch: impl FnMut(&Self)) {
+        let end = self.now + time;
+        loop {
+            let wakes = (0..2)
+                .filter(|place| self.nodes[*place].runs())
+                .map(|place| (self.nodes[place].wake_at, place));
+            let wake = wakes.min();
+            let arrival = self
+                .air
+                .iter()
+                .enumerate()
+                .map(|(index, packet)| (packet.heard.at, index))
+                .min();
+            match (wake, arrival) {
+                (_, Some((at, index))) if at <= end && wake.is_none_or(|wake| at <= wake.0) => {
+                    self.now = at.max(self.now);
+                    self.arrive(index);
+                }
+                (Some((at, place)), _) if at <= end => {
+                    self.now = at.max(self.now);
+                    self.turn(place);
+                    watch(self);
+                }
+                (Some(_) | None, Some(_) | None) => break,
+            }
+        }
+        self.now = end;
+    }
+
+    fn arrive(&mut self, index: usize) {
+        let packet = self.air.swap_remove(index);
+        let node = &mut self.nodes[packet.to];
+        if node.alive {
+            node.inbox.push(packet.heard);
+            node.wake_at = node.wake_at.min(self.now + self.random.up_to(LATENESS));
+        }
+    }
+
+    /// One turn of a driver's loop: sockets, kernel, fitness, timers, heartbeats.
+    fn turn(&mut self, place: usize) {
+        self.turns += 1;
+        let now = self.now;
+        let inbox = std::mem::take(&mut self.nodes[place].inbox);
+        for (read, heard) in inbox.iter().enumerate() {
+            self.nodes[place].router.handle_heard(*heard, now);
+            self.perform(place, inbox.len() - read);
+        }
+        let node = &mut self.nodes[place];
+        if node.lease.is_some() && !node.has_lease(now) {
+            node.lease = None;
+            node.router.handle_lease_removed(now);
+            self.perform(place, 0);
+        }
+        let node = &mut self.nodes[place];
+        let fitness = if node.fit {
+            Ok(())
+        } else {
+            Err(Cause::ProxyHung)
+        };
+        node.router.handle_fitness(fitness, now);
+        self.perform(place, 0);
+        self.nodes[place].router.handle_timeout(now);
+        self.perform(place, 0);
+        self.heartbeat(place);
+        self.check(place);
+        let node = &mut self.nodes[place];
+        let due = node
+            .router
+            .poll_timeout()
+            .map_or(node.heartbeat_at, |due| due.0);
+        assert!(due > now, "the loop would spin");
+        node.wake_at = due.min(node.heartbeat_at) + self.random.up_to(LATENESS);
+    }
+
+    fn heartbeat(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        if self.now < node.heartbeat_at {
+            return;
+        }
+        node.heartbeat_at = self.now + HEARTBEAT;
+        if node.params.heartbeat.is_some() && node.is_active() {
+            let priority = node.router.priority().value();
+            self.send(place, priority, Via::Heartbeat);
+        }
+    }
+
+    fn send(&mut self, from: usize, priority: u8, via: Via) {
+        let to = 1 - from;
+        if self.deaf[to] || self.random.below(100) < self.loss_percent {
+            return;
+        }
+        let arrival = self.now + self.random.up_to(DELAY);
+        let at = arrival.max(self.nodes[to].last_arrival + Duration::from_nanos(1));
+        self.nodes[to].last_arrival = at;
+        let sender = &self.nodes[from].params;
+        let heard = Heard {
+            source: sender.own,
+            priority,
+            interval: sender.advert_interval,
+            via,
+            at,
+        };
+        self.air.push(Packet { to, heard });
+    }
+
+    /// Performs what the router wants; `unread` packets are still in its socket.
+    fn perform(&mut self, place: usize, unread: usize) {
+        let mut removed = false;
+        while let Some(action) = self.nodes[place].router.poll_action() {
+            let removed_before = std::mem::replace(&mut removed, action == Action::RemoveLease);
+            let now = self.now;
+            let node = &mut self.nodes[place];
+            match action {
+                Action::Advertise { priority } => {
+                    let leased = node.has_lease(now);
+                    let first = node.shown != VipState::Active;
+                    assert!(
+                        leased || first || removed_before || priority == 0,
+                        "an advert without a lease"
+                    );
+                    assert!(
+                        priority != 0 || !leased,
+                        "resigned before the address was gone"
+                    );
+                    assert!(
+                        unread == 0 || removed_before || priority == 0,
+                        "advertised before its socket was read"
+                    );
+                    self.send(place, priority, Via::Advert);
+                }
+                Action::InstallLease { lifetime } => {
+                    node.lease = Some(now + lifetime);
+                    node.router.handle_lease_result(Ok(()), now);
+                }
+                Action::RenewLease { lifetime } => {
+                    assert!(node.has_lease(now), "renewed too late");
+                    node.lease = Some(now + lifetime);
+                    node.router.handle_lease_result(Ok(()), now);
+                }
+                Action::RemoveLease => node.lease = None,
+                Action::Announce => assert!(node.has_lease(now), "announced what it has not"),
+                Action::Changed { from, to, .. } => {
+                    assert_eq!(from, node.shown);
+                    node.shown = to;
+                }
+            }
+        }
+    }
+
+    fn check(&self, place: usize) {
+        let node = &self.nodes[place];
+        assert_eq!(node.shown, node.router.state());
+        assert_eq!(
+            node.has_lease(self.now),
+            node.is_active(),
+            "leased iff active"
+        );
+    }
+
+    fn actives(&self) -> usize {
+        self.nodes.iter().filter(|node| node.is_active()).count()
+    }
+
+    /// Something goes wrong for a while.
+    fn disturb(&mut self) {
+        let victim = self.random.below(2) as usize;
+        match self.random.below(8) {
+            0 => self.loss_percent = 10 + self.random.below(60),
+            1 => self.deaf = [true; 2],
+            2 => self.deaf[victim] = true,
+            3 | 4 if self.nodes[victim].alive => self.nodes[victim].paused = true,
+            5 if self.nodes[victim].runs() => self.crash(victim),
+            6 if self.nodes[victim].runs() => self.stop(victim),
+            7 => self.nodes[victim].fit = false,
+            _ => {}
+        }
+        let longest = self.down() * 4 + Duration::from_secs(2);
+        let time = self.random.up_to(longest);
+        self.run(time, |_| ());
+    }
+
+    fn heal(&mut self) {
+        self.loss_percent = 0;
+        self.deaf = [false; 2];
+        for place in 0..2 {
+            self.nodes[place].fit = true;
+            self.nodes[place].paused = false;
+            if !self.nodes[place].alive {
+                self.boot(place);
+            }
+        }
+    }
+
+    /// Healed for twice the active-down interval there is one Active and never two, but for a
+    /// moment when one takes over from the other; with preemption it is the better one in the end.
+    fn settle(&mut self) {
+        let down = self.down();
+        self.run(down * 2 + PROMPT, |_| ());
+        let delay = self.nodes[0].params.preempt_delay;
+        let mut not_one_since = None;
+        self.run(delay + down * 2, |sim| {
+            if sim.actives() == 1 {
+                not_one_since = None;
+                return;
+            }
+            let since = *not_one_since.get_or_insert(sim.now);
+            assert!(
+                sim.now.since(since) <= PROMPT,
+                "{} actives for {:?}",
+                sim.actives(),
+                sim.now.since(since)
+            );
+        });
+        assert_eq!(self.actives(), 1);
+        let [a, b] = &self.nodes;
+        let rank = |node: &Node| node.params.priority;
+        if a.params.preempt && rank(a) != rank(b) {
+            assert_eq!(a.is_active(), rank(a) > rank(b), "the better one is active");
+        }
+    }
+
+    /// The Active goes, suddenly or in order; the other one is there in time.
+    fn lose_active(&mut self) {
+        let active = usize::from(self.nodes[1].is_active());
+        // At any phase of the interval.
+        let phase = self.random.up_to(self.nodes[active].params.advert_interval);
+        self.run(phase, |_| ());
+        let bound = if self.random.below(2) == 0 {
+            self.crash(active);
+            self.nodes[1 - active].down() + PROMPT
+        } else {
+            self.stop(active);
+            PROMPT
+        };
+        self.run(bound, |_| ());
+        assert!(
+            self.nodes[1 - active].is_active(),
+            "no takeover within {bound:?}: {:?}",
+            self.nodes[1 - active].router
+        );
+    }
+}
+
+/// Tells which seed failed.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failing seed: FMC_LB_SIM_SEED={}", self.0);
+        }
+    }
+}
+
+fn play(seed: u64) -> u64 {
+    let _seed = Seed(seed);
+    let mut sim = Sim::new(seed);
+    sim.heal();
+    for _ in 0..4 {
+        sim.settle();
+        sim.lose_active();
+        for _ in 0..sim.random.below(5) {
+            sim.disturb();
+            if sim.random.below(3) == 0 {
+                sim.heal();
+            }
+        }
+        sim.heal();
+    }
+    sim.settle();
+    sim.turns
+}
+
+#[test]
+fn two_routers_keep_their_invariants_whatever_the_lan_and_the_machines_do() {
+    if let Ok(seed) = std::env::var("FMC_LB_SIM_SEED") {
+        play(seed.parse().expect("FMC_LB_SIM_SEED is a number"));
+        return;
+    }
+    let turns: u64 = (0..SEEDS).map(play).sum();
+    println!("{turns} turns in {SEEDS} runs");
+    assert!(turns >= LEAST_TURNS, "only {turns} turns");
+}
+
+#[test]
+fn a_paused_active_says_nothing_before_it_has_listened() {
+    for seed in 0..40 {
+        let _seed = Seed(seed);
+        let mut sim = Sim::new(seed);
+        sim.heal();
+        sim.settle();
+        let active = usize::from(sim.nodes[1].is_active());
+        sim.nodes[active].paused = true;
+        let lifetime = Duration::from_secs(5);
+        sim.run(sim.down() + lifetime, |_| ());
+        assert!(sim.nodes[1 - active].is_active(), "nobody took over");
+        let sent_before = sim.air.len();
+        sim.nodes[active].paused = false;
+        sim.turn(active);
+        assert_eq!(sim.nodes[active].router.state(), VipState::Backup);
+        assert_eq!(sim.air.len(), sent_before, "it spoke");
+    }
+}
