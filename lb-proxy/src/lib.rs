@@ -1,4 +1,51 @@
 //! Where the bytes go.
+//!
+//! One relay thread per core, each a current-thread runtime with listening sockets of its own
+//! (SO_REUSEPORT spreads the clients over them). A connection stays on the thread that accepted it;
+//! its life is [`session`], top to bottom: accept, `allow`, pick a server, connect, relay, account.
+//! Beside them one probe thread asks the servers how they are, on a runtime of its own, so that a
+//! TLS handshake never delays a byte.
+//!
+//! What the threads share, and who writes it:
+//!
+//! | what | written by | read by |
+//! |---|---|---|
+//! | the pool: one snapshot of all backends, swapped whole | probe thread | every pick |
+//! | whose turn it is in a round-robin backend | every pick, under a lock held for nanoseconds | the same |
+//! | verdicts and health of the VIPs on the board | probe thread | vrrp, admin; the next proxy starts from them |
+//! | heartbeat of each accept loop on the board | its relay thread, from the loop that accepts | vrrp: 100 ms old = no VIP here |
+//! | sessions, counters on the board | relay threads (bytes: each thread's sums, each 10 ms) | admin; least-connections |
+//!
+//! An abort stays an abort: both sockets of a session carry SO_LINGER 0 from birth, so whatever
+//! ends the session (an error, a panic, a killed process) resets both sides; only an orderly end
+//! takes it off first, and a stream that was cut never looks complete.
+//!
+//! Shutdown: [`Control::request_stop`] → every relay thread closes its listening sockets, waits
+//! until its sessions have ended, at most `config.proxy.drain`, and drops its runtime, which resets
+//! what is left → the probe thread ends → [`run`] returns. A thread that ends unasked makes [`run`]
+//! return an error at once: the process is to be replaced.
+//!
+//! The crate never learns who owns a VIP, changes nothing of the network configuration and opens no
+//! file.
+
+mod balance;
+mod clock;
+mod connect;
+mod context;
+mod control;
+mod drain;
+mod health;
+mod keeper;
+mod listener;
+mod pool;
+mod probe;
+mod readyz;
+mod relay;
+mod session;
+mod source;
+mod spread;
+mod threads;
+mod vip_health;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -7,6 +54,10 @@ use std::sync::Arc;
 
 use common::board::ProxyBoard;
 use common::config::{Config, NodeIndex};
+
+pub use self::control::Control;
+pub use self::probe::tls::TlsError;
+pub use self::threads::RunError;
 
 /// What the process needs; everything was opened by the supervisor.
 #[derive(Debug)]
@@ -31,4 +82,14 @@ pub struct ListeningSocket {
     /// The thread that accepts from it, below [`Inputs::threads`].
     pub thread: usize,
     pub socket: OwnedFd,
+}
+
+/// Serves until [`Control::request_stop`], then drains. Blocks the calling thread.
+///
+/// # Errors
+///
+/// Whatever keeps the data plane from starting, and a thread that ended unasked. Other threads may
+/// still run then: the caller ends the process, which resets their sessions.
+pub fn run(inputs: Inputs, control: Arc<Control>) -> Result<(), RunError> {
+    threads::run(inputs, &control)
 }

@@ -1,0 +1,136 @@
+//! From a backend to a connected server: pick, connect, and another server if that fails.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "opens the sockets to the servers"
+)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::config::{Backend, BackendIndex, Keepalive};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::balance::{Candidate, Tried};
+use crate::context::{Counted, Proxy};
+
+/// Longest pause before a server is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A connected server; counted as one of its sessions until dropped.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) stream: TcpStream,
+    _session: Counted,
+}
+
+/// Why a session has no server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("no server is usable")]
+    NoServer,
+    #[error("connecting to {address} as the last attempt of {attempts}")]
+    Exhausted {
+        address: SocketAddr,
+        attempts: u32,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Connects to a server of the backend: at most `1 + retries` attempts, each on another server
+/// while there is one. The same server is tried again only after a pause.
+pub(crate) async fn to_backend(proxy: &Proxy, index: BackendIndex) -> Result<Link, ConnectError> {
+    let backend = &proxy.config.backends[index.0];
+    let mut tried = Tried::default();
+    let mut attempts = 0;
+    loop {
+        let picked = proxy.pool.pick(index, &tried, proxy.board);
+        let Some((number, server)) = picked else {
+            if tried.is_empty() {
+                return Err(ConnectError::NoServer);
+            }
+            tried = Tried::default();
+            sleep(backend.connect_timeout.min(PAUSE)).await;
+            continue;
+        };
+        tried.insert(number);
+        attempts += 1;
+        match to_server(proxy, backend, server).await {
+            Ok(link) => return Ok(link),
+            Err(source) if attempts > backend.retries => {
+                let address = server.address;
+                return Err(ConnectError::Exhausted {
+                    address,
+                    attempts,
+                    source,
+                });
+            }
+            Err(error) => debug!(
+                backend = backend.name, server = %server.address, %error,
+                "a server could not be connected to, another attempt follows"
+            ),
+        }
+    }
+}
+
+/// One attempt. The session is counted before the attempt, so that a burst of clients spreads.
+async fn to_server(proxy: &Proxy, backend: &Backend, server: Candidate) -> io::Result<Link> {
+    let slot = &proxy.board.servers[server.place];
+    let session = Counted::new(&slot.sessions);
+    let connecting = open(proxy, server.place, server.address);
+    let connected = match timeout(backend.connect_timeout, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    let stream = connected.inspect_err(|_| slot.connect_errors.add(1))?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_nodelay(true)?;
+    if let Some(keepalive) = backend.keepalive {
+        socket.set_tcp_keepalive(&keepalive_options(keepalive))?;
+    }
+    slot.connected.add(1);
+    Ok(Link {
+        stream,
+        _session: session,
+    })
+}
+
+/// Connects to the server at `place`, with SO_LINGER 0 from the start and never from a VIP.
+pub(crate) async fn open(
+    proxy: &Proxy,
+    place: usize,
+    address: SocketAddr,
+) -> io::Result<TcpStream> {
+    loop {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        let options = SockRef::from(&socket);
+        options.set_linger(Some(Duration::ZERO))?;
+        let bound = proxy.sources.bound(place).filter(|_| address.is_ipv4());
+        if let Some(own) = bound {
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+            socket.bind((own, 0).into())?;
+        }
+        let stream = socket.connect(address).await?;
+        if bound.is_some() || !proxy.sources.is_wrong(place, stream.local_addr()?.ip()) {
+            return Ok(stream);
+        }
+        warn!(server = %address, "the kernel connects from a virtual IP, the node's own address is bound from now on");
+    }
+}
+
+/// The socket options of a configured keepalive.
+pub(crate) fn keepalive_options(keepalive: Keepalive) -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(keepalive.idle)
+        .with_interval(keepalive.interval)
+        .with_retries(keepalive.count)
+}

@@ -1,0 +1,105 @@
+//! What a session may look at: the whole proxy, and the thread that it lives on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::board::{Cell, ProxyBoard};
+use common::config::Config;
+use common::time::Moment;
+
+use crate::clock::CoarseClock;
+use crate::drain::Tracker;
+use crate::pool::Pool;
+use crate::source::Sources;
+
+/// What all threads share.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) config: Arc<Config>,
+    pub(crate) board: &'static ProxyBoard,
+    pub(crate) pool: Pool,
+    pub(crate) sources: Sources,
+}
+
+/// What the sessions of one relay thread share.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) proxy: Arc<Proxy>,
+    /// Its place in [`ProxyBoard::accepting`].
+    pub(crate) index: usize,
+    pub(crate) clock: CoarseClock,
+    /// Bytes that are not on the board yet, by listener.
+    pub(crate) traffic: Vec<Traffic>,
+    pub(crate) sessions: Tracker,
+}
+
+impl Thread {
+    pub(crate) fn new(proxy: Arc<Proxy>, index: usize, now: Moment) -> Self {
+        let listeners = proxy.config.listeners.len();
+        Self {
+            proxy,
+            index,
+            clock: CoarseClock::new(now),
+            traffic: std::iter::repeat_with(Traffic::default)
+                .take(listeners)
+                .collect(),
+            sessions: Tracker::default(),
+        }
+    }
+
+    /// A turn of the thread's loop: sets its clock and brings its sums to the board.
+    pub(crate) fn tick(&self, now: Moment) {
+        self.clock.set(now);
+        for (traffic, slot) in self.traffic.iter().zip(&self.proxy.board.listeners) {
+            traffic.flush(&slot.bytes_in, &slot.bytes_out);
+        }
+    }
+}
+
+/// Bytes that one thread has relayed for one listener since the last flush.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// From clients.
+    pub(crate) up: Bytes,
+    /// To clients.
+    pub(crate) down: Bytes,
+}
+
+impl Traffic {
+    fn flush(&self, bytes_in: &Cell, bytes_out: &Cell) {
+        for (bytes, cell) in [(&self.up, bytes_in), (&self.down, bytes_out)] {
+            match bytes.0.swap(0, Ordering::Relaxed) {
+                0 => {}
+                n => cell.add(n),
+            }
+        }
+    }
+}
+
+/// A sum that only one thread writes, so that adding to it is no contended operation.
+#[derive(Debug, Default)]
+pub(crate) struct Bytes(AtomicU64);
+
+impl Bytes {
+    pub(crate) fn add(&self, n: usize) {
+        let sum = self.0.load(Ordering::Relaxed);
+        self.0.store(sum + n as u64, Ordering::Relaxed);
+    }
+}
+
+/// One more in a gauge of the board, until dropped.
+#[derive(Debug)]
+pub(crate) struct Counted(&'static Cell);
+
+impl Counted {
+    pub(crate) fn new(gauge: &'static Cell) -> Self {
+        gauge.add(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.sub(1);
+    }
+}

@@ -1,0 +1,264 @@
+//! Rise and fall: from the outcomes of probes to the state of a server. Pure.
+
+use common::board::ServerState;
+
+/// What one probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It serves.
+    Good(String),
+    /// It answers that it is not ready: it has said so itself, so one answer is enough.
+    NotReady(String),
+    /// No answer, or none that makes sense: counted towards `fall`.
+    Failed(String),
+    /// It could not be asked, for want of something on this machine: says nothing of the server.
+    NotAsked(String),
+}
+
+/// The state of one server and how near it is to the next.
+///
+/// From [`ServerState::Unknown`] one probe decides: nobody knows better.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Health {
+    state: ServerState,
+    reason: String,
+    rise: u32,
+    fall: u32,
+    /// Good probes in a row since the last other one.
+    good: u32,
+    /// Failed probes in a row since the last other one.
+    failed: u32,
+}
+
+impl Health {
+    /// A server in the state that an earlier proxy left behind, or in [`ServerState::Unknown`].
+    pub(crate) fn new(state: ServerState, rise: u32, fall: u32) -> Self {
+        Self {
+            state,
+            reason: String::new(),
+            rise,
+            fall,
+            good: 0,
+            failed: 0,
+        }
+    }
+
+    pub(crate) fn state(&self) -> ServerState {
+        self.state
+    }
+
+    /// Why the server is in its state, or what speaks against it.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Takes what a probe found; the state before, if it has changed.
+    pub(crate) fn handle_probe(&mut self, verdict: Verdict) -> Option<ServerState> {
+        match verdict {
+            Verdict::Good(reason) => self.handle_good(reason),
+            Verdict::NotReady(reason) => self.handle_not_ready(reason),
+            Verdict::Failed(reason) => self.handle_failed(reason),
+            Verdict::NotAsked(_) => None,
+        }
+    }
+
+    fn handle_good(&mut self, reason: String) -> Option<ServerState> {
+        self.failed = 0;
+        self.good = self.good.saturating_add(1);
+        match self.state {
+            ServerState::Unknown => self.enter(ServerState::Up, reason),
+            ServerState::Up => {
+                self.reason = reason;
+                None
+            }
+            ServerState::Down | ServerState::Draining if self.good >= self.rise => {
+                self.enter(ServerState::Up, reason)
+            }
+            ServerState::Down | ServerState::Draining => {
+                self.reason = format!("{} of {} good: {reason}", self.good, self.rise);
+                None
+            }
+            ServerState::Maintenance => None,
+        }
+    }
+
+    fn handle_not_ready(&mut self, reason: String) -> Option<ServerState> {
+        (self.good, self.failed) = (0, 0);
+        match self.state {
+            ServerState::Unknown | ServerState::Up | ServerState::Down => {
+                self.enter(ServerState::Draining, reason)
+            }
+            ServerState::Draining => {
+                self.reason = reason;
+                None
+            }
+            ServerState::Maintenance => None,
+        }
+    }
+
+    fn handle_failed(&mut self, reason: String) -> Option<ServerState> {
+        self.good = 0;
+        self.failed = self.failed.saturating_add(1);
+        match self.state {
+            ServerState::Unknown => self.enter(ServerState::Down, reason),
+            ServerState::Up | ServerState::Draining if self.failed >= self.fall => {
+                self.enter(ServerState::Down, reason)
+            }
+            ServerState::Up | ServerState::Draining => {
+                self.reason = format!("{} of {} failed: {reason}", self.failed, self.fall);
+                None
+            }
+            ServerState::Down => {
+                self.reason = reason;
+                None
+            }
+            ServerState::Maintenance => None,
+        }
+    }
+
+    fn enter(&mut self, state: ServerState, reason: String) -> Option<ServerState> {
+        self.reason = reason;
+        (self.good, self.failed) = (0, 0);
+        Some(std::mem::replace(&mut self.state, state))
+    }
+}
+
+/// Whether a server in this state gets new sessions.
+pub(crate) const fn usable(state: ServerState) -> bool {
+    match state {
+        ServerState::Unknown | ServerState::Up => true,
+        ServerState::Down | ServerState::Draining | ServerState::Maintenance => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn good() -> Verdict {
+        Verdict::Good("L7OK".into())
+    }
+
+    fn failed() -> Verdict {
+        Verdict::Failed("L4CON".into())
+    }
+
+    fn not_ready() -> Verdict {
+        Verdict::NotReady("[-]etcd".into())
+    }
+
+    /// States after each probe, with rise 2 and fall 3.
+    fn walk(start: ServerState, probes: &[fn() -> Verdict]) -> Vec<ServerState> {
+        let mut health = Health::new(start, 2, 3);
+        probes
+            .iter()
+            .map(|probe| {
+                health.handle_probe(probe());
+                health.state()
+            })
+            .collect()
+    }
+
+    use ServerState::{Down, Draining, Maintenance, Unknown, Up};
+
+    #[test]
+    fn from_unknown_one_probe_decides() {
+        assert_eq!(walk(Unknown, &[good]), [Up]);
+        assert_eq!(walk(Unknown, &[failed]), [Down]);
+        assert_eq!(walk(Unknown, &[not_ready]), [Draining]);
+    }
+
+    #[test]
+    fn an_up_server_falls_after_fall_failures_in_a_row() {
+        assert_eq!(walk(Up, &[failed, failed, failed]), [Up, Up, Down]);
+        assert_eq!(
+            walk(Up, &[failed, failed, good, failed, failed, failed]),
+            [Up, Up, Up, Up, Up, Down]
+        );
+    }
+
+    #[test]
+    fn a_down_server_rises_after_rise_good_ones_in_a_row() {
+        assert_eq!(walk(Down, &[good, good]), [Down, Up]);
+        assert_eq!(
+            walk(Down, &[good, failed, good, good]),
+            [Down, Down, Down, Up]
+        );
+    }
+
+    #[test]
+    fn not_ready_drains_at_once_and_comes_back_after_rise() {
+        assert_eq!(
+            walk(Up, &[not_ready, good, not_ready, good, good]),
+            [Draining, Draining, Draining, Draining, Up]
+        );
+        assert_eq!(walk(Down, &[not_ready]), [Draining]);
+    }
+
+    #[test]
+    fn a_draining_server_that_falls_silent_goes_down_after_fall() {
+        assert_eq!(
+            walk(Draining, &[failed, not_ready, failed, failed, failed]),
+            [Draining, Draining, Draining, Draining, Down]
+        );
+    }
+
+    #[test]
+    fn maintenance_ends_by_no_probe() {
+        assert_eq!(
+            walk(Maintenance, &[good, failed, not_ready]),
+            [Maintenance, Maintenance, Maintenance]
+        );
+    }
+
+    #[test]
+    fn a_server_that_could_not_be_asked_stays_what_it_was() {
+        let mut health = Health::new(Up, 2, 1);
+        let before = health.clone();
+        assert_eq!(
+            health.handle_probe(Verdict::NotAsked("SOCKERR".into())),
+            None
+        );
+        assert_eq!(health, before);
+    }
+
+    #[test]
+    fn every_change_tells_the_state_before_and_its_reason() {
+        let mut health = Health::new(Up, 2, 2);
+        assert_eq!(health.handle_probe(failed()), None);
+        assert_eq!(health.reason(), "1 of 2 failed: L4CON");
+        assert_eq!(health.handle_probe(failed()), Some(Up));
+        assert_eq!((health.state(), health.reason()), (Down, "L4CON"));
+        assert_eq!(health.handle_probe(good()), None);
+        assert_eq!(health.reason(), "1 of 2 good: L7OK");
+        assert_eq!(health.handle_probe(not_ready()), Some(Down));
+        assert_eq!(health.reason(), "[-]etcd");
+    }
+
+    #[test]
+    fn new_sessions_go_to_unknown_and_up_only() {
+        let takes: Vec<_> = ServerState::ALL.iter().map(|s| usable(*s)).collect();
+        assert_eq!(takes, [true, true, false, false, false]);
+    }
+
+    proptest! {
+        /// Against a model: a server is up exactly if the last decisive run of probes says so.
+        #[test]
+        fn up_needs_rise_in_a_row_and_down_needs_fall_in_a_row(
+            probes in prop::collection::vec(prop::bool::ANY, 1..200), rise in 1_u32..5, fall in 1_u32..5,
+        ) {
+            let mut health = Health::new(Up, rise, fall);
+            let (mut up, mut run, mut last) = (true, 0, true);
+            for probe in probes {
+                run = if probe == last { run + 1 } else { 1 };
+                last = probe;
+                if probe && run >= rise { up = true; }
+                if !probe && run >= fall { up = false; }
+                health.handle_probe(if probe { good() } else { failed() });
+                prop_assert_eq!(health.state() == Up, up);
+            }
+        }
+    }
+}

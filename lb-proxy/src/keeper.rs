@@ -1,0 +1,183 @@
+//! Keeps the verdicts: takes what the probes found, and makes it known on the board, in the pool
+//! and in the log.
+//!
+//! There is one keeper, on the probe thread: the only writer of states, pool and VIP health.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::board::{ProxyBoard, ServerSlot, ServerState};
+use common::config::{BackendIndex, Config, VipIndex};
+use common::time::Moment;
+use tracing::{debug, info, warn};
+
+use crate::context::Proxy;
+use crate::health::{Health, Verdict, usable};
+use crate::pool::Snapshot;
+use crate::vip_health::vip_health;
+
+/// What one probe found, and when.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) backend: BackendIndex,
+    /// Index in the backend.
+    pub(crate) server: usize,
+    pub(crate) ended: Moment,
+    pub(crate) took: Duration,
+    pub(crate) verdict: Verdict,
+}
+
+/// One server's health, and what was said of it.
+#[derive(Debug)]
+struct Kept {
+    health: Health,
+    probed: bool,
+    /// A warning that it cannot be asked is in the log already.
+    warned: bool,
+}
+
+/// The keeper of all verdicts.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    proxy: Arc<Proxy>,
+    /// By place on the board.
+    servers: Vec<Kept>,
+}
+
+/// Where the states of a new proxy come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdicts {
+    /// The board is empty: nothing is known.
+    None,
+    /// An earlier proxy left them on the board.
+    Earlier,
+}
+
+/// Puts the first state of every server on the board: what an earlier proxy found, "up" where
+/// nobody probes, else "unknown".
+pub(crate) fn first_states(
+    config: &Config,
+    board: &ProxyBoard,
+    (verdicts, now): (Verdicts, Moment),
+) {
+    for backend in &config.backends {
+        for index in 0..backend.servers.len() {
+            let slot = &board.servers[backend.first_server + index];
+            let (state, reason) = match (&backend.probe, verdicts, state_of(slot)) {
+                (None, _, _) => (ServerState::Up, "not probed"),
+                (
+                    Some(_),
+                    Verdicts::Earlier,
+                    ServerState::Up | ServerState::Down | ServerState::Draining,
+                ) => continue,
+                (Some(_), _, _) => (ServerState::Unknown, "no probe has ended yet"),
+            };
+            if slot.since.get().is_none() || state_of(slot) != state {
+                slot.since.set(now);
+            }
+            slot.state.set(state.on_board());
+            slot.reason.set(reason);
+        }
+    }
+}
+
+/// The state of a server on the board.
+pub(crate) fn state_of(slot: &ServerSlot) -> ServerState {
+    ServerState::from_board(slot.state.get())
+}
+
+impl Keeper {
+    /// Starts from the states on the board.
+    pub(crate) fn new(proxy: Arc<Proxy>) -> Self {
+        let mut servers = Vec::with_capacity(proxy.config.server_count());
+        for backend in &proxy.config.backends {
+            let (rise, fall) = backend
+                .probe
+                .as_ref()
+                .map_or((1, 1), |probe| (probe.rise, probe.fall));
+            for index in 0..backend.servers.len() {
+                let slot = &proxy.board.servers[backend.first_server + index];
+                servers.push(Kept {
+                    health: Health::new(state_of(slot), rise, fall),
+                    // A verdict of an earlier proxy was a probe of this node.
+                    probed: backend.probe.is_none() || slot.probed.get().is_some(),
+                    warned: false,
+                });
+            }
+        }
+        let keeper = Self { proxy, servers };
+        keeper.publish();
+        keeper
+    }
+
+    /// Takes the outcome of a probe.
+    pub(crate) fn handle_outcome(&mut self, outcome: Outcome) {
+        let proxy = Arc::clone(&self.proxy);
+        let backend = &proxy.config.backends[outcome.backend.0];
+        let place = backend.first_server + outcome.server;
+        let slot = &proxy.board.servers[place];
+        let server = backend.servers[outcome.server].address;
+        count(slot, &outcome);
+        let kept = &mut self.servers[place];
+        if let Verdict::NotAsked(reason) = &outcome.verdict {
+            if !kept.warned {
+                kept.warned = true;
+                warn!(backend = backend.name, %server, reason, "a server cannot be probed");
+            }
+            return;
+        }
+        kept.warned = false;
+        let first = !std::mem::replace(&mut kept.probed, true);
+        let before = kept.health.handle_probe(outcome.verdict);
+        let (state, reason) = (kept.health.state(), kept.health.reason());
+        slot.reason.set(reason);
+        match before {
+            Some(before) => {
+                info!(
+                    backend = backend.name, %server, from = before.word(), to = state.word(), reason,
+                    "a server has changed its state"
+                );
+                slot.since.set(outcome.ended);
+                slot.state.set(state.on_board());
+                if usable(before) && !usable(state) {
+                    slot.downs.add(1);
+                }
+                self.publish();
+            }
+            None => {
+                debug!(backend = backend.name, %server, state = state.word(), reason, "probed");
+                if first {
+                    self.publish();
+                }
+            }
+        }
+    }
+
+    /// Pool, health of the VIPs, "all probed".
+    fn publish(&self) {
+        let Proxy {
+            config,
+            board,
+            pool,
+            ..
+        } = &*self.proxy;
+        let state = |place: usize| self.servers[place].health.state();
+        pool.publish(Snapshot::new(config, state));
+        for index in 0..config.vips.len() {
+            let health = vip_health(config, VipIndex(index), state);
+            board.vip_health[index].set(health);
+        }
+        let probed = self.servers.iter().all(|kept| kept.probed);
+        board.probed.set(u64::from(probed));
+    }
+}
+
+fn count(slot: &ServerSlot, outcome: &Outcome) {
+    slot.probes.add(1);
+    if !matches!(outcome.verdict, Verdict::Good(_)) {
+        slot.probe_failures.add(1);
+    }
+    slot.probed.set(outcome.ended);
+    let took = u64::try_from(outcome.took.as_nanos()).unwrap_or(u64::MAX);
+    slot.probe_time.set(took);
+}

@@ -1,0 +1,180 @@
+//! Asking the servers how they are: when, and by which probe.
+#![expect(
+    clippy::disallowed_types,
+    reason = "opens connections to the servers on a schedule"
+)]
+
+mod kube_apiserver;
+pub(crate) mod tls;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::{BackendIndex, ProbeKind};
+use nix::errno::Errno;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::kube_apiserver::Readyz;
+use self::tls::TlsError;
+use crate::clock;
+use crate::connect;
+use crate::context::Proxy;
+use crate::health::Verdict;
+use crate::keeper::Outcome;
+use crate::spread::{first_start, jittered};
+
+/// One server and how it is probed.
+pub(crate) struct Target {
+    proxy: Arc<Proxy>,
+    backend: BackendIndex,
+    server: usize,
+    place: usize,
+    address: SocketAddr,
+    kind: Kind,
+    interval: Duration,
+    timeout: Duration,
+    /// From the start of the process to the first probe.
+    offset: Duration,
+}
+
+enum Kind {
+    Tcp,
+    Readyz(Readyz),
+}
+
+/// All servers that are probed.
+pub(crate) fn targets(
+    proxy: &Arc<Proxy>,
+    files: &BTreeMap<PathBuf, Vec<u8>>,
+) -> Result<Vec<Target>, TlsError> {
+    let mut targets = Vec::new();
+    for (index, backend) in proxy.config.backends.iter().enumerate() {
+        let Some(probe) = &backend.probe else {
+            continue;
+        };
+        let tls = match &probe.kind {
+            ProbeKind::Tcp => None,
+            ProbeKind::KubeApiserver { ca_file, client } => Some((
+                tls::client_config(ca_file.as_deref(), client.as_ref(), files)?,
+                client.is_some(),
+            )),
+        };
+        for (server, member) in backend.servers.iter().enumerate() {
+            targets.push(Target {
+                proxy: Arc::clone(proxy),
+                backend: BackendIndex(index),
+                server,
+                place: backend.first_server + server,
+                address: member.address,
+                kind: match &tls {
+                    None => Kind::Tcp,
+                    Some((config, shown)) => {
+                        Kind::Readyz(Readyz::new(Arc::clone(config), *shown, member.address))
+                    }
+                },
+                interval: probe.interval,
+                timeout: probe.timeout,
+                offset: Duration::ZERO,
+            });
+        }
+    }
+    let count = targets.len();
+    for (index, target) in targets.iter_mut().enumerate() {
+        target.offset = first_start(index, count, target.interval);
+    }
+    Ok(targets)
+}
+
+/// Probes one server for ever.
+pub(crate) async fn probe_loop(target: Target, outcomes: mpsc::Sender<Outcome>) -> Infallible {
+    let seed = clock::now().as_nanos() ^ target.place as u64;
+    let mut next = Instant::now() + target.offset;
+    for round in 0_u64.. {
+        sleep_until(next).await;
+        let started = clock::now();
+        let verdict = target.probe(Instant::now() + target.timeout).await;
+        let ended = clock::now();
+        let outcome = Outcome {
+            backend: target.backend,
+            server: target.server,
+            ended,
+            took: ended.since(started),
+            verdict,
+        };
+        if outcomes.send(outcome).await.is_err() {
+            // The keeper is gone, and with it soon this task.
+            break;
+        }
+        next = (next + jittered(target.interval, seed, round)).max(Instant::now());
+    }
+    std::future::pending().await
+}
+
+impl Target {
+    async fn probe(&self, deadline: Instant) -> Verdict {
+        match &self.kind {
+            Kind::Tcp => match self.connect(deadline).await {
+                Ok(_) => Verdict::Good("L4OK: connected".into()),
+                Err(verdict) => verdict,
+            },
+            Kind::Readyz(readyz) => match self.connect(deadline).await {
+                Ok(stream) => readyz.ask(stream, deadline).await,
+                Err(verdict) => verdict,
+            },
+        }
+    }
+
+    async fn connect(&self, deadline: Instant) -> Result<TcpStream, Verdict> {
+        let connecting = connect::open(&self.proxy, self.place, self.address);
+        let error = match timeout_at(deadline, connecting).await {
+            // A probe has nothing to lose by a reset, and a server that logs resets has something
+            // to say otherwise.
+            Ok(Ok(stream)) => match socket2::SockRef::from(&stream).set_linger(None) {
+                Ok(()) => return Ok(stream),
+                Err(error) => error,
+            },
+            Ok(Err(error)) => error,
+            Err(_) => return Err(failed("L4TOUT", "no connection in time")),
+        };
+        Err(if is_ours(&error) {
+            Verdict::NotAsked(format!("SOCKERR: {}", words(&error)))
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            failed("L4TOUT", "no connection in time")
+        } else {
+            failed("L4CON", &words(&error))
+        })
+    }
+}
+
+fn failed(class: &str, words: &str) -> Verdict {
+    Verdict::Failed(format!("{class}: {words}"))
+}
+
+/// Whether the error is a lack of something on this machine, which says nothing of the server.
+fn is_ours(error: &io::Error) -> bool {
+    const LACKS: [Errno; 5] = [
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::ENOBUFS,
+        Errno::ENOMEM,
+        Errno::EADDRNOTAVAIL,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|number| LACKS.contains(&Errno::from_raw(number)))
+}
+
+/// The error in words, without its number.
+fn words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,278 @@
+//! Bytes both ways between two sockets, until both directions have ended, one aborts, or nothing
+//! was said for too long.
+//!
+//! Each direction reads into the thread's scratch buffer and writes from it at once; only what the
+//! other socket does not take is kept, in a buffer of its own that is freed when it is empty, and
+//! nothing more is read meanwhile. So an idle session owns no buffer. A bulk transfer through
+//! splice(2) belongs into [`move_bytes`], between read and write.
+#![expect(clippy::disallowed_types, reason = "moves bytes between sockets")]
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use common::time::Moment;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::CoarseClock;
+use crate::context::{Bytes, Traffic};
+
+/// What is read at once.
+const CHUNK: usize = 64 * 1024;
+/// Chunks that one direction moves before it lets others run: about a quarter of a millisecond's
+/// work.
+const CHUNKS_IN_A_ROW: u32 = 4;
+/// The coarse clock is at most this far behind.
+const CLOCK_STEP: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// Every read of this thread goes here; it holds nothing between two polls.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+}
+
+/// How a relay ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Both directions by FIN, everything handed to the kernel: close in order.
+    Finished,
+    /// Nothing was said for the idle timeout, and nothing waits to be written: close in order.
+    Idle,
+    /// The same, but a reader has not taken what it was sent: closing in order would make a cut
+    /// stream look complete.
+    Stuck,
+    /// One side reset or broke: reset both.
+    Aborted(io::Error),
+}
+
+/// What a relay needs of its surroundings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Meter<'a> {
+    pub(crate) clock: &'a CoarseClock,
+    pub(crate) traffic: &'a Traffic,
+    /// Limit of silence in both directions.
+    pub(crate) idle: Option<Duration>,
+}
+
+/// Relays until one of the ends of [`End`].
+pub(crate) async fn relay(client: &mut TcpStream, server: &mut TcpStream, meter: Meter<'_>) -> End {
+    let state = State::new(meter.clock);
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let up = direction(&mut from_client, &mut to_server, &state, &meter.traffic.up);
+    let down = direction(
+        &mut from_server,
+        &mut to_client,
+        &state,
+        &meter.traffic.down,
+    );
+    let moved = tokio::select! {
+        biased;
+        moved = up => moved,
+        moved = down => moved,
+        end = state.silent_for(meter.idle) => return end,
+    };
+    match moved {
+        Ok(()) => End::Finished,
+        Err(error) => End::Aborted(error),
+    }
+}
+
+/// One direction to its end. The first that ends stays to hear whether its source aborts; the
+/// second returns.
+async fn direction(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    state: &State<'_>,
+    bytes: &Bytes,
+) -> io::Result<()> {
+    pump(from, to, state, bytes).await?;
+    to.shutdown().await?;
+    state.touch();
+    if state.end_direction() == Ended::Both {
+        return Ok(());
+    }
+    Err(broken(from).await)
+}
+
+/// Moves bytes until the source's FIN.
+async fn pump(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    state: &State<'_>,
+    bytes: &Bytes,
+) -> io::Result<()> {
+    let mut in_a_row = 0;
+    loop {
+        let moved = poll_fn(|cx| {
+            let moved = move_bytes(from, to, cx);
+            if moved.is_pending() {
+                in_a_row = 0;
+            }
+            moved
+        });
+        match moved.await? {
+            Moved::End => return Ok(()),
+            Moved::All(n) => {
+                bytes.add(n);
+                state.touch();
+            }
+            Moved::Rest(n, rest) => {
+                bytes.add(n);
+                state.touch();
+                write_rest(from, to, rest, (state, bytes)).await?;
+            }
+        }
+        in_a_row += 1;
+        if in_a_row >= CHUNKS_IN_A_ROW {
+            in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// What one step has done.
+enum Moved {
+    /// The source has sent its FIN.
+    End,
+    /// So many bytes were read and written.
+    All(usize),
+    /// So many bytes were written, these were not.
+    Rest(usize, Vec<u8>),
+}
+
+/// One read, and one write of what was read.
+fn move_bytes(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Moved>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut read = ReadBuf::new(scratch);
+        ready!(Pin::new(from).poll_read(cx, &mut read))?;
+        let read = read.filled();
+        if read.is_empty() {
+            return Poll::Ready(Ok(Moved::End));
+        }
+        let written = match Pin::new(to).poll_write(cx, read) {
+            Poll::Ready(written) => written?,
+            Poll::Pending => 0,
+        };
+        Poll::Ready(Ok(if written == read.len() {
+            Moved::All(written)
+        } else {
+            Moved::Rest(written, read[written..].to_vec())
+        }))
+    })
+}
+
+/// Writes what the other socket did not take at once. The source is not read meanwhile, but its
+/// abort is heard.
+async fn write_rest(
+    from: &ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    rest: Vec<u8>,
+    (state, bytes): (&State<'_>, &Bytes),
+) -> io::Result<()> {
+    let _waiting = state.waiting();
+    let mut left = rest.as_slice();
+    while !left.is_empty() {
+        let n = tokio::select! {
+            biased;
+            written = to.write(left) => written?,
+            error = broken(from) => return Err(error),
+        };
+        bytes.add(n);
+        state.touch();
+        left = &left[n..];
+    }
+    Ok(())
+}
+
+/// Returns when the socket has an error (its peer has reset the connection), whoever reads from it
+/// or not.
+async fn broken(half: &ReadHalf<'_>) -> io::Error {
+    match half.ready(Interest::ERROR).await {
+        Ok(_) => io::ErrorKind::ConnectionReset.into(),
+        Err(error) => error,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    One,
+    Both,
+}
+
+/// What the two directions and the idle timer know of each other. All in one task: the atomics are
+/// never contended.
+struct State<'a> {
+    clock: &'a CoarseClock,
+    last_activity: AtomicU64,
+    ended: AtomicU8,
+    waiting: AtomicU8,
+}
+
+impl<'a> State<'a> {
+    fn new(clock: &'a CoarseClock) -> Self {
+        Self {
+            clock,
+            last_activity: AtomicU64::new(clock.read().as_nanos()),
+            ended: AtomicU8::new(0),
+            waiting: AtomicU8::new(0),
+        }
+    }
+
+    fn touch(&self) {
+        let now = self.clock.read().as_nanos();
+        self.last_activity.store(now, Ordering::Relaxed);
+    }
+
+    fn end_direction(&self) -> Ended {
+        match self.ended.fetch_add(1, Ordering::Relaxed) {
+            0 => Ended::One,
+            _ => Ended::Both,
+        }
+    }
+
+    fn waiting(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(&self.waiting)
+    }
+
+    fn stuck(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns when nothing was moved for `limit`. One timer for the session: it fires when the
+    /// limit could have passed and looks at the stamp, so moving a byte costs no timer.
+    async fn silent_for(&self, limit: Option<Duration>) -> End {
+        let Some(limit) = limit else {
+            return std::future::pending().await;
+        };
+        loop {
+            let last = Moment::from_nanos(self.last_activity.load(Ordering::Relaxed));
+            let left = limit.saturating_sub(self.clock.read().since(last));
+            if left.is_zero() {
+                // Asked here, while the directions still live.
+                return if self.stuck() { End::Stuck } else { End::Idle };
+            }
+            sleep_until(Instant::now() + left.max(CLOCK_STEP)).await;
+        }
+    }
+}
+
+/// A direction has bytes that its target does not take.
+struct Waiting<'a>(&'a AtomicU8);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

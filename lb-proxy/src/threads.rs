@@ -1,0 +1,345 @@
+//! The threads: one for each core that relays, one that probes; their start, their heartbeats,
+//! their end.
+#![expect(
+    clippy::disallowed_types,
+    reason = "hands listening sockets to threads"
+)]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::board::{LAYOUT, ProxyBoard};
+use common::config::{Config, MAX_THREADS};
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::info;
+
+use crate::clock;
+use crate::context::{Proxy, Thread};
+use crate::keeper::{self, Keeper, Verdicts};
+use crate::listener::{accept_loop, adopt};
+use crate::pool::{Pool, Snapshot};
+use crate::probe::{self, Target, tls::TlsError};
+use crate::source::Sources;
+use crate::{Control, Inputs, ListeningSocket};
+
+/// Interval of the heartbeats; a node gives its VIPs up when one is 100 ms old.
+const TICK: Duration = Duration::from_millis(10);
+/// Tasks that run before a runtime looks at sockets and timers again: few, so that a heartbeat is
+/// on time under load.
+const TASKS_IN_A_ROW: u32 = 16;
+/// Outcomes of probes that wait for the keeper.
+const WAITING_OUTCOMES: usize = 64;
+
+/// Why the data plane does not run (any more).
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("starting {0} relay threads, 1 to {MAX_THREADS} are possible")]
+    ThreadCount(usize),
+    #[error("taking over the socket of bind {bind} of listener {listener} for thread {thread}")]
+    UnknownSocket {
+        listener: usize,
+        bind: usize,
+        thread: usize,
+    },
+    #[error("preparing the probes")]
+    Tls(#[source] TlsError),
+    #[error("starting thread {name}")]
+    Start {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("taking over a listening socket of {listener}")]
+    Adopt {
+        listener: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("thread {0} has ended unasked")]
+    Ended(String),
+}
+
+/// See [`crate::run`].
+pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError> {
+    check(&inputs)?;
+    let proxy = prepare(&inputs);
+    let targets = probe::targets(&proxy, &inputs.files).map_err(RunError::Tls)?;
+    let keeper = Keeper::new(Arc::clone(&proxy));
+    sign_on(inputs.board, inputs.threads);
+
+    let (ended, endings) = mpsc::channel();
+    let (probe_stop, stopped) = oneshot::channel();
+    let board = inputs.board;
+    let probes = move || probe_thread((targets, keeper), board, stopped);
+    spawn("probe".into(), &ended, probes)?;
+    for (index, sockets) in by_thread(inputs.sockets, inputs.threads)
+        .into_iter()
+        .enumerate()
+    {
+        let thread = Arc::new(Thread::new(Arc::clone(&proxy), index, clock::now()));
+        let stop = control.stop_signal();
+        let relay = move || relay_thread(thread, sockets, stop);
+        spawn(format!("relay-{index}"), &ended, relay)?;
+    }
+    info!(threads = inputs.threads, "the data plane serves");
+
+    for _ in 0..inputs.threads {
+        wait_for_end(&endings, control)?;
+    }
+    // The probes end last: an end before this is unasked.
+    drop(probe_stop);
+    wait_for_end(&endings, control)?;
+    info!("the data plane has stopped");
+    Ok(())
+}
+
+fn check(inputs: &Inputs) -> Result<(), RunError> {
+    if !(1..=MAX_THREADS).contains(&inputs.threads) {
+        return Err(RunError::ThreadCount(inputs.threads));
+    }
+    let known = |socket: &ListeningSocket| {
+        let listener = inputs.config.listeners.get(socket.listener);
+        listener.is_some_and(|listener| socket.bind < listener.binds.len())
+            && socket.thread < inputs.threads
+    };
+    match inputs.sockets.iter().find(|socket| !known(socket)) {
+        Some(socket) => Err(RunError::UnknownSocket {
+            listener: socket.listener,
+            bind: socket.bind,
+            thread: socket.thread,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Reads what an earlier proxy left on the board, and builds what the threads share.
+fn prepare(inputs: &Inputs) -> Arc<Proxy> {
+    let Inputs {
+        config,
+        node,
+        board,
+        ..
+    } = inputs;
+    let verdicts = match board.header.pid.load(Ordering::Acquire) {
+        0 => Verdicts::None,
+        _ => Verdicts::Earlier,
+    };
+    keeper::first_states(config, board, (verdicts, clock::now()));
+    let state = |place: usize| keeper::state_of(&board.servers[place]);
+    Arc::new(Proxy {
+        config: Arc::clone(config),
+        board,
+        pool: Pool::new(config, Snapshot::new(config, state)),
+        sources: Sources::new(config, *node),
+    })
+}
+
+/// The board is ours from here on: gauges of an earlier proxy are cleared, counters and verdicts
+/// live on.
+fn sign_on(board: &ProxyBoard, threads: usize) {
+    for slot in &board.listeners {
+        slot.sessions.set(0);
+    }
+    for slot in &board.servers {
+        slot.sessions.set(0);
+    }
+    for heartbeat in &board.accepting {
+        heartbeat.clear();
+    }
+    let now = clock::now();
+    board.threads.set(threads as u64);
+    board.header.layout.store(LAYOUT, Ordering::Release);
+    board.header.started.set(now);
+    board.header.heartbeat.set(now);
+    board
+        .header
+        .pid
+        .store(std::process::id(), Ordering::Release);
+}
+
+fn by_thread(sockets: Vec<ListeningSocket>, threads: usize) -> Vec<Vec<ListeningSocket>> {
+    let mut sorted: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(threads).collect();
+    for socket in sockets {
+        sorted[socket.thread].push(socket);
+    }
+    sorted
+}
+
+/// The end of a thread: its name, and how.
+type Ending = (String, Result<(), RunError>);
+
+/// Starts a thread whose end, whatever it is, is told.
+fn spawn(
+    name: String,
+    ended: &mpsc::Sender<Ending>,
+    work: impl FnOnce() -> Result<(), RunError> + Send + 'static,
+) -> Result<(), RunError> {
+    let ended = ended.clone();
+    let thread = name.clone();
+    let body = move || {
+        let work = std::panic::AssertUnwindSafe(work);
+        let result =
+            std::panic::catch_unwind(work).unwrap_or_else(|_| Err(RunError::Ended(thread.clone())));
+        // Nobody listens any more when `run` has returned after another thread's failure.
+        let _nobody_listens = ended.send((thread, result));
+    };
+    std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(body)
+        .map(drop)
+        .map_err(|source| RunError::Start { name, source })
+}
+
+fn wait_for_end(endings: &mpsc::Receiver<Ending>, control: &Control) -> Result<(), RunError> {
+    let (name, result) = endings.recv().expect("`run` holds a sender itself");
+    result?;
+    if control.stop_requested() {
+        Ok(())
+    } else {
+        Err(RunError::Ended(name))
+    }
+}
+
+fn relay_thread(
+    thread: Arc<Thread>,
+    sockets: Vec<ListeningSocket>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    let name = format!("relay-{}", thread.index);
+    in_runtime(&name, async move {
+        let adopted = adopt_all(&thread.proxy.config, sockets)?;
+        accept_until_stop(&thread, adopted, stop).await?;
+        drain_sessions(&thread, thread.proxy.config.proxy.drain).await;
+        Ok(())
+    })
+}
+
+/// Runs `work` on a runtime of this thread. What is left on the runtime then is dropped with it,
+/// which resets the sessions.
+///
+/// `work` is what the runtime polls itself, before the tasks that wait in its queue: its heartbeat
+/// says that the thread turns. With thousands of busy sessions in the queue it is late by no more
+/// than [`TASKS_IN_A_ROW`] of them; as a task among them it would look hung just when the node has
+/// most to do, and the VIPs would move for nothing.
+fn in_runtime(
+    name: &str,
+    work: impl Future<Output = Result<(), RunError>>,
+) -> Result<(), RunError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .event_interval(TASKS_IN_A_ROW)
+        .build()
+        .map_err(|source| RunError::Start {
+            name: name.into(),
+            source,
+        })?;
+    runtime.block_on(work)
+}
+
+fn adopt_all(
+    config: &Config,
+    sockets: Vec<ListeningSocket>,
+) -> Result<Vec<(usize, TcpListener)>, RunError> {
+    let adopt_one = |socket: ListeningSocket| {
+        let listener = &config.listeners[socket.listener];
+        match adopt(socket.socket, listener) {
+            Ok(adopted) => Ok((socket.listener, adopted)),
+            Err(source) => Err(RunError::Adopt {
+                listener: listener.name.clone(),
+                source,
+            }),
+        }
+    };
+    sockets.into_iter().map(adopt_one).collect()
+}
+
+/// Accepts, and says so on the board from the same loop: a thread that cannot accept says nothing.
+async fn accept_until_stop(
+    thread: &Arc<Thread>,
+    sockets: Vec<(usize, TcpListener)>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    let heartbeat = &thread.proxy.board.accepting[thread.index];
+    let mut accepting = JoinSet::new();
+    for (listener, socket) in sockets {
+        accepting.spawn(accept_loop(socket, listener, Arc::clone(thread)));
+    }
+    let mut ticker = ticker();
+    let ended = loop {
+        tokio::select! {
+            biased;
+            _ = ticker.tick() => {
+                let now = clock::now();
+                thread.tick(now);
+                heartbeat.set(now);
+            }
+            // A closed channel means that the handle is gone, which is a stop as well.
+            _ = stop.wait_for(|stop| *stop) => break Ok(()),
+            Some(_) = accepting.join_next() => {
+                break Err(RunError::Ended(format!("relay-{}", thread.index)));
+            }
+        }
+    };
+    accepting.shutdown().await;
+    heartbeat.clear();
+    ended
+}
+
+async fn drain_sessions(thread: &Thread, limit: Duration) {
+    let mut ticker = ticker();
+    let deadline = Instant::now() + limit;
+    loop {
+        tokio::select! {
+            biased;
+            _ = ticker.tick() => thread.tick(clock::now()),
+            () = thread.sessions.empty() => break,
+            () = sleep_until(deadline) => break,
+        }
+    }
+    thread.tick(clock::now());
+    let left = thread.sessions.alive();
+    if left > 0 {
+        info!(
+            thread = thread.index,
+            left, "sessions are reset at the end of the drain"
+        );
+    }
+}
+
+fn ticker() -> tokio::time::Interval {
+    let mut ticker = interval(TICK);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+/// Probes, keeps the verdicts and the process's heartbeat until `stopped`'s sender is dropped.
+fn probe_thread(
+    (targets, mut keeper): (Vec<Target>, Keeper),
+    board: &'static ProxyBoard,
+    mut stopped: oneshot::Receiver<std::convert::Infallible>,
+) -> Result<(), RunError> {
+    in_runtime("probe", async move {
+        let (sender, mut outcomes) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
+        let mut probing = JoinSet::new();
+        for target in targets {
+            probing.spawn(probe::probe_loop(target, sender.clone()));
+        }
+        let mut ticker = ticker();
+        loop {
+            tokio::select! {
+                biased;
+                _ = ticker.tick() => board.header.heartbeat.set(clock::now()),
+                _ = &mut stopped => return Ok(()),
+                Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
+                Some(_) = probing.join_next() => return Err(RunError::Ended("probe".into())),
+            }
+        }
+    })
+}

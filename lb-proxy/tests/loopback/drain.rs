@@ -1,0 +1,84 @@
+//! Stopping.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::harness::*;
+
+#[test]
+fn a_stop_refuses_new_clients_and_lets_old_sessions_end() {
+    let mut proxy = Setup::new(&[echo_server()]).start();
+    let mut client = proxy.connect();
+    ping(&mut client);
+    let start = Instant::now();
+    proxy.control.request_stop();
+    eventually("the listening socket is closed", || {
+        TcpStream::connect(proxy.address).is_err()
+    });
+    assert_eq!(proxy.board.accepting[0].get(), None);
+    ping(&mut client);
+    drop(client);
+    proxy.join().expect("an orderly end");
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(proxy.listener().sessions.get(), 0);
+    assert_eq!(proxy.listener().aborted.get(), 0);
+}
+
+#[test]
+fn what_is_left_at_the_end_of_the_drain_is_reset() {
+    let (address, socket) = accepting_server();
+    let mut setup = Setup::new(&[address]);
+    setup.config.proxy.drain = Duration::from_millis(300);
+    let mut proxy = setup.start();
+    let mut client = proxy.connect();
+    let mut server = accept(&socket);
+    let start = Instant::now();
+    proxy.control.request_stop();
+    proxy.join().expect("an orderly end");
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(300) && took < Duration::from_secs(2),
+        "{took:?}"
+    );
+    expect_reset(&mut client);
+    expect_reset(&mut server);
+    assert_eq!(proxy.listener().sessions.get(), 0);
+}
+
+#[test]
+fn a_stop_that_was_asked_for_before_the_start_counts() {
+    let setup = Setup::new(&[echo_server()]);
+    let control = lb_proxy::Control::new();
+    control.request_stop();
+    let inputs = lb_proxy::Inputs {
+        config: setup.config.into(),
+        node: common::config::NodeIndex(0),
+        board: setup.board,
+        threads: 2,
+        sockets: Vec::new(),
+        files: setup.files,
+    };
+    lb_proxy::run(inputs, control).expect("an orderly end");
+}
+
+#[test]
+fn too_many_threads_are_refused() {
+    let setup = Setup::new(&[echo_server()]);
+    let inputs = lb_proxy::Inputs {
+        config: setup.config.into(),
+        node: common::config::NodeIndex(0),
+        board: setup.board,
+        threads: common::config::MAX_THREADS + 1,
+        sockets: Vec::new(),
+        files: setup.files,
+    };
+    let error = lb_proxy::run(inputs, lb_proxy::Control::new()).expect_err("too many");
+    assert_eq!(
+        error.to_string(),
+        "starting 65 relay threads, 1 to 64 are possible"
+    );
+}

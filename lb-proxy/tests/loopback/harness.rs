@@ -1,0 +1,383 @@
+//! A proxy in this process, and the clients and servers around it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::addr::{Priority, Vrid};
+use common::board::{Cell, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot};
+use common::config::{
+    Admin, Backend, BackendIndex, Balance, Bind, ChecksumForm, Config, Listener, Node, NodeIndex,
+    Pair, Probe, Proxy, Runs, Server, Transport, Vip, VipIndex,
+};
+use lb_proxy::{Control, Inputs, ListeningSocket, RunError};
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// Nothing on loopback takes this long.
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+
+/// A configuration with one VIP, one listener and one backend, to be changed before the start.
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    pub(crate) threads: usize,
+    pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
+    pub(crate) board: &'static ProxyBoard,
+}
+
+impl Setup {
+    pub(crate) fn new(servers: &[SocketAddr]) -> Self {
+        let vip = Vip {
+            name: "api".into(),
+            address: Ipv4Addr::new(192, 0, 2, 10),
+            prefix_len: 24,
+            vrid: Vrid::new(51).expect("not zero"),
+            interface: "eth0".into(),
+            priorities: vec![Priority::OWNER],
+            advert_interval: Duration::from_secs(1),
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            transport: Transport::Multicast,
+            checksum: ChecksumForm::Pseudo,
+        };
+        let config = Config {
+            nodes: vec![Node {
+                name: "lb1".into(),
+                address: Ipv4Addr::new(127, 0, 0, 9),
+                runs: Runs::FmcLb,
+            }],
+            pair: Pair {
+                interface: "eth0".into(),
+                key_file: None,
+                heartbeat: None,
+                port: 9601,
+            },
+            vips: vec![vip],
+            listeners: vec![listener()],
+            backends: vec![backend(servers)],
+            proxy: Proxy {
+                threads: None,
+                drain: Duration::from_secs(5),
+            },
+            admin: Admin {
+                http: None,
+                allow: Vec::new(),
+            },
+        };
+        Self {
+            config,
+            threads: 1,
+            files: BTreeMap::new(),
+            board: empty_board(),
+        }
+    }
+
+    pub(crate) fn listener(&mut self) -> &mut Listener {
+        &mut self.config.listeners[0]
+    }
+
+    pub(crate) fn backend(&mut self) -> &mut Backend {
+        &mut self.config.backends[0]
+    }
+
+    pub(crate) fn probe(&mut self, probe: Probe) {
+        self.backend().probe = Some(probe);
+    }
+
+    pub(crate) fn start(self) -> RunningProxy {
+        let bind = self.config.listeners[0].binds[0].address;
+        let sockets = listening_sockets(bind, self.threads);
+        let address = sockets[0].local_addr().expect("it is bound");
+        let sockets = sockets.into_iter().enumerate();
+        let inputs = Inputs {
+            config: Arc::new(self.config),
+            node: NodeIndex(0),
+            board: self.board,
+            threads: self.threads,
+            sockets: sockets
+                .map(|(thread, socket)| ListeningSocket {
+                    listener: 0,
+                    bind: 0,
+                    thread,
+                    socket: socket.into(),
+                })
+                .collect(),
+            files: self.files,
+        };
+        let control = Control::new();
+        let handle = Arc::clone(&control);
+        RunningProxy {
+            address,
+            board: self.board,
+            control,
+            running: Some(std::thread::spawn(|| lb_proxy::run(inputs, handle))),
+        }
+    }
+}
+
+fn listener() -> Listener {
+    Listener {
+        name: "api".into(),
+        binds: vec![Bind {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            vip: Some(VipIndex(0)),
+        }],
+        backend: BackendIndex(0),
+        allow: None,
+        required: true,
+        client_timeout: None,
+        tunnel_timeout: None,
+        keepalive: None,
+    }
+}
+
+fn backend(servers: &[SocketAddr]) -> Backend {
+    let server = |address: &SocketAddr| Server {
+        address: *address,
+        weight: 1,
+    };
+    Backend {
+        name: "k3s-api".into(),
+        servers: servers.iter().map(server).collect(),
+        first_server: 0,
+        balance: Balance::RoundRobin,
+        probe: None,
+        connect_timeout: Duration::from_secs(5),
+        retries: 3,
+        server_timeout: None,
+        keepalive: None,
+    }
+}
+
+fn empty_board() -> &'static ProxyBoard {
+    Box::leak(Box::new(ProxyBoard {
+        header: Header::default(),
+        threads: Cell::default(),
+        accepting: std::array::from_fn(|_| MomentCell::default()),
+        vip_health: std::array::from_fn(|_| Cell::default()),
+        probed: Cell::default(),
+        listeners: std::array::from_fn(|_| ListenerSlot::default()),
+        servers: std::array::from_fn(|_| ServerSlot::default()),
+    }))
+}
+
+/// As the supervisor makes them: one for each thread, on the same address.
+fn listening_sockets(bind: SocketAddr, threads: usize) -> Vec<TcpListener> {
+    let mut address = bind;
+    let mut sockets = Vec::new();
+    for _ in 0..threads {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("socket");
+        socket.set_reuse_port(true).expect("reuse port");
+        socket.bind(&address.into()).expect("bind");
+        socket.listen(4_096).expect("listen");
+        let socket = TcpListener::from(socket);
+        address = socket.local_addr().expect("it is bound");
+        sockets.push(socket);
+    }
+    sockets
+}
+
+/// A proxy that runs; it is stopped when dropped.
+pub(crate) struct RunningProxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) board: &'static ProxyBoard,
+    pub(crate) control: Arc<Control>,
+    running: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl RunningProxy {
+    pub(crate) fn connect(&self) -> TcpStream {
+        connect(self.address)
+    }
+
+    pub(crate) fn listener(&self) -> &ListenerSlot {
+        &self.board.listeners[0]
+    }
+
+    /// Waits until `run` has returned.
+    pub(crate) fn join(&mut self) -> Result<(), RunError> {
+        let running = self.running.take().expect("joined once");
+        running.join().expect("run does not panic")
+    }
+}
+
+impl Drop for RunningProxy {
+    fn drop(&mut self) {
+        self.control.request_stop();
+        if let Some(running) = self.running.take()
+            && let Ok(Err(error)) = running.join()
+            && !std::thread::panicking()
+        {
+            panic!("the proxy ended with: {error}");
+        }
+    }
+}
+
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, LIMIT).expect("connect");
+    limit(&stream);
+    stream
+}
+
+/// A client from another address of the loopback network.
+pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+    let source = SocketAddr::from((source, 0));
+    socket.bind(&source.into()).expect("bind");
+    socket.connect(&address.into()).expect("connect");
+    let stream = TcpStream::from(socket);
+    limit(&stream);
+    stream
+}
+
+fn limit(stream: &TcpStream) {
+    stream.set_read_timeout(Some(LIMIT)).expect("read timeout");
+    stream
+        .set_write_timeout(Some(LIMIT))
+        .expect("write timeout");
+}
+
+/// A server that gives each connection to `handler`, in a thread of its own.
+pub(crate) fn server(handler: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let address = socket.local_addr().expect("it is bound");
+    let handler = Arc::new(handler);
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let stream = stream.expect("accept");
+            limit(&stream);
+            let handler = Arc::clone(&handler);
+            std::thread::spawn(move || handler(stream));
+        }
+    });
+    address
+}
+
+/// A server that echoes until the client's FIN; resets are expected.
+pub(crate) fn echo_server() -> SocketAddr {
+    server(|mut stream| {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(n) = stream.read(&mut buffer) {
+            if n == 0 || stream.write_all(&buffer[..n]).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// A server whose connections are handed to the test.
+pub(crate) fn accepting_server() -> (SocketAddr, TcpListener) {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    (socket.local_addr().expect("it is bound"), socket)
+}
+
+pub(crate) fn accept(socket: &TcpListener) -> TcpStream {
+    let (stream, _) = socket.accept().expect("accept");
+    limit(&stream);
+    stream
+}
+
+/// A port where nobody listens; the socket keeps it from being given to anybody else.
+pub(crate) fn refusing() -> (SocketAddr, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(&any.into()).expect("bind");
+    let address = socket.local_addr().expect("it is bound");
+    (address.as_socket().expect("an IP address"), socket)
+}
+
+/// A port that does not answer a SYN: its accept queue is full.
+pub(crate) struct BlackHole {
+    pub(crate) address: SocketAddr,
+    _sockets: Vec<Socket>,
+}
+
+impl BlackHole {
+    pub(crate) fn new() -> Self {
+        let (address, socket) = refusing();
+        socket.listen(0).expect("listen");
+        let mut sockets = vec![socket];
+        for _ in 0..3 {
+            let filler = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+            filler.set_nonblocking(true).expect("nonblocking");
+            let error = filler
+                .connect(&address.into())
+                .expect_err("it is in progress");
+            assert_eq!(error.raw_os_error(), Some(nix::libc::EINPROGRESS));
+            sockets.push(filler);
+        }
+        Self {
+            address,
+            _sockets: sockets,
+        }
+    }
+}
+
+/// Closes with RST.
+pub(crate) fn reset(stream: TcpStream) {
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("linger");
+    drop(stream);
+}
+
+/// Sends a byte there and back, so that the session is known to be relayed.
+pub(crate) fn ping(client: &mut TcpStream) {
+    client.write_all(b"?").expect("write");
+    let mut byte = [0];
+    client.read_exact(&mut byte).expect("the echo of a ping");
+    assert_eq!(&byte, b"?");
+}
+
+/// Reads what comes until FIN (`Ok`) or an error.
+pub(crate) fn read_to_end(stream: &mut TcpStream) -> io::Result<usize> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(total),
+            n => total += n,
+        }
+    }
+}
+
+#[track_caller]
+pub(crate) fn expect_fin(stream: &mut TcpStream) {
+    let end = read_to_end(stream);
+    assert!(end.is_ok(), "not ended by FIN: {end:?}");
+}
+
+#[track_caller]
+pub(crate) fn expect_reset(stream: &mut TcpStream) {
+    let end = read_to_end(stream).map_err(|error| error.kind());
+    assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+}
+
+/// No session: the reset may come before the client's connect has returned.
+#[track_caller]
+pub(crate) fn expect_refusal(proxy: &RunningProxy) {
+    let end = TcpStream::connect(proxy.address).and_then(|mut client| read_to_end(&mut client));
+    let end = end.map_err(|error| error.kind());
+    assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+}
+
+/// Waits for a condition.
+#[track_caller]
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LIMIT, "it did not come to pass: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub(crate) fn net(text: &str) -> ipnet::IpNet {
+    text.parse().expect("a network")
+}
+
+pub(crate) fn localhost() -> IpAddr {
+    IpAddr::V4(Ipv4Addr::LOCALHOST)
+}

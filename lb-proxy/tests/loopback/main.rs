@@ -1,0 +1,16 @@
+//! The data plane over real sockets on 127.0.0.0/8.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests open sockets and wait"
+)]
+
+mod accept;
+mod apiserver;
+mod balance;
+mod connect;
+mod drain;
+mod harness;
+mod probe;
+mod process;
+mod relay;

@@ -1,0 +1,175 @@
+//! A proxy in a process of its own, to be killed and weighed.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+
+use crate::harness::*;
+
+const SERVER: &str = "FMC_LB_TEST_SERVER";
+const EXHAUST: &str = "FMC_LB_TEST_EXHAUST";
+
+/// This test program again, running one of its parts.
+struct Part {
+    child: Child,
+    address: Option<SocketAddr>,
+}
+
+impl Part {
+    fn start(name: &str, (key, value): (&str, &str)) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let child = Command::new(program)
+            .args([name, "--exact", "--ignored", "--nocapture"])
+            .env(key, value)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        Self {
+            child,
+            address: None,
+        }
+    }
+
+    /// A proxy before `server`.
+    fn proxy(server: SocketAddr) -> Self {
+        let mut part = Self::start("process::proxy_part", (SERVER, &server.to_string()));
+        let lines = BufReader::new(part.child.stdout.take().expect("piped")).lines();
+        part.address = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once("listens at ")?.1.parse().ok());
+        part
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.address.expect("the proxy has said where it listens")
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let rollup = std::fs::read_to_string(path).expect("proc");
+        let line = rollup
+            .lines()
+            .find_map(|line| line.strip_prefix("Anonymous:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        1_024
+            * kib
+                .and_then(|kib| kib.trim().parse::<u64>().ok())
+                .expect("a size")
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _has_ended_already = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "a part of the tests below, which start it"]
+fn proxy_part() {
+    let server = std::env::var(SERVER).expect("started by another test only");
+    let proxy = Setup::new(&[server.parse().expect("an address")]).start();
+    println!("listens at {}", proxy.address);
+    // Until the test that started us is gone.
+    let mut end = Vec::new();
+    std::io::stdin().read_to_end(&mut end).expect("stdin");
+}
+
+#[test]
+fn a_killed_proxy_resets_both_sides_of_its_sessions() {
+    let (address, socket) = accepting_server();
+    let mut part = Part::proxy(address);
+    let sessions: Vec<_> = (0..50)
+        .map(|_| (connect(part.address()), accept(&socket)))
+        .collect();
+    part.child.kill().expect("kill");
+    for (mut client, mut server) in sessions {
+        expect_reset(&mut client);
+        expect_reset(&mut server);
+    }
+}
+
+#[test]
+fn a_thousand_idle_sessions_need_less_than_4_kib_each() {
+    let (address, socket) = accepting_server();
+    let part = Part::proxy(address);
+    let session = || {
+        let (mut client, mut server) = (connect(part.address()), accept(&socket));
+        for _ in 0..2 {
+            std::io::Write::write_all(&mut client, &[1; 4_096]).expect("write");
+            server.read_exact(&mut [0; 4_096]).expect("read");
+            std::io::Write::write_all(&mut server, &[2; 4_096]).expect("write");
+            client.read_exact(&mut [0; 4_096]).expect("read");
+        }
+        (client, server)
+    };
+    let mut sessions = vec![session()];
+    let before = part.resident_bytes();
+    sessions.extend((0..1_000).map(|_| session()));
+    let each = part.resident_bytes().saturating_sub(before) / 1_000;
+    println!(
+        "{each} bytes of user memory for each idle session, {} KiB at start",
+        before / 1_024
+    );
+    assert!(each < 4_096, "{each} bytes");
+}
+
+#[test]
+#[ignore = "a part of the test below, which starts it"]
+fn exhausted_part() {
+    std::env::var(EXHAUST).expect("started by another test only");
+    let proxy = Setup::new(&[echo_server()]).start();
+    let clients: Vec<_> = (0..5)
+        .map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket"))
+        .collect();
+    eventually("it accepts", || proxy.board.accepting[0].get().is_some());
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limit");
+    setrlimit(Resource::RLIMIT_NOFILE, 200, hard).expect("limit");
+    let mut fillers: Vec<OwnedFd> = Vec::new();
+    while let Ok(filler) = clients[0].try_clone() {
+        fillers.push(filler.into());
+    }
+    for client in &clients {
+        client
+            .connect(&proxy.address.into())
+            .expect("it waits in the queue");
+    }
+    let (start, mut oldest) = (Instant::now(), Duration::ZERO);
+    while start.elapsed() < Duration::from_millis(700) {
+        let beat = proxy.board.accepting[0].get().expect("it accepts");
+        oldest = oldest.max(now().since(beat));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Tries after 10, 30, 70, 150, 310 and 630 ms.
+    let errors = proxy.listener().accept_errors.get();
+    assert!((4..=8).contains(&errors), "{errors} errors in 700 ms");
+    assert!(
+        oldest < Duration::from_millis(60),
+        "heartbeat {oldest:?} old"
+    );
+    drop(fillers);
+    clients
+        .into_iter()
+        .for_each(|client| ping(&mut client.into()));
+    assert_eq!(proxy.listener().accepted.get(), 5);
+}
+
+fn now() -> common::time::Moment {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("clock");
+    let nanos = Duration::from(now).as_nanos();
+    common::time::Moment::from_nanos(u64::try_from(nanos).expect("584 years"))
+}
+
+#[test]
+fn used_up_descriptors_slow_accepting_down_and_nothing_else() {
+    let mut part = Part::start("process::exhausted_part", (EXHAUST, "1"));
+    let status = part.child.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+}
