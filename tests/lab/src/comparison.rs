@@ -1,0 +1,149 @@
+//! The same rounds against one pair or two, in turn, as a table; and whether the promised bounds were kept.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use lab::backend::Service;
+use lab::balancer::{Balancer, Settings};
+use lab::baseline::HaproxyKeepalived;
+use lab::cluster::Cluster;
+use lab::fmclb::{FmcLb, reference_config};
+use lab::report::{median, milliseconds, table};
+use lab::scenario::{Event, Measured, Round, measure};
+use lab::verdict::{Finding, Outages};
+use lab::{Lab, held, limits};
+
+use crate::say;
+
+/// More sessions than these are held idle: their pings would be the load that is measured.
+const TALKING: usize = 500;
+
+/// The same rounds against one pair or two, in turn.
+pub(crate) struct Comparison {
+    pub(crate) rounds: u32,
+    pub(crate) advert: Duration,
+    pub(crate) ours: Option<PathBuf>,
+    pub(crate) base: bool,
+    pub(crate) held: usize,
+    /// Fail when a promised bound is not kept.
+    pub(crate) judge: bool,
+}
+
+impl Comparison {
+    pub(crate) fn run(&self, name: &str) -> Result<()> {
+        let events: Vec<Event> = Event::ALL
+            .into_iter()
+            .filter(|event| name == "all" || event.name() == name)
+            .collect();
+        if events.is_empty() {
+            let names: Vec<String> = Event::ALL.iter().map(|event| event.name()).collect();
+            bail!("no scenario `{name}`; there are all, {}", names.join(", "));
+        }
+        let _turn = limits::measure_alone()?;
+        let mut lines = vec![
+            [
+                "event", "adverts", "pair", "median", "best", "worst", "failed", "broken", "noise",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        ];
+        let mut findings = Vec::new();
+        for event in events {
+            findings.extend(self.measure_event(event, &mut lines)?);
+        }
+        say(table(&lines).trim_end());
+        for finding in &findings {
+            say(&finding.to_string());
+        }
+        if self.judge && findings.iter().any(|finding| !finding.kept) {
+            bail!("a bound was not kept");
+        }
+        Ok(())
+    }
+
+    fn measure_event(&self, event: Event, lines: &mut Vec<Vec<String>>) -> Result<Vec<Finding>> {
+        let mut ours = Vec::new();
+        let mut base = Vec::new();
+        for number in 0..self.rounds {
+            if let Some(binary) = &self.ours {
+                let settings = Settings::ours(self.advert);
+                let lab = Lab::start()?;
+                let mut pair = FmcLb::new(&lab, binary, &reference_config(&settings))?;
+                ours.extend(self.round(&lab, &mut pair, event, (settings, number))?);
+            }
+            if self.base {
+                let settings = Settings::site(self.advert);
+                let lab = Lab::start()?;
+                let mut pair = HaproxyKeepalived::new(&lab, &settings)?;
+                base.extend(self.round(&lab, &mut pair, event, (settings, number))?);
+            }
+        }
+        let gaps = |all: &[Measured]| all.iter().map(|round| round.outage.gap).collect();
+        let outages = Outages {
+            settings: Settings::ours(self.advert),
+            ours: gaps(&ours),
+            base: gaps(&base),
+        };
+        for (name, measured) in [("fmc-lb", ours), ("HAProxy + Keepalived", base)] {
+            if !measured.is_empty() {
+                lines.push(self.line(event, name, &measured));
+            }
+        }
+        Ok(outages.judge(event))
+    }
+
+    fn round(
+        &self,
+        lab: &Lab,
+        pair: &mut dyn Balancer,
+        event: Event,
+        (settings, number): (Settings, u32),
+    ) -> Result<Option<Measured>> {
+        let _cluster = Cluster::start(lab, Service::Echo)?;
+        let held = held::Plan {
+            count: self.held,
+            ping: (self.held <= TALKING).then_some(Duration::from_millis(20)),
+        };
+        let round = Round {
+            settings,
+            event,
+            tenths: number % 10,
+            held,
+        };
+        let measured = measure(lab, pair, &round)?;
+        if let Some(measured) = &measured {
+            eprintln!(
+                "{} {number}: {} {} failed {:?} broken {} noise {}",
+                event.name(),
+                pair.name(),
+                milliseconds(measured.outage.gap),
+                measured.failed,
+                measured.broken,
+                milliseconds(measured.noise)
+            );
+        }
+        Ok(measured)
+    }
+
+    fn line(&self, event: Event, name: &str, measured: &[Measured]) -> Vec<String> {
+        let gaps: Vec<Duration> = measured.iter().map(|round| round.outage.gap).collect();
+        let time = |time: Option<Duration>| time.map_or_else(String::new, milliseconds);
+        let failed: u64 = measured
+            .iter()
+            .flat_map(|round| round.failed.values())
+            .sum();
+        let broken: usize = measured.iter().map(|round| round.broken).sum();
+        vec![
+            event.name(),
+            format!("{} ms", self.advert.as_millis()),
+            name.to_owned(),
+            time(median(&gaps)),
+            time(gaps.iter().min().copied()),
+            time(gaps.iter().max().copied()),
+            failed.to_string(),
+            format!("{broken} of {}", self.held * measured.len()),
+            time(measured.iter().map(|round| round.noise).max()),
+        ]
+    }
+}

@@ -1,0 +1,286 @@
+//! Faults. Each gives an [`Undo`] that mends it when it is dropped.
+
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::pause::Paused;
+use crate::process::signal_all;
+use crate::{Lab, Node, command};
+
+/// Mends a fault, at the latest when it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it mends the fault at once"]
+pub struct Undo {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Run(&'static str, Vec<String>),
+    Continue(Vec<Pid>),
+    Resume(Paused),
+}
+
+impl Undo {
+    fn run(program: &'static str, line: &[&str]) -> Self {
+        let line = line.iter().map(|word| (*word).to_owned()).collect();
+        Self {
+            steps: vec![Step::Run(program, line)],
+        }
+    }
+
+    /// Mends it now.
+    ///
+    /// # Errors
+    /// When a part cannot be mended; the others are.
+    pub fn now(mut self) -> Result<()> {
+        self.mend()
+    }
+
+    fn mend(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        for step in self.steps.drain(..) {
+            let done = match step {
+                Step::Run(program, line) => {
+                    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+                    command::run(program, &line).map(drop)
+                }
+                Step::Continue(pids) => {
+                    signal_all(&pids, Signal::SIGCONT);
+                    Ok(())
+                }
+                Step::Resume(mut paused) => paused.resume(),
+            };
+            if result.is_ok() {
+                result = done.context("mend a fault");
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        // The namespaces go soon; what cannot be mended goes with them.
+        drop(self.mend());
+    }
+}
+
+/// The machine's switch port goes down: the machine is lost, and sees that its carrier is gone.
+///
+/// When it is mended the kernel acts on the new carrier at once or, if the last change is younger than a second, after
+/// that second: for an exact end of a cut use [`port_silent`].
+///
+/// # Errors
+/// When `ip` fails.
+pub fn port_down(lab: &Lab, node: Node) -> Result<Undo> {
+    Cut::arm(lab, node)?.fire()
+}
+
+/// A switch port that will go down at once when told to: `ip` already runs and waits for its line.
+#[derive(Debug)]
+pub struct Cut {
+    child: Child,
+    input: ChildStdin,
+    line: String,
+    undo: Vec<String>,
+}
+
+impl Cut {
+    /// Prepares it.
+    ///
+    /// # Errors
+    /// When `ip` does not start.
+    pub fn arm(lab: &Lab, node: Node) -> Result<Self> {
+        let switch = lab.node(node.switch()).name();
+        let mut child = Command::new("ip")
+            .args(["-n", switch, "-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start ip")?;
+        let input = child.stdin.take().context("ip has no standard input")?;
+        let undo = ["-n", switch, "link", "set", node.name(), "up"]
+            .map(str::to_owned)
+            .to_vec();
+        Ok(Self {
+            child,
+            input,
+            line: format!("link set {node} down\n"),
+            undo,
+        })
+    }
+
+    /// Pulls the plug.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn fire(self) -> Result<Undo> {
+        let Self {
+            mut child,
+            mut input,
+            line,
+            undo,
+        } = self;
+        input.write_all(line.as_bytes()).context("tell ip")?;
+        drop(input);
+        let status = child.wait().context("wait for ip")?;
+        if !status.success() {
+            bail!("ip did not {line}: {status}");
+        }
+        Ok(Undo {
+            steps: vec![Step::Run("ip", undo)],
+        })
+    }
+}
+
+/// The switch passes no frame from or to the machine any more; the carrier stays, so the machine does not know.
+///
+/// # Errors
+/// When `bridge` fails.
+pub fn port_silent(lab: &Lab, node: Node) -> Result<Undo> {
+    let switch = lab.node(node.switch()).name();
+    let line = |state| {
+        [
+            "-n",
+            switch,
+            "link",
+            "set",
+            "dev",
+            node.name(),
+            "state",
+            state,
+        ]
+    };
+    command::run("bridge", &line("0"))?;
+    Ok(Undo::run("bridge", &line("3")))
+}
+
+/// IP protocol 112 between the load balancers is dropped at their switch ports; everything else passes.
+///
+/// # Errors
+/// When the kernel has neither `act_gact` nor `act_mirred` with `ifb`.
+pub fn protocol_112_dropped(lab: &Lab) -> Result<Undo> {
+    let switch = lab.node(Node::LanSwitch).name();
+    let mut undo = Undo { steps: Vec::new() };
+    for node in Node::LBS {
+        let device = node.name();
+        command::run(
+            "tc",
+            &["-n", switch, "qdisc", "add", "dev", device, "clsact"],
+        )?;
+        let line = ["-n", switch, "qdisc", "del", "dev", device, "clsact"].map(str::to_owned);
+        undo.steps.push(Step::Run("tc", line.to_vec()));
+        drop_112(switch, device)?;
+    }
+    Ok(undo)
+}
+
+fn drop_112(switch: &str, device: &str) -> Result<()> {
+    let filter = |action: &[&str]| {
+        let mut line = vec!["-n", switch, "filter", "add", "dev", device, "ingress"];
+        line.extend([
+            "protocol", "ip", "u32", "match", "ip", "protocol", "112", "0xff",
+        ]);
+        line.extend(action);
+        command::run("tc", &line)
+    };
+    if filter(&["action", "drop"]).is_ok() {
+        return Ok(());
+    }
+    // Kernels without act_gact: into a device that is down.
+    let sink = format!("ifb-{device}");
+    if command::run("ip", &["-n", switch, "link", "show", &sink]).is_err() {
+        command::run("ip", &["-n", switch, "link", "add", &sink, "type", "ifb"])?;
+    }
+    filter(&["action", "mirred", "egress", "redirect", "dev", &sink])
+        .context("drop protocol 112")?;
+    Ok(())
+}
+
+/// Somebody deletes a VIP from `eth0` by hand. Nothing mends that but the balancer.
+///
+/// # Errors
+/// When the node does not hold the VIP.
+pub fn address_deleted(lab: &Lab, node: Node, vip: Ipv4Addr) -> Result<()> {
+    let listed = lab.ip(node, "-o -4 addr show dev eth0")?;
+    let wanted = format!("{vip}/");
+    let found = listed
+        .split_whitespace()
+        .find(|word| word.starts_with(&wanted));
+    let Some(address) = found else {
+        bail!("{node} has no {vip} on eth0");
+    };
+    lab.ip(node, &format!("addr del {address} dev eth0"))
+        .map(drop)
+}
+
+/// The machine is paused as a guest is: its processes stand still, its link buffers both ways, and all goes on when it is
+/// mended. The kernel's timers (lifetimes of addresses) cannot be stopped and run on.
+///
+/// # Errors
+/// When the kernel has no `sch_tbf`.
+pub fn paused(lab: &Lab, node: Node) -> Result<Undo> {
+    Ok(Undo {
+        steps: vec![Step::Resume(Paused::pause(lab, node)?)],
+    })
+}
+
+/// SIGSTOP now, SIGCONT when it is mended.
+pub fn stopped(pids: &[Pid]) -> Undo {
+    signal_all(pids, Signal::SIGSTOP);
+    Undo {
+        steps: vec![Step::Continue(pids.to_vec())],
+    }
+}
+
+/// Busy loops that compete for the processor until dropped.
+#[derive(Debug)]
+pub struct Busy {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    /// Starts so many.
+    ///
+    /// # Errors
+    /// When a thread cannot be made.
+    pub fn start(count: usize) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut busy = Self {
+            stop,
+            threads: Vec::new(),
+        };
+        for _ in 0..count {
+            let ending = Arc::clone(&busy.stop);
+            let thread = std::thread::Builder::new()
+                .name("busy".to_owned())
+                .spawn(move || {
+                    while !ending.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            busy.threads.push(thread.context("start a busy loop")?);
+        }
+        Ok(busy)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            drop(thread.join());
+        }
+    }
+}

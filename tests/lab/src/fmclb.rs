@@ -1,0 +1,433 @@
+//! fmc-lb as a user starts it: the binary, one file, one runtime folder per node.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::balancer::{Balancer, Part, Settings};
+use crate::process::{Process, Seen, kill_together, output_within, processes, signal_all};
+use crate::{Lab, Node, wait};
+
+/// A command that asks a running node answers within this.
+const ANSWER: Duration = Duration::from_secs(2);
+/// A stop drains sessions first; the lab's configurations drain no longer.
+const STOP: Duration = Duration::from_secs(40);
+/// `RestartSec` of our unit.
+const RESTART: Duration = Duration::from_millis(100);
+/// Shorter advert intervals must be allowed by name.
+const FAST: Duration = Duration::from_millis(100);
+/// Interval of the pair channel's heartbeats, unless adverts are more frequent.
+const HEARTBEAT: Duration = Duration::from_millis(20);
+/// A killed process is gone within this.
+const GONE: Duration = Duration::from_secs(10);
+
+/// A pair of fmc-lb. Dropping it kills what runs.
+#[derive(Debug)]
+pub struct FmcLb {
+    lab: Lab,
+    binary: PathBuf,
+    config: PathBuf,
+    running: BTreeMap<Node, Process>,
+}
+
+impl FmcLb {
+    /// Writes the configuration and a new key; `key_file` in the text is replaced by the key's path.
+    ///
+    /// # Errors
+    /// When the binary makes no key or a file cannot be written.
+    pub fn new(lab: &Lab, binary: &Path, config: &str) -> Result<Self> {
+        let binary = fs::canonicalize(binary)
+            .with_context(|| format!("find the binary {}", binary.display()))?;
+        let key = lab.folder().join("pair.key");
+        make_key(&binary, &key)?;
+        let file = lab.folder().join("fmc-lb.toml");
+        fs::write(&file, with_key_file(config, &key))
+            .with_context(|| format!("write {}", file.display()))?;
+        let pair = Self {
+            lab: lab.clone(),
+            binary,
+            config: file,
+            running: BTreeMap::new(),
+        };
+        for node in Node::LBS {
+            let folder = pair.runtime_dir(node);
+            fs::DirBuilder::new()
+                .mode(0o755)
+                .create(&folder)
+                .with_context(|| format!("make {}", folder.display()))?;
+            let line = pair.line(&["status"], node);
+            lab.evidence()
+                .command(format!("{node}: fmc-lb status"), line);
+        }
+        Ok(pair)
+    }
+
+    /// The runtime folder of a node.
+    pub fn runtime_dir(&self, node: Node) -> PathBuf {
+        self.lab.folder().join(format!("{node}-run"))
+    }
+
+    /// The configuration file that both nodes read.
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    /// Replaces the configuration file; running nodes are not told.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_config(&self, config: &str) -> Result<()> {
+        let key = self.lab.folder().join("pair.key");
+        fs::write(&self.config, with_key_file(config, &key))
+            .with_context(|| format!("write {}", self.config.display()))
+    }
+
+    /// Runs `fmc-lb ARGUMENTS --runtime-dir …` in the node's namespace, e.g. `["status"]`.
+    ///
+    /// # Errors
+    /// When it does not start or does not end within two seconds. Its exit code is in the output.
+    pub fn command(&self, node: Node, arguments: &[&str]) -> Result<Output> {
+        let line = self.line(arguments, node);
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).stdin(Stdio::null());
+        output_within(&mut command, ANSWER)
+    }
+
+    /// What `fmc-lb status --json` says on a node.
+    ///
+    /// # Errors
+    /// When it gives no answer within two seconds, or none that is JSON.
+    pub fn status(&self, node: Node) -> Result<Value> {
+        let output = self.command(node, &["status", "--json"])?;
+        if !output.status.success() {
+            bail!(
+                "status of {node}: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        serde_json::from_slice(&output.stdout).with_context(|| format!("read the status of {node}"))
+    }
+
+    /// The state of a VIP (by its name in the file) as a node says it; `None` without an answer.
+    pub fn vip_state(&self, node: Node, vip: &str) -> Option<String> {
+        let status = self.status(node).ok()?;
+        let vips = status.get("vips")?.as_array()?.clone();
+        let found = vips
+            .iter()
+            .find(|entry| entry.get("name").is_some_and(|name| name == vip))?;
+        Some(found.get("state")?.as_str()?.to_owned())
+    }
+
+    /// The state of a server (by its address) as a node says it; `None` without an answer.
+    pub fn server_state(&self, node: Node, server: &str) -> Option<String> {
+        let status = self.status(node).ok()?;
+        let backends = status.get("backends")?.as_array()?.clone();
+        backends
+            .iter()
+            .filter_map(|backend| backend.get("servers")?.as_array())
+            .flatten()
+            .find(|entry| {
+                entry
+                    .get("address")
+                    .is_some_and(|address| address == server)
+            })
+            .and_then(|entry| Some(entry.get("state")?.as_str()?.to_owned()))
+    }
+
+    /// The living processes of a node's fmc-lb, also those whose supervisor is gone.
+    pub fn processes(&self, node: Node) -> Vec<Seen> {
+        processes(&self.lab, node)
+            .into_iter()
+            .filter(is_ours)
+            .collect()
+    }
+
+    /// The process id of a part.
+    ///
+    /// # Errors
+    /// When it does not run, or twice.
+    pub fn pid(&self, node: Node, part: Part) -> Result<Pid> {
+        let found: Vec<Pid> = self
+            .processes(node)
+            .into_iter()
+            .filter(|seen| part_of(seen) == Some(part))
+            .map(|seen| seen.pid)
+            .collect();
+        match found.as_slice() {
+            [only] => Ok(*only),
+            [] => bail!("no {} runs on {node}", part.name()),
+            several => bail!("{} of {node} runs {} times", part.name(), several.len()),
+        }
+    }
+
+    /// Sends a signal to a part.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, node: Node, part: Part, signal: Signal) -> Result<Pid> {
+        let pid = self.pid(node, part)?;
+        nix::sys::signal::kill(pid, signal)
+            .with_context(|| format!("send {signal} to {} of {node}", part.name()))?;
+        Ok(pid)
+    }
+
+    /// The supervisor that was started last on a node.
+    pub fn supervisor(&mut self, node: Node) -> Option<&mut Process> {
+        self.running.get_mut(&node)
+    }
+
+    fn line(&self, arguments: &[&str], node: Node) -> Vec<String> {
+        let mut line: Vec<String> = ["ip", "netns", "exec", self.lab.node(node).name()]
+            .map(str::to_owned)
+            .to_vec();
+        line.push(self.binary.display().to_string());
+        line.extend(arguments.iter().map(|word| (*word).to_owned()));
+        line.push("--runtime-dir".to_owned());
+        line.push(self.runtime_dir(node).display().to_string());
+        line
+    }
+
+    fn all_pids(&self, node: Node) -> Vec<Pid> {
+        self.processes(node)
+            .into_iter()
+            .map(|seen| seen.pid)
+            .collect()
+    }
+
+    fn kill_and_collect(&mut self, node: Node) -> Result<()> {
+        kill_together(&self.all_pids(node));
+        if let Some(mut supervisor) = self.running.remove(&node) {
+            supervisor.kill()?;
+        }
+        let gone = || {
+            // A child that was just being made escapes the first look.
+            signal_all(&self.all_pids(node), Signal::SIGKILL);
+            self.processes(node).is_empty()
+        };
+        wait::wait_until(GONE, &format!("all processes of {node} are gone"), gone)
+    }
+}
+
+impl Balancer for FmcLb {
+    fn name(&self) -> &'static str {
+        "fmc-lb"
+    }
+
+    fn start(&mut self, node: Node) -> Result<()> {
+        let binary = self.binary.display().to_string();
+        let config = self.config.display().to_string();
+        let folder = self.runtime_dir(node).display().to_string();
+        let line = [
+            binary.as_str(),
+            "run",
+            "--config",
+            &config,
+            "--node",
+            node.name(),
+            "--runtime-dir",
+            &folder,
+        ];
+        let process = Process::start(&self.lab, node, "fmc-lb", &line)?;
+        if !self.running.contains_key(&node) {
+            self.lab
+                .evidence()
+                .log(format!("{node} fmc-lb"), process.log());
+        }
+        self.running.insert(node, process);
+        Ok(())
+    }
+
+    fn ask_to_stop(&mut self, node: Node) -> Result<()> {
+        let process = self.running.get_mut(&node);
+        process
+            .with_context(|| format!("fmc-lb does not run on {node}"))?
+            .signal(Signal::SIGTERM)
+    }
+
+    fn stop(&mut self, node: Node) -> Result<()> {
+        let process = self.running.remove(&node);
+        process
+            .with_context(|| format!("fmc-lb does not run on {node}"))?
+            .stop(STOP)
+            .map(drop)
+    }
+
+    fn kill_all(&mut self, node: Node) -> Result<()> {
+        self.kill_and_collect(node)
+    }
+
+    fn kill_part(&mut self, node: Node, part: Part) -> Result<bool> {
+        self.signal(node, part, Signal::SIGKILL)?;
+        if part == Part::Supervisor
+            && let Some(supervisor) = self.running.get_mut(&node)
+        {
+            // Collected as init would: its id must not look alive to the next one.
+            supervisor.wait(GONE)?;
+        }
+        Ok(true)
+    }
+
+    fn service_manager(&mut self, node: Node) -> Result<()> {
+        std::thread::sleep(RESTART);
+        self.start(node)
+    }
+}
+
+impl Drop for FmcLb {
+    fn drop(&mut self) {
+        for node in Node::LBS {
+            // What is left dies with its namespace.
+            drop(self.kill_and_collect(node));
+        }
+    }
+}
+
+/// The configuration of the reference topology, with these settings.
+pub fn reference_config(settings: &Settings) -> String {
+    let (first, second) = settings.priorities;
+    let advert = format!("{}ms", settings.advert.as_millis());
+    // Heartbeats keep up with fast adverts: the active-down interval is never below three of them.
+    let heartbeat = settings.advert.min(HEARTBEAT).as_millis();
+    let fast = settings.advert < FAST;
+    format!(
+        r#"[nodes.lb1]
+address  = "192.168.0.11"
+priority = {first}
+[nodes.lb2]
+address  = "192.168.0.12"
+priority = {second}
+
+[pair]
+interface = "eth0"
+key_file  = "pair.key"
+heartbeat = "{heartbeat}ms"
+
+[vrrp]
+allow_fast      = {fast}
+advert_interval = "{advert}"
+
+[vips.api]
+address = "192.168.0.10/24"
+vrid    = 51
+[vips.web]
+address = "192.168.0.14/24"
+vrid    = 52
+
+[listeners.api]
+bind    = ["vips.api:6443"]
+backend = "k3s-api"
+[listeners.http]
+bind    = ["vips.web:80"]
+backend = "traefik-http"
+[listeners.https]
+bind    = ["vips.web:443"]
+backend = "traefik-https"
+
+[backends.k3s-api]
+servers = ["10.17.4.21:6443", "10.17.4.22:6443", "10.17.4.23:6443"]
+balance = "round-robin"
+probe   = {{ kind = "kube-apiserver", interval = "1s" }}
+[backends.traefik-http]
+servers = ["10.17.4.24:80", "10.17.4.25:80", "10.17.4.26:80"]
+balance = "round-robin"
+[backends.traefik-https]
+servers = ["10.17.4.24:443", "10.17.4.25:443", "10.17.4.26:443"]
+balance = "round-robin"
+
+[admin]
+http  = "node:9600"
+allow = ["127.0.0.0/8", "192.168.0.0/24"]
+"#
+    )
+}
+
+/// The text with every `key_file` line naming this key.
+fn with_key_file(config: &str, key: &Path) -> String {
+    let lines = config.lines().map(|line| {
+        if line.trim_start().starts_with("key_file") {
+            format!("key_file = \"{}\"\n", key.display())
+        } else {
+            format!("{line}\n")
+        }
+    });
+    lines.collect()
+}
+
+fn make_key(binary: &Path, path: &Path) -> Result<()> {
+    let output = Command::new(binary)
+        .arg("keygen")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("run {} keygen", binary.display()))?;
+    if !output.status.success() {
+        bail!("keygen: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let file = fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    let mut file = file.with_context(|| format!("open {}", path.display()))?;
+    // A mode is only set at creation; the file may be an earlier pair's.
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .context("keep the key private")?;
+    std::io::Write::write_all(&mut file, &output.stdout).context("write the key")
+}
+
+fn is_ours(seen: &Seen) -> bool {
+    part_of(seen).is_some() || seen.arguments.get(1).is_some_and(|word| word == "child")
+}
+
+fn part_of(seen: &Seen) -> Option<Part> {
+    let word = |index: usize| seen.arguments.get(index).map(String::as_str);
+    match (word(1)?, word(2)) {
+        ("run", _) => Some(Part::Supervisor),
+        ("child", Some("vrrp")) => Some(Part::Vrrp),
+        ("child", Some("proxy")) => Some(Part::Proxy),
+        ("child", Some("admin")) => Some(Part::Admin),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_file_is_replaced_whatever_it_was() {
+        let text = "[pair]\nkey_file  = \"/etc/x\"   # why\nheartbeat = \"20ms\"\n";
+        let changed = with_key_file(text, Path::new("/run/k"));
+        assert_eq!(
+            changed,
+            "[pair]\nkey_file = \"/run/k\"\nheartbeat = \"20ms\"\n"
+        );
+    }
+
+    #[test]
+    fn a_part_is_known_by_its_command_line() {
+        let seen = |words: &[&str]| Seen {
+            pid: Pid::from_raw(1),
+            parent: Pid::from_raw(1),
+            arguments: words.iter().map(|word| (*word).to_owned()).collect(),
+            state: 'S',
+        };
+        assert_eq!(
+            part_of(&seen(&["/x/fmc-lb", "run", "--config"])),
+            Some(Part::Supervisor)
+        );
+        assert_eq!(
+            part_of(&seen(&["/proc/self/exe", "child", "vrrp"])),
+            Some(Part::Vrrp)
+        );
+        assert_eq!(part_of(&seen(&["haproxy", "-db"])), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! What fmc-lb promises of an outage, and whether measured rounds kept it. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::balancer::Settings;
+use crate::report::{median, milliseconds};
+use crate::scenario::Event;
+
+/// What the outside client adds to a bound of the protocol: its spacing, scheduling, and the way of an announcement.
+const MARGIN: Duration = Duration::from_millis(20);
+/// A lost machine may cost so much more than the baseline's: the larger of 5 ms and one part in twenty.
+const BESIDE: (Duration, u32) = (Duration::from_millis(5), 20);
+/// Death of any one process.
+const PROCESS_LOST: Duration = Duration::from_millis(50);
+/// SIGTERM.
+const CLEAN_STOP: Duration = Duration::from_millis(20);
+
+/// The outages of several rounds of one event.
+#[derive(Debug, Clone)]
+pub struct Outages {
+    /// Of our pair.
+    pub settings: Settings,
+    /// Ours.
+    pub ours: Vec<Duration>,
+    /// The baseline's; empty when it was not measured.
+    pub base: Vec<Duration>,
+}
+
+/// One bound, and what was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The bound in words.
+    pub what: String,
+    /// What was seen.
+    pub seen: Duration,
+    /// What was promised.
+    pub bound: Duration,
+    /// Whether it was kept.
+    pub kept: bool,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.kept { "kept" } else { "NOT KEPT" };
+        let (seen, bound) = (milliseconds(self.seen), milliseconds(self.bound));
+        write!(f, "{verdict}: {}: {seen}, bound {bound}", self.what)
+    }
+}
+
+impl Outages {
+    /// The bounds that exist for this event.
+    pub fn judge(&self, event: Event) -> Vec<Finding> {
+        let (Some(middle), Some(worst)) = (median(&self.ours), self.ours.iter().max().copied())
+        else {
+            return Vec::new();
+        };
+        let name = event.name();
+        match event {
+            Event::MachineLost => {
+                let formula = self.settings.active_down() + MARGIN;
+                let mut findings = vec![finding(
+                    format!("{name}, worst: active-down interval + 20 ms"),
+                    worst,
+                    formula,
+                )];
+                if let Some(base) = median(&self.base) {
+                    let bound = base + BESIDE.0.max(base / BESIDE.1);
+                    let what = format!("{name}, median: the baseline's + max(5 %, 5 ms)");
+                    findings.push(finding(what, middle, bound));
+                }
+                findings
+            }
+            Event::Kill(_) => vec![finding(format!("{name}, median"), middle, PROCESS_LOST)],
+            Event::CleanStop => vec![finding(format!("{name}, median"), middle, CLEAN_STOP)],
+            Event::KillAll => Vec::new(),
+        }
+    }
+}
+
+fn finding(what: String, seen: Duration, bound: Duration) -> Finding {
+    Finding {
+        what,
+        seen,
+        bound,
+        kept: seen <= bound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balancer::Part;
+
+    fn ms(values: &[u64]) -> Vec<Duration> {
+        values.iter().copied().map(Duration::from_millis).collect()
+    }
+
+    fn kept(event: Event, ours: &[u64], base: &[u64]) -> Vec<bool> {
+        let settings = Settings::ours(Duration::from_millis(100));
+        let outages = Outages {
+            settings,
+            ours: ms(ours),
+            base: ms(base),
+        };
+        outages
+            .judge(event)
+            .iter()
+            .map(|finding| finding.kept)
+            .collect()
+    }
+
+    #[test]
+    fn a_lost_machine_is_judged_by_the_formula_and_beside_the_baseline() {
+        // Active-down interval of priority 240 at 100 ms: 306.25 ms.
+        assert_eq!(
+            kept(Event::MachineLost, &[290, 300, 326], &[290]),
+            [true, true]
+        );
+        assert_eq!(kept(Event::MachineLost, &[290, 300, 327], &[]), [false]);
+        assert_eq!(
+            kept(Event::MachineLost, &[310, 310, 310], &[290]),
+            [true, false]
+        );
+    }
+
+    #[test]
+    fn the_median_of_a_killed_process_counts() {
+        assert_eq!(kept(Event::Kill(Part::Proxy), &[10, 50, 90], &[]), [true]);
+        assert_eq!(kept(Event::Kill(Part::Proxy), &[10, 51, 90], &[]), [false]);
+        assert_eq!(kept(Event::CleanStop, &[21], &[]), [false]);
+        assert!(kept(Event::CleanStop, &[], &[]).is_empty());
+    }
+}
