@@ -1,1 +1,132 @@
-//! The admin process.
+//! The admin process: answers who asks this node.
+//!
+//! It reads the boards and asks nobody, so it answers while any other process hangs; it holds nothing that a restart
+//! would lose (rates come from the samples of the last seconds). One thread, one runtime.
+
+mod answers;
+pub(crate) mod clock;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod http;
+mod metrics;
+mod pause;
+mod peer;
+mod processes;
+pub(crate) mod rates;
+mod ready;
+mod snapshot;
+mod socket;
+mod view;
+mod warnings;
+pub(crate) mod wire;
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context;
+use common::board::{AdminBoard, LAYOUT, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::config::{Config, NodeIndex};
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use self::answers::Answers;
+use self::clock::Clocks;
+use self::view::View;
+
+/// How often the loop writes its heartbeat.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How often the listeners' counters are sampled for the rates.
+const SAMPLE: Duration = Duration::from_secs(1);
+
+/// What the process needs; everything was opened by the supervisor.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    pub(crate) config: Arc<Config>,
+    pub(crate) node: NodeIndex,
+    /// Hash of the configuration's bytes, as vrrp says it to the other node.
+    pub(crate) config_hash: u64,
+    pub(crate) boards: Boards,
+    /// The admin socket, listening.
+    pub(crate) socket: UnixListener,
+    /// TCP sockets of the HTTP server, listening; none = no HTTP.
+    pub(crate) http: Vec<OwnedFd>,
+}
+
+/// The boards of a node; admin writes its own and reads the others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Boards {
+    pub(crate) supervisor: &'static SupervisorBoard,
+    pub(crate) vrrp: &'static VrrpBoard,
+    pub(crate) proxy: &'static ProxyBoard,
+    pub(crate) admin: &'static AdminBoard,
+}
+
+/// How another thread of the process tells the loop to end.
+#[derive(Debug)]
+pub(crate) struct Control {
+    stop: Notify,
+}
+
+impl Control {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            stop: Notify::new(),
+        })
+    }
+
+    /// Makes [`run`] return, also when it has not begun yet.
+    pub(crate) fn request_stop(&self) {
+        self.stop.notify_one();
+    }
+}
+
+/// Serves until a stop is requested.
+///
+/// # Errors
+/// The runtime cannot start, or a passed descriptor is no listening socket.
+pub(crate) fn run(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the admin runtime")?;
+    runtime.block_on(serve(inputs, control))
+}
+
+async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
+    let header = &inputs.boards.admin.header;
+    header.layout.store(LAYOUT, Ordering::Release);
+    header.pid.store(std::process::id(), Ordering::Release);
+    header.started.set(clock::now());
+    let allow = inputs.config.admin.allow.clone();
+    let view = View {
+        config: inputs.config,
+        node: inputs.node,
+        config_hash: inputs.config_hash,
+        boards: inputs.boards,
+    };
+    let answers = Arc::new(Answers::new(view, Clocks::read()));
+    let admin_socket = socket::listener(inputs.socket).context("take over the admin socket")?;
+    tokio::spawn(socket::serve(admin_socket, Arc::clone(&answers)));
+    let server = http::Server::new(Arc::clone(&answers), allow);
+    for socket in inputs.http {
+        let listener = http::listener(socket).context("take over a socket of the HTTP server")?;
+        tokio::spawn(Arc::clone(&server).serve(listener));
+    }
+    let mut beat = tokio::time::interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sample = tokio::time::interval(SAMPLE);
+    sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = control.stop.notified() => return Ok(()),
+            _ = beat.tick() => header.heartbeat.set(clock::now()),
+            _ = sample.tick() => answers.sample(Clocks::read()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

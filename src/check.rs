@@ -1,7 +1,205 @@
-//! `fmc-lb check`
+//! `fmc-lb check`, and the one way by which a configuration file is read. What is judged is pure
+//! (`common::config`); here are the files and the terminal.
 
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, IsTerminal, Read};
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 
-pub(crate) fn run(_args: &crate::cli::Check) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use common::config::{Config, FileFact, Machine, NodeIndex, Paint, Report, Viewpoint, Who};
+use thiserror::Error;
+
+use crate::output;
+
+/// Longest configuration file, and longest file that one may name.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// A configuration file that was read and found valid.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The text of the file, for the processes that parse it again.
+    pub(crate) text: String,
+    pub(crate) config: Config,
+    pub(crate) warnings: Report,
+}
+
+/// Why a configuration file cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum LoadError {
+    #[error("cannot read {path}: {reason}")]
+    Unreadable { path: String, reason: String },
+    /// Displayed as the rendered report, which ends with a line of its own.
+    #[error("{0}")]
+    Invalid(Box<Report>),
+}
+
+impl LoadError {
+    /// What to print: a rendered report, coloured on a terminal, or one line.
+    pub(crate) fn render(&self) -> String {
+        match self {
+            Self::Unreadable { .. } => format!("fmc-lb: {self}\n"),
+            Self::Invalid(report) => report.render(paint()),
+        }
+    }
+}
+
+/// Reads a file for nobody in particular: files that it names and that are not here are warnings.
+///
+/// # Errors
+/// The file cannot be read, or is not valid.
+pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let (loaded, _) = load_as(path, Who::Anybody)?;
+    Ok(loaded)
+}
+
+/// Reads a file for this machine as the node `wanted`, or as the node that it finds itself to be.
+/// The files that it names must be here.
+///
+/// # Errors
+/// The file cannot be read, is not valid, or this machine is none of its nodes.
+pub(crate) fn load_for_node(
+    path: &Path,
+    wanted: Option<&str>,
+) -> Result<(Loaded, NodeIndex), LoadError> {
+    let machine = this_machine();
+    let who = Who::Node {
+        wanted,
+        machine: &machine,
+    };
+    let (loaded, node) = load_as(path, who)?;
+    Ok((
+        loaded,
+        node.expect("a file that is valid for a node says which"),
+    ))
+}
+
+fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), LoadError> {
+    let text = read_text(path).map_err(|reason| LoadError::Unreadable {
+        path: path.display().to_string(),
+        reason,
+    })?;
+    let whose = Viewpoint {
+        who,
+        files: Some(&facts_of),
+    };
+    let parsed = Config::parse(&path.display().to_string(), &text, whose)
+        .map_err(|report| LoadError::Invalid(Box::new(report)))?;
+    let loaded = Loaded {
+        text,
+        config: parsed.config,
+        warnings: parsed.warnings,
+    };
+    Ok((loaded, parsed.node))
+}
+
+/// What this machine is called, and the addresses of its interfaces.
+pub(crate) fn this_machine() -> Machine {
+    let host_name = nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let addresses = nix::ifaddrs::getifaddrs().map_or_else(
+        |_| Vec::new(),
+        |interfaces| {
+            interfaces
+                .filter_map(|interface| interface.address)
+                .filter_map(|address| {
+                    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+                    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+                })
+                .collect()
+        },
+    );
+    Machine {
+        host_name,
+        addresses,
+    }
+}
+
+/// What is known of a file that the configuration names.
+fn facts_of(path: &Path) -> FileFact {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => FileFact::Missing,
+        Err(error) => FileFact::Unreadable(error.to_string()),
+        Ok(metadata) => match read_text(path) {
+            Ok(text) => FileFact::Present {
+                mode: metadata.mode() & 0o7777,
+                text,
+            },
+            Err(why) => FileFact::Unreadable(why),
+        },
+    }
+}
+
+/// A regular file of bounded length; a pipe or a device could hold us for ever.
+fn read_text(path: &Path) -> Result<String, String> {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("it is longer than {MAX_FILE_BYTES} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1;
+        format!("it is not UTF-8 in line {line}")
+    })
+}
+
+fn paint() -> Paint {
+    if io::stderr().is_terminal() {
+        Paint::Terminal
+    } else {
+        Paint::Plain
+    }
+}
+
+/// Checks a file; exit code 0 = good, 1 = warnings with `--strict`, 2 = invalid.
+pub(crate) fn run(args: &crate::cli::Check) -> anyhow::Result<ExitCode> {
+    let loaded = match &args.node {
+        Some(node) => load_for_node(&args.file, Some(node)).map(|(loaded, _)| loaded),
+        None => load(&args.file),
+    };
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprint!("{}", error.render());
+            return Ok(ExitCode::from(2));
+        }
+    };
+    eprint!("{}", loaded.warnings.render(paint()));
+    if args.show {
+        output::print(&loaded.config.to_toml())?;
+    } else {
+        let (file, summary) = (args.file.display(), summary(&loaded.config));
+        output::print(&format!("{file}: valid: {summary}\n"))?;
+    }
+    let failed = args.strict && !loaded.warnings.is_empty();
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// `2 nodes, 2 VIPs, 3 listeners, 3 backends, 9 servers`
+fn summary(config: &Config) -> String {
+    let count = |number: usize, one: &str| {
+        let plural = if number == 1 { "" } else { "s" };
+        format!("{number} {one}{plural}")
+    };
+    [
+        count(config.nodes.len(), "node"),
+        count(config.vips.len(), "VIP"),
+        count(config.listeners.len(), "listener"),
+        count(config.backends.len(), "backend"),
+        count(config.server_count(), "server"),
+    ]
+    .join(", ")
 }

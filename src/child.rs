@@ -1,7 +1,235 @@
 //! `fmc-lb child`: the entry of each process that the supervisor starts.
+//!
+//! Two threads matter: the first one does the work (`vrrp::run`, `lb_proxy::run`, `admin::run`),
+//! another one listens to the supervisor and passes on what it says. It outlives the supervisor and
+//! waits for the next one.
 
+mod link;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-pub(crate) fn run(_kind: crate::cli::ChildKind) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use anyhow::Context;
+use common::board::Child;
+use common::config::{Config, NodeIndex};
+use nix::sys::signal::SigSet;
+
+use self::link::{Event, Kept, Link};
+use crate::cli::ChildKind;
+use crate::control::{Handle, Setup, Writer};
+use crate::memory::{self, Shared};
+use crate::{admin, logging, rights};
+
+/// The control thread receives, and sends a few messages: its buffers are on the heap. A small
+/// stack, because vrrp locks its memory.
+const CONTROL_STACK: usize = 128 * 1024;
+
+pub(crate) fn run(kind: ChildKind) -> anyhow::Result<ExitCode> {
+    let child = Child::from(kind);
+    // The supervisor blocks signals to read them; for a child they mean what they always mean.
+    SigSet::all().thread_unblock().context("unblock signals")?;
+    // Before the first thread: capabilities belong to threads, and the kernel grows the table of
+    // descriptors of a process with two threads only after all processors have passed through a
+    // quiet state (synchronize_rcu, 5 ms and more).
+    let link = Link::accept(child)?;
+    let (setup, handles) = link.receive_setup()?;
+    let refused = rights::enter(child, setup.user.as_ref()).context("give up rights")?;
+    let _log = logging::start();
+    for what in refused {
+        tracing::warn!(what, "a right could not be given up or set");
+    }
+    let kept = Kept::new(setup.clone(), &handles).context("keep the set-up")?;
+    let work = Work::read(setup, handles)?;
+    let result = match child {
+        Child::Vrrp => run_vrrp(work, link, kept),
+        Child::Proxy => run_proxy(work, link, kept),
+        Child::Admin => run_admin(work, link, kept),
+    };
+    match &result {
+        Ok(()) => tracing::info!(process = child.word(), "stopped"),
+        Err(error) => tracing::error!(process = child.word(), "{error:#}"),
+    }
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// What came with the set-up, sorted.
+struct Work {
+    config: Arc<Config>,
+    node: NodeIndex,
+    threads: usize,
+    boards: BTreeMap<usize, OwnedFd>,
+    listeners: Vec<lb_proxy::ListeningSocket>,
+    admin_socket: Option<OwnedFd>,
+    http: Vec<OwnedFd>,
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Work {
+    fn read(setup: Setup, handles: Vec<(Handle, OwnedFd)>) -> anyhow::Result<Self> {
+        let text = handles
+            .iter()
+            .find(|(handle, _)| *handle == Handle::Config)
+            .context("no configuration in the set-up")
+            .and_then(|(_, text)| memory::read_text(text).context("read the configuration"))?;
+        let text = String::from_utf8(text).context("the configuration is no text")?;
+        let config = Config::from_running(&text).context("parse the configuration")?;
+        let node = config
+            .nodes
+            .iter()
+            .position(|node| node.name == setup.node)
+            .map(NodeIndex)
+            .with_context(|| format!("the configuration has no node {}", setup.node))?;
+        let mut work = Self {
+            config: Arc::new(config),
+            node,
+            threads: setup.threads,
+            boards: BTreeMap::new(),
+            listeners: Vec::new(),
+            admin_socket: None,
+            http: Vec::new(),
+            files: BTreeMap::new(),
+        };
+        for (handle, descriptor) in handles {
+            work.sort(handle, descriptor)?;
+        }
+        Ok(work)
+    }
+
+    fn sort(&mut self, handle: Handle, descriptor: OwnedFd) -> anyhow::Result<()> {
+        match handle {
+            Handle::Board { writer } => {
+                self.boards.insert(writer as usize, descriptor);
+            }
+            Handle::Listener {
+                listener,
+                bind,
+                thread,
+            } => self.listeners.push(lb_proxy::ListeningSocket {
+                listener,
+                bind,
+                thread,
+                socket: descriptor,
+            }),
+            Handle::AdminSocket => self.admin_socket = Some(descriptor),
+            Handle::Http { .. } => self.http.push(descriptor),
+            Handle::File { path } => {
+                let content = memory::read_text(&descriptor)
+                    .with_context(|| format!("read {}", path.display()))?;
+                self.files.insert(path, content);
+            }
+            Handle::Config | Handle::Process | Handle::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn own_board<T: Shared>(&self, writer: Writer) -> anyhow::Result<&'static T> {
+        memory::map_writable(self.board_memory(writer)?)
+            .with_context(|| format!("map the board of {writer:?}"))
+    }
+
+    fn board<T: Shared>(&self, writer: Writer) -> anyhow::Result<&'static T> {
+        memory::map_read_only(self.board_memory(writer)?)
+            .with_context(|| format!("map the board of {writer:?}"))
+    }
+
+    fn board_memory(&self, writer: Writer) -> anyhow::Result<&OwnedFd> {
+        self.boards
+            .get(&(writer as usize))
+            .with_context(|| format!("no board of {writer:?} in the set-up"))
+    }
+}
+
+fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
+    let pair_key = work
+        .config
+        .pair
+        .key_file
+        .as_ref()
+        .and_then(|path| work.files.get(path))
+        .map(|key| String::from_utf8(key.clone()).context("the key file is no text"))
+        .transpose()?;
+    let control = vrrp::Control::new().context("make the control handle")?;
+    let inputs = vrrp::Inputs {
+        board: work.own_board(Writer::Vrrp)?,
+        proxy: work.board(Writer::Proxy)?,
+        supervisor: work.board(Writer::Supervisor)?,
+        config_hash: work.config.effective_hash(),
+        config: work.config,
+        node: work.node,
+        pair_key,
+        settle: rights::settle_vrrp,
+    };
+    let told = Arc::clone(&control);
+    listen(link, kept, move |event| match event {
+        Event::Stop => told.request_stop(),
+        Event::Gone => told.supervisor_present(false),
+        Event::Back => told.supervisor_present(true),
+    })?;
+    Ok(vrrp::run(inputs, control)?)
+}
+
+fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
+    let control = lb_proxy::Control::new();
+    let inputs = lb_proxy::Inputs {
+        board: work.own_board(Writer::Proxy)?,
+        config: work.config,
+        node: work.node,
+        threads: work.threads,
+        sockets: work.listeners,
+        files: work.files,
+    };
+    let told = Arc::clone(&control);
+    listen(link, kept, move |event| match event {
+        Event::Stop => told.request_stop(),
+        // It serves whoever watches over it.
+        Event::Gone | Event::Back => {}
+    })?;
+    Ok(lb_proxy::run(inputs, control)?)
+}
+
+fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
+    let control = admin::Control::new();
+    let boards = admin::Boards {
+        supervisor: work.board(Writer::Supervisor)?,
+        vrrp: work.board(Writer::Vrrp)?,
+        proxy: work.board(Writer::Proxy)?,
+        admin: work.own_board(Writer::Admin)?,
+    };
+    let socket = work.admin_socket.context("no admin socket in the set-up")?;
+    let inputs = admin::Inputs {
+        config_hash: work.config.effective_hash(),
+        config: work.config,
+        node: work.node,
+        boards,
+        socket: socket.into(),
+        http: work.http,
+    };
+    let told = Arc::clone(&control);
+    listen(link, kept, move |event| match event {
+        Event::Stop => told.request_stop(),
+        Event::Gone | Event::Back => {}
+    })?;
+    admin::run(inputs, control)
+}
+
+fn listen(link: Link, kept: Kept, on: impl Fn(Event) + Send + 'static) -> anyhow::Result<()> {
+    std::thread::Builder::new()
+        .name("control".to_owned())
+        .stack_size(CONTROL_STACK)
+        .spawn(move || link.serve(kept, on))
+        .context("start the control thread")?;
+    Ok(())
+}
+
+impl From<ChildKind> for Child {
+    fn from(kind: ChildKind) -> Self {
+        match kind {
+            ChildKind::Vrrp => Self::Vrrp,
+            ChildKind::Proxy => Self::Proxy,
+            ChildKind::Admin => Self::Admin,
+        }
+    }
 }

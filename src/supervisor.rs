@@ -1,7 +1,180 @@
 //! `fmc-lb run`: the supervisor.
+//!
+//! It reads the configuration file once, binds the listening sockets, sets the shadows, makes the
+//! boards, starts the children and watches over them: a dead one is replaced at once, a hung one is
+//! killed first. When vrrp dies it resigns for it. It parses nothing that came from the network and
+//! moves no VIP by itself.
+//!
+//! - `lifecycle` decides (pure), `watch` is the loop around it, `events` what wakes it.
+//! - `kit` is what the children are given, `sockets` binds, `process` starts one, `adopt` finds
+//!   those of a supervisor that died.
+//! - `folder`, `shadows`, `notify`: the runtime folder, the shadows, systemd.
+
+mod adopt;
+mod events;
+mod folder;
+mod kit;
+mod lifecycle;
+mod notify;
+mod process;
+mod shadows;
+mod sockets;
+mod watch;
 
 use std::process::ExitCode;
 
-pub(crate) fn run(_args: &crate::cli::Run) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use anyhow::{Context, bail};
+use common::config::{Config, NodeIndex};
+use vrrp::release::Will;
+
+pub(crate) use self::folder::Folder;
+pub(crate) use self::shadows::remove as remove_shadows;
+
+use self::adopt::Survivor;
+use self::events::Events;
+use self::kit::{Kit, Place};
+use self::watch::{Loop, Watch};
+use crate::check::{self, LoadError};
+use crate::control::Handle;
+use crate::{cli, logging, memory, rights};
+
+/// Below vrrp's, above every normal process: a busy machine must not delay a last will.
+const FIFO_PRIORITY: i32 = 5;
+/// The supervisor holds one socket for each bind and relay thread, and the kernel limits those in
+/// flight to a child.
+const DESCRIPTORS: u64 = 65_536;
+
+pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
+    // Before logging starts a thread.
+    let signals = events::block_signals().context("block signals")?;
+    let _log = logging::start();
+    rights::limit_descriptors(DESCRIPTORS).context("set the limit of descriptors")?;
+    let folder = Folder::new(&args.runtime.runtime_dir);
+    let _claim = folder.claim()?;
+    let survivors = adopt::survivors(&folder)?;
+    let Some(running) = Running::find(args, &survivors)? else {
+        return Ok(ExitCode::from(2));
+    };
+    let place = running.place(&folder);
+    require_rights(place.config)?;
+    let (processes, inheritance) = survivors
+        .into_iter()
+        .map(|survivor| (survivor.process, survivor.inheritance))
+        .unzip();
+    let mut kit = Kit::new(place, inheritance)?;
+    let will = prepare_will(place)?;
+    kit.warnings.extend(running.warning.clone());
+    kit.warnings.extend(rights::warning());
+    kit.warnings
+        .extend(shadows::install(place.config, &folder)?);
+    for warning in &kit.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Err(error) = vrrp::schedule_fifo(FIFO_PRIORITY) {
+        tracing::warn!(%error, "no real-time priority for the supervisor");
+    }
+    let watch = Watch {
+        place,
+        boards: kit.boards().context("map the boards")?,
+        kit,
+        will,
+        events: Events::new(&signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
+    };
+    Loop::new(watch, processes)?.run()?;
+    shadows::remove(place.config, &folder)?;
+    folder.clear();
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration that this node runs by.
+struct Running {
+    text: String,
+    config: Config,
+    node: NodeIndex,
+    warning: Option<String>,
+}
+
+impl Running {
+    /// The file's, or that of the survivors if there are any; then the file only matters at the
+    /// next start. `None` = the file is not valid, and the user was told.
+    fn find(args: &cli::Run, survivors: &[Survivor]) -> anyhow::Result<Option<Self>> {
+        let Some(survivor) = survivors.first() else {
+            let on_disk = check::load_for_node(&args.config, args.node.as_deref());
+            return Ok(Self::of_file(on_disk));
+        };
+        let text = survivor
+            .inheritance
+            .handles
+            .iter()
+            .find(|(handle, _)| *handle == Handle::Config)
+            .context("the survivors hand no configuration over")
+            .and_then(|(_, text)| Ok(String::from_utf8(memory::read_text(text)?)?))
+            .context("read the running configuration")?;
+        let config = Config::from_running(&text).context("parse the running configuration")?;
+        let name = &survivor.inheritance.setup.node;
+        let node = config
+            .nodes
+            .iter()
+            .position(|node| node.name == *name)
+            .map(NodeIndex)
+            .with_context(|| format!("the running configuration has no node {name}"))?;
+        let same = std::fs::read(&args.config).is_ok_and(|on_disk| on_disk == text.as_bytes());
+        Ok(Some(Self {
+            text,
+            config,
+            node,
+            warning: (!same)
+                .then(|| "configuration on disk differs from the running one".to_owned()),
+        }))
+    }
+
+    fn of_file(on_disk: Result<(check::Loaded, NodeIndex), LoadError>) -> Option<Self> {
+        match on_disk {
+            Ok((loaded, node)) => {
+                for finding in loaded.warnings.diagnostics() {
+                    tracing::warn!(remedy = finding.help, "configuration: {}", finding.message);
+                }
+                Some(Self {
+                    text: loaded.text,
+                    config: loaded.config,
+                    node,
+                    warning: None,
+                })
+            }
+            Err(error) => {
+                eprint!("{}", error.render());
+                None
+            }
+        }
+    }
+
+    fn place<'a>(&'a self, folder: &'a Folder) -> Place<'a> {
+        Place {
+            config: &self.config,
+            text: self.text.as_bytes(),
+            node: self.node,
+            folder,
+        }
+    }
+}
+
+fn require_rights(config: &Config) -> anyhow::Result<()> {
+    let missing = rights::missing(config);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "this configuration cannot run without {}; start it as root, or by systemd with configs/systemd/fmc-lb.service",
+        missing.join(", ")
+    )
+}
+
+fn prepare_will(place: Place<'_>) -> anyhow::Result<Option<Will>> {
+    if place.config.vips.is_empty() {
+        return Ok(None);
+    }
+    Will::prepare(place.config, place.node)
+        .map(Some)
+        .context("prepare to resign for vrrp")
 }

@@ -1,0 +1,66 @@
+//! Metrics of the node and its processes.
+
+use common::status::Status;
+
+use super::{Family, Page, flag, seconds};
+use crate::admin::clock::Clocks;
+use crate::admin::view::View;
+
+static BUILD_INFO: Family = Family::gauge(
+    "fmc_lb_build_info",
+    &["version"],
+    "Version that runs, as a label; always 1.",
+);
+static START_TIME: Family = Family::gauge(
+    "fmc_lb_node_start_time_seconds",
+    &[],
+    "When the node's supervisor started, in seconds since 1970 (UTC).",
+);
+static WARNINGS: Family = Family::gauge(
+    "fmc_lb_node_warnings",
+    &[],
+    "Warnings that fmc-lb status shows now.",
+);
+static PROCESS_UP: Family = Family::gauge(
+    "fmc_lb_process_up",
+    &["process"],
+    "1 while the process runs, its loop turns and it is in no crash loop, otherwise 0.",
+);
+static HEARTBEAT_AGE: Family = Family::gauge(
+    "fmc_lb_process_heartbeat_age_seconds",
+    &["process"],
+    "Time since the last turn of the process's slowest loop; absent before the first.",
+);
+static DEATHS: Family = Family::counter(
+    "fmc_lb_process_deaths_total",
+    &["process"],
+    "Deaths of the process that nobody asked for.",
+);
+
+#[cfg(test)]
+pub(super) static FAMILIES: &[&Family] = &[
+    &BUILD_INFO,
+    &START_TIME,
+    &WARNINGS,
+    &PROCESS_UP,
+    &HEARTBEAT_AGE,
+    &DEATHS,
+];
+
+pub(super) fn fill(page: &mut Page, view: &View, status: &Status, clocks: Clocks) {
+    page.gauge(&BUILD_INFO, &[&status.version], 1.0);
+    let started = view.boards.supervisor.header.started.get();
+    let since_1970 = started.map(|at| clocks.epoch.as_secs_f64() + at.as_nanos() as f64 / 1e9);
+    page.gauge_if_known(&START_TIME, &[], since_1970);
+    page.gauge(&WARNINGS, &[], status.warnings.len() as f64);
+    for process in &status.processes {
+        let labels = [process.name.as_str()];
+        page.gauge(&PROCESS_UP, &labels, flag(process.state == "running"));
+        let age = process.heartbeat_ms_ago.map(seconds);
+        page.gauge_if_known(&HEARTBEAT_AGE, &labels, age);
+        // Nobody counts the supervisor's deaths.
+        if process.name != "supervisor" {
+            page.count(&DEATHS, &labels, process.deaths);
+        }
+    }
+}

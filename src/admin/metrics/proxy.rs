@@ -1,0 +1,167 @@
+//! Metrics of the data plane: listeners and servers.
+
+use common::board::ServerState;
+use common::status::{ListenerStatus, ServerStatus, Status};
+
+use super::{Family, Page, seconds};
+
+const LISTENER: &[&str] = &["listener"];
+const SERVER: &[&str] = &["backend", "server"];
+
+static VIP_HEALTH: Family = Family::gauge(
+    "fmc_lb_proxy_vip_health_ratio",
+    &["vip"],
+    "Smallest share of usable servers among the VIP's required listeners on this node, 0 to 1.",
+);
+static SESSIONS: Family = Family::gauge(
+    "fmc_lb_listener_sessions",
+    LISTENER,
+    "Connections that are being relayed or wait for a server.",
+);
+static ACCEPTED: Family = Family::counter(
+    "fmc_lb_listener_accepted_total",
+    LISTENER,
+    "Connections accepted.",
+);
+static DENIED: Family = Family::counter(
+    "fmc_lb_listener_denied_total",
+    LISTENER,
+    "Connections closed at once because of the listener's allow list.",
+);
+static FAILED: Family = Family::counter(
+    "fmc_lb_listener_failed_total",
+    LISTENER,
+    "Connections closed because no server could be reached.",
+);
+static ACCEPT_ERRORS: Family = Family::counter(
+    "fmc_lb_listener_accept_errors_total",
+    LISTENER,
+    "Times that the kernel refused to hand over a connection (descriptors used up, …).",
+);
+static RECEIVED: Family = Family::counter(
+    "fmc_lb_listener_received_bytes_total",
+    LISTENER,
+    "Bytes relayed from clients.",
+);
+static SENT: Family = Family::counter(
+    "fmc_lb_listener_sent_bytes_total",
+    LISTENER,
+    "Bytes relayed to clients.",
+);
+static IDLE_CLOSED: Family = Family::counter(
+    "fmc_lb_listener_idle_closed_total",
+    LISTENER,
+    "Sessions ended because nothing was said for the idle timeout.",
+);
+static SERVER_STATE: Family = Family::gauge(
+    "fmc_lb_server_state",
+    &["backend", "server", "state"],
+    "1 for the state that the server is in (unknown, up, down, draining, maintenance), 0 for the others.",
+);
+static SERVER_SESSIONS: Family =
+    Family::gauge("fmc_lb_server_sessions", SERVER, "Sessions to the server.");
+static WEIGHT: Family = Family::gauge(
+    "fmc_lb_server_weight",
+    SERVER,
+    "Weight of the server; 0 = no new sessions.",
+);
+static CONNECTED: Family = Family::counter(
+    "fmc_lb_server_connected_total",
+    SERVER,
+    "Connections made to the server for clients.",
+);
+static CONNECT_ERRORS: Family = Family::counter(
+    "fmc_lb_server_connect_errors_total",
+    SERVER,
+    "Connections to the server for clients that failed.",
+);
+static PROBES: Family = Family::counter(
+    "fmc_lb_server_probes_total",
+    SERVER,
+    "Probes of the server that ended.",
+);
+static PROBE_FAILURES: Family = Family::counter(
+    "fmc_lb_server_probe_failures_total",
+    SERVER,
+    "Probes of the server that failed.",
+);
+static PROBE_DURATION: Family = Family::gauge(
+    "fmc_lb_server_probe_duration_seconds",
+    SERVER,
+    "How long the last probe took; absent before the first.",
+);
+static PROBE_AGE: Family = Family::gauge(
+    "fmc_lb_server_probe_age_seconds",
+    SERVER,
+    "Time since the last probe ended; absent before the first.",
+);
+static DOWNS: Family = Family::counter(
+    "fmc_lb_server_downs_total",
+    SERVER,
+    "Times that the server went from usable to not usable.",
+);
+
+#[cfg(test)]
+pub(super) static FAMILIES: &[&Family] = &[
+    &VIP_HEALTH,
+    &SESSIONS,
+    &ACCEPTED,
+    &DENIED,
+    &FAILED,
+    &ACCEPT_ERRORS,
+    &RECEIVED,
+    &SENT,
+    &IDLE_CLOSED,
+    &SERVER_STATE,
+    &SERVER_SESSIONS,
+    &WEIGHT,
+    &CONNECTED,
+    &CONNECT_ERRORS,
+    &PROBES,
+    &PROBE_FAILURES,
+    &PROBE_DURATION,
+    &PROBE_AGE,
+    &DOWNS,
+];
+
+pub(super) fn fill(page: &mut Page, status: &Status) {
+    for vip in &status.vips {
+        page.gauge(&VIP_HEALTH, &[&vip.name], vip.health as f64 / 100.0);
+    }
+    for listener in &status.listeners {
+        fill_listener(page, listener);
+    }
+    for backend in &status.backends {
+        for server in &backend.servers {
+            fill_server(page, &backend.name, server);
+        }
+    }
+}
+
+fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
+    let labels = [listener.name.as_str()];
+    page.gauge(&SESSIONS, &labels, listener.sessions as f64);
+    page.count(&ACCEPTED, &labels, listener.accepted);
+    page.count(&DENIED, &labels, listener.denied);
+    page.count(&FAILED, &labels, listener.failed);
+    page.count(&ACCEPT_ERRORS, &labels, listener.accept_errors);
+    page.count(&RECEIVED, &labels, listener.bytes_in);
+    page.count(&SENT, &labels, listener.bytes_out);
+    page.count(&IDLE_CLOSED, &labels, listener.idle_closed);
+}
+
+fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {
+    let labels = [backend, server.address.as_str()];
+    let states = ServerState::ALL.iter().map(|state| state.word());
+    page.one_of(&SERVER_STATE, &labels, (&server.state, states));
+    page.gauge(&SERVER_SESSIONS, &labels, server.sessions as f64);
+    page.gauge(&WEIGHT, &labels, server.weight as f64);
+    page.count(&CONNECTED, &labels, server.connected);
+    page.count(&CONNECT_ERRORS, &labels, server.connect_errors);
+    page.count(&PROBES, &labels, server.probes);
+    page.count(&PROBE_FAILURES, &labels, server.probe_failures);
+    let took = server.probe_time_ms.map(|millis| millis / 1e3);
+    page.gauge_if_known(&PROBE_DURATION, &labels, took);
+    page.gauge_if_known(&PROBE_AGE, &labels, server.probe_ms_ago.map(seconds));
+    page.count(&DOWNS, &labels, server.downs);
+}

@@ -1,0 +1,329 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use common::board::{Cell, DropReason, PairDrop, ServerState, VipState};
+
+use super::*;
+use crate::admin::fixture::{self, CLOCKS};
+use crate::admin::rates::Rates;
+
+fn families() -> impl Iterator<Item = &'static Family> {
+    [node::FAMILIES, vrrp::FAMILIES, proxy::FAMILIES]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+fn page_of(view: &View) -> String {
+    page(view, &view.status(&Rates::default(), CLOCKS), CLOCKS)
+}
+
+/// The value of the line that begins with `series`.
+fn value(page: &str, series: &str) -> f64 {
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+        .unwrap_or_else(|| panic!("no {series} in\n{page}"));
+    line.parse().expect("a number")
+}
+
+#[test]
+fn every_described_metric_is_on_the_page_of_a_healthy_node_with_its_type_and_help() {
+    let page = page_of(&fixture::healthy());
+    let mut listed = BTreeSet::new();
+    for family in families() {
+        let kind = match family.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let head = format!(
+            "# HELP {0} {1}\n# TYPE {0} {kind}\n{0}",
+            family.name, family.help
+        );
+        assert!(page.contains(&head), "no {head} in\n{page}");
+        assert!(listed.insert(family.name), "{} twice", family.name);
+    }
+    let shown = page
+        .lines()
+        .filter(|line| line.starts_with("# TYPE "))
+        .count();
+    assert_eq!(
+        shown,
+        listed.len(),
+        "a metric is on the page that FAMILIES do not list"
+    );
+}
+
+/// The rules of `promtool check metrics` that names and help texts can break.
+#[test]
+fn names_end_in_their_unit_and_counters_in_total() {
+    for family in families() {
+        let name = family.name;
+        assert!(name.starts_with("fmc_lb_"), "{name}");
+        assert!(
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+            "{name}"
+        );
+        assert_eq!(
+            name.ends_with("_total"),
+            family.kind == Kind::Counter,
+            "{name}"
+        );
+        for ending in [
+            "_count",
+            "_sum",
+            "_bucket",
+            "_ms",
+            "_milliseconds",
+            "_percent",
+        ] {
+            assert!(!name.ends_with(ending), "{name}");
+        }
+        assert!(family.help.ends_with('.'), "{name}: {}", family.help);
+        assert!(family.labels.len() <= 3, "{name}");
+    }
+}
+
+/// Each cell alone moves its line, and no other line of its kind.
+#[test]
+fn every_counter_of_a_vip_shows_its_cell() {
+    let view = fixture::healthy();
+    let slot = &view.boards.vrrp.vips[1];
+    let cells: [(&str, &Cell); 5] = [
+        ("fmc_lb_vrrp_became_active_total", &slot.became_active),
+        ("fmc_lb_vrrp_adverts_sent_total", &slot.adverts_sent),
+        ("fmc_lb_vrrp_adverts_received_total", &slot.adverts_received),
+        (
+            "fmc_lb_vrrp_priority_zero_sent_total",
+            &slot.priority_zero_sent,
+        ),
+        (
+            "fmc_lb_vrrp_priority_zero_received_total",
+            &slot.priority_zero_received,
+        ),
+    ];
+    assert_cells_move(&view, "vip=\"web\"", "vip=\"api\"", &cells);
+}
+
+#[test]
+fn every_counter_of_a_listener_shows_its_cell() {
+    let view = fixture::healthy();
+    let slot = &view.boards.proxy.listeners[1];
+    let cells: [(&str, &Cell); 8] = [
+        ("fmc_lb_listener_sessions", &slot.sessions),
+        ("fmc_lb_listener_accepted_total", &slot.accepted),
+        ("fmc_lb_listener_denied_total", &slot.denied),
+        ("fmc_lb_listener_failed_total", &slot.failed),
+        ("fmc_lb_listener_accept_errors_total", &slot.accept_errors),
+        ("fmc_lb_listener_received_bytes_total", &slot.bytes_in),
+        ("fmc_lb_listener_sent_bytes_total", &slot.bytes_out),
+        ("fmc_lb_listener_idle_closed_total", &slot.idle_closed),
+    ];
+    assert_cells_move(&view, "listener=\"https\"", "listener=\"api\"", &cells);
+}
+
+#[test]
+fn every_counter_of_a_server_shows_its_cell() {
+    let view = fixture::healthy();
+    let slot = &view.boards.proxy.servers[4];
+    let cells: [(&str, &Cell); 6] = [
+        ("fmc_lb_server_sessions", &slot.sessions),
+        ("fmc_lb_server_connected_total", &slot.connected),
+        ("fmc_lb_server_connect_errors_total", &slot.connect_errors),
+        ("fmc_lb_server_probes_total", &slot.probes),
+        ("fmc_lb_server_probe_failures_total", &slot.probe_failures),
+        ("fmc_lb_server_downs_total", &slot.downs),
+    ];
+    let other = "backend=\"k3s-api\",server=\"10.17.4.21:6443\"";
+    assert_cells_move(
+        &view,
+        "backend=\"traefik-https\",server=\"10.17.4.25:443\"",
+        other,
+        &cells,
+    );
+}
+
+fn assert_cells_move(view: &View, labels: &str, others: &str, cells: &[(&str, &Cell)]) {
+    for (index, (_, cell)) in cells.iter().enumerate() {
+        cell.set(1_000 + index as u64);
+    }
+    let page = page_of(view);
+    for (index, (name, _)) in cells.iter().enumerate() {
+        let moved = value(&page, &format!("{name}{{{labels}}}"));
+        assert_eq!(moved, 1_000.0 + index as f64, "{name}");
+        assert_eq!(value(&page, &format!("{name}{{{others}}}")), 0.0, "{name}");
+    }
+}
+
+#[test]
+fn every_drop_is_counted_under_its_reason() {
+    let view = fixture::healthy();
+    for reason in DropReason::ALL {
+        let cell = &view.boards.vrrp.drops[*reason as usize];
+        cell.add(100 + *reason as u64);
+    }
+    for reason in PairDrop::ALL {
+        let cell = &view.boards.vrrp.pair_drops[*reason as usize];
+        cell.add(200 + *reason as u64);
+    }
+    let page = page_of(&view);
+    for reason in DropReason::ALL {
+        let series = format!(
+            "fmc_lb_vrrp_dropped_packets_total{{reason=\"{}\"}}",
+            reason.word()
+        );
+        assert_eq!(value(&page, &series), 100.0 + *reason as u64 as f64);
+    }
+    for reason in PairDrop::ALL {
+        let series = format!(
+            "fmc_lb_pair_dropped_datagrams_total{{reason=\"{}\"}}",
+            reason.word()
+        );
+        assert_eq!(value(&page, &series), 200.0 + *reason as u64 as f64);
+    }
+}
+
+#[test]
+fn processes_show_deaths_heartbeats_and_whether_they_run() {
+    let view = fixture::healthy();
+    let proxy = &view.boards.supervisor.children[1];
+    proxy.deaths.set(3);
+    proxy.pid.set(0);
+    let page = page_of(&view);
+    assert_eq!(
+        value(&page, "fmc_lb_process_deaths_total{process=\"proxy\"}"),
+        3.0
+    );
+    assert_eq!(value(&page, "fmc_lb_process_up{process=\"proxy\"}"), 0.0);
+    assert_eq!(value(&page, "fmc_lb_process_up{process=\"vrrp\"}"), 1.0);
+    let age = "fmc_lb_process_heartbeat_age_seconds{process=\"proxy\"}";
+    assert_eq!(value(&page, age), 0.012);
+    assert!(!page.contains("fmc_lb_process_deaths_total{process=\"supervisor\"}"));
+    assert_eq!(
+        value(&page, "fmc_lb_node_start_time_seconds"),
+        1_777_633_800.0
+    );
+    assert_eq!(value(&page, "fmc_lb_node_warnings"), 1.0);
+}
+
+#[test]
+fn exactly_one_state_of_a_vip_and_of_a_server_is_one() {
+    let view = fixture::healthy();
+    view.boards.vrrp.vips[0]
+        .state
+        .set(VipState::Backup.on_board());
+    view.boards.proxy.servers[0]
+        .state
+        .set(ServerState::Draining.on_board());
+    let page = page_of(&view);
+    for state in VipState::ALL {
+        let series = format!(
+            "fmc_lb_vrrp_vip_state{{address=\"192.168.0.10\",state=\"{}\",vip=\"api\"}}",
+            state.word()
+        );
+        assert_eq!(value(&page, &series), flag(*state == VipState::Backup));
+    }
+    for state in ServerState::ALL {
+        let series = format!(
+            "fmc_lb_server_state{{backend=\"k3s-api\",server=\"10.17.4.21:6443\",state=\"{}\"}}",
+            state.word()
+        );
+        assert_eq!(value(&page, &series), flag(*state == ServerState::Draining));
+    }
+}
+
+#[test]
+fn gauges_show_what_the_boards_say() {
+    let view = fixture::healthy();
+    view.boards.vrrp.worst_lateness.set(2_500_000);
+    view.boards.vrrp.memory_locked.set(0);
+    view.boards.vrrp.vips[1].leased.set(0);
+    view.boards.vrrp.vips[1].priority.set(99);
+    view.boards.vrrp.vips[1].peer_priority.set(77);
+    view.boards.vrrp.peer.config_hash.set(5);
+    view.boards.proxy.vip_health[1].set(67);
+    let page = page_of(&view);
+    for (series, expected) in [
+        ("fmc_lb_vrrp_worst_lateness_seconds", 0.0025),
+        ("fmc_lb_vrrp_memory_locked", 0.0),
+        ("fmc_lb_vrrp_realtime", 1.0),
+        ("fmc_lb_vrrp_vip_leased{vip=\"api\"}", 1.0),
+        ("fmc_lb_vrrp_vip_leased{vip=\"web\"}", 0.0),
+        ("fmc_lb_vrrp_vip_priority{vip=\"web\"}", 99.0),
+        ("fmc_lb_vrrp_peer_priority{vip=\"web\"}", 77.0),
+        ("fmc_lb_vrrp_peer_heard_age_seconds", 0.008),
+        ("fmc_lb_pair_heartbeat_age_seconds", 0.008),
+        ("fmc_lb_pair_up", 1.0),
+        ("fmc_lb_pair_config_differs", 1.0),
+        ("fmc_lb_proxy_vip_health_ratio{vip=\"web\"}", 0.67),
+        (
+            "fmc_lb_server_weight{backend=\"k3s-api\",server=\"10.17.4.21:6443\"}",
+            1.0,
+        ),
+        (
+            "fmc_lb_server_probe_duration_seconds{backend=\"k3s-api\",server=\"10.17.4.21:6443\"}",
+            0.00125,
+        ),
+        (
+            "fmc_lb_server_probe_age_seconds{backend=\"k3s-api\",server=\"10.17.4.21:6443\"}",
+            0.4,
+        ),
+        ("fmc_lb_build_info{version=\"0.1.0\"}", 1.0),
+    ] {
+        assert_eq!(value(&page, series), expected, "{series}");
+    }
+}
+
+#[test]
+fn names_of_the_configuration_cannot_break_a_line() {
+    let mut view = fixture::healthy();
+    let mut config = fixture::config();
+    config.vips[0].name = "a\"b\nc\\d".to_owned();
+    view.config = config.into();
+    let page = page_of(&view);
+    assert!(
+        page.contains(r#"fmc_lb_vrrp_vip_leased{vip="a\"b\nc\\d"} 1"#),
+        "{page}"
+    );
+}
+
+/// `FMC_LB_BLESS=1 cargo test --release -p fmc-lb metrics` writes the page anew.
+#[test]
+fn docs_metrics_md_is_what_the_descriptions_say() {
+    let mut wanted = String::from(
+        "# Metrics\n\n\
+         `GET /metrics` on the addresses of `[admin] http`, in Prometheus' text format 0.0.4. This page is made from\n\
+         the descriptions in `src/admin/metrics/`; a test fails when it is stale.\n\n\
+         | metric | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for family in families() {
+        let kind = match family.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let labels: Vec<_> = family
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        writeln!(
+            wanted,
+            "| `{}` | {kind} | {} | {} |",
+            family.name,
+            labels.join(", "),
+            family.help
+        )
+        .expect("a string takes everything");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    if std::env::var_os("FMC_LB_BLESS").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &wanted).expect("docs/metrics.md can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "docs/metrics.md is stale: FMC_LB_BLESS=1 cargo test --release -p fmc-lb metrics"
+    );
+}

@@ -1,0 +1,166 @@
+//! Metrics of vrrp: the VIPs, the adverts, the other node.
+
+use common::board::{DropReason, PairDrop, VipState};
+use common::status::{PeerStatus, Status};
+
+use super::{Family, Page, flag, seconds};
+use crate::admin::view::View;
+
+static VIP_STATE: Family = Family::gauge(
+    "fmc_lb_vrrp_vip_state",
+    &["vip", "address", "state"],
+    "1 for the state that the VIP is in on this node (init, backup, active, fault), 0 for the others.",
+);
+static VIP_LEASED: Family = Family::gauge(
+    "fmc_lb_vrrp_vip_leased",
+    &["vip"],
+    "1 while the VIP's lease is installed on its interface.",
+);
+static VIP_PRIORITY: Family = Family::gauge(
+    "fmc_lb_vrrp_vip_priority",
+    &["vip"],
+    "Priority that this node advertises, or would.",
+);
+static BECAME_ACTIVE: Family = Family::counter(
+    "fmc_lb_vrrp_became_active_total",
+    &["vip"],
+    "Times that this node became active for the VIP.",
+);
+static ADVERTS_SENT: Family = Family::counter(
+    "fmc_lb_vrrp_adverts_sent_total",
+    &["vip"],
+    "Adverts sent for the VIP.",
+);
+static ADVERTS_RECEIVED: Family = Family::counter(
+    "fmc_lb_vrrp_adverts_received_total",
+    &["vip"],
+    "Valid adverts of the other node for the VIP.",
+);
+static ZERO_SENT: Family = Family::counter(
+    "fmc_lb_vrrp_priority_zero_sent_total",
+    &["vip"],
+    "Adverts with priority 0 sent: this node resigned.",
+);
+static ZERO_RECEIVED: Family = Family::counter(
+    "fmc_lb_vrrp_priority_zero_received_total",
+    &["vip"],
+    "Adverts with priority 0 received: the other node resigned.",
+);
+static DROPS: Family = Family::counter(
+    "fmc_lb_vrrp_dropped_packets_total",
+    &["reason"],
+    "Packets of protocol 112 that were dropped, by the first check that they failed.",
+);
+static LATENESS: Family = Family::gauge(
+    "fmc_lb_vrrp_worst_lateness_seconds",
+    &[],
+    "Longest time since vrrp's start between the moment a wake-up was due and the moment it came.",
+);
+static REALTIME: Family = Family::gauge(
+    "fmc_lb_vrrp_realtime",
+    &[],
+    "1 if vrrp runs with real-time priority.",
+);
+static MEMORY_LOCKED: Family = Family::gauge(
+    "fmc_lb_vrrp_memory_locked",
+    &[],
+    "1 if the memory of vrrp is locked.",
+);
+static PEER_PRIORITY: Family = Family::gauge(
+    "fmc_lb_vrrp_peer_priority",
+    &["vip"],
+    "Priority of the other node; absent while unknown.",
+);
+static PEER_HEARD_AGE: Family = Family::gauge(
+    "fmc_lb_vrrp_peer_heard_age_seconds",
+    &[],
+    "Time since the other node's last advert or heartbeat; absent before the first.",
+);
+static PAIR_UP: Family = Family::gauge(
+    "fmc_lb_pair_up",
+    &[],
+    "1 while the other node's heartbeats arrive on the pair channel; absent without a second node.",
+);
+static PAIR_HEARTBEAT_AGE: Family = Family::gauge(
+    "fmc_lb_pair_heartbeat_age_seconds",
+    &[],
+    "Time since the other node's last heartbeat on the pair channel; absent before the first.",
+);
+static PAIR_CONFIG_DIFFERS: Family = Family::gauge(
+    "fmc_lb_pair_config_differs",
+    &[],
+    "1 if the other node said that it runs another configuration; absent while unknown.",
+);
+static PAIR_DROPS: Family = Family::counter(
+    "fmc_lb_pair_dropped_datagrams_total",
+    &["reason"],
+    "Datagrams of the pair channel that were dropped, by the first check that they failed.",
+);
+
+#[cfg(test)]
+pub(super) static FAMILIES: &[&Family] = &[
+    &VIP_STATE,
+    &VIP_LEASED,
+    &VIP_PRIORITY,
+    &BECAME_ACTIVE,
+    &ADVERTS_SENT,
+    &ADVERTS_RECEIVED,
+    &ZERO_SENT,
+    &ZERO_RECEIVED,
+    &DROPS,
+    &LATENESS,
+    &REALTIME,
+    &MEMORY_LOCKED,
+    &PEER_PRIORITY,
+    &PEER_HEARD_AGE,
+    &PAIR_UP,
+    &PAIR_HEARTBEAT_AGE,
+    &PAIR_CONFIG_DIFFERS,
+    &PAIR_DROPS,
+];
+
+pub(super) fn fill(page: &mut Page, view: &View, status: &Status) {
+    let board = view.boards.vrrp;
+    fill_vips(page, view, status);
+    for (reason, cell) in DropReason::ALL.iter().zip(&board.drops) {
+        page.count(&DROPS, &[reason.word()], cell.get());
+    }
+    page.gauge(&LATENESS, &[], board.worst_lateness.get() as f64 / 1e9);
+    page.gauge(&REALTIME, &[], flag(board.realtime.get() == 1));
+    page.gauge(&MEMORY_LOCKED, &[], flag(board.memory_locked.get() == 1));
+    if let Some(peer) = &status.peer {
+        fill_peer(page, peer, status);
+        for (reason, cell) in PairDrop::ALL.iter().zip(&board.pair_drops) {
+            page.count(&PAIR_DROPS, &[reason.word()], cell.get());
+        }
+    }
+}
+
+fn fill_vips(page: &mut Page, view: &View, status: &Status) {
+    for (vip, slot) in status.vips.iter().zip(&view.boards.vrrp.vips) {
+        let states = VipState::ALL.iter().map(|state| state.word());
+        page.one_of(&VIP_STATE, &[&vip.name, &vip.address], (&vip.state, states));
+        let labels = [vip.name.as_str()];
+        page.gauge(&VIP_LEASED, &labels, flag(slot.leased.get() == 1));
+        page.gauge(&VIP_PRIORITY, &labels, vip.priority as f64);
+        page.count(&BECAME_ACTIVE, &labels, slot.became_active.get());
+        page.count(&ADVERTS_SENT, &labels, slot.adverts_sent.get());
+        page.count(&ADVERTS_RECEIVED, &labels, slot.adverts_received.get());
+        page.count(&ZERO_SENT, &labels, slot.priority_zero_sent.get());
+        page.count(&ZERO_RECEIVED, &labels, slot.priority_zero_received.get());
+    }
+}
+
+fn fill_peer(page: &mut Page, peer: &PeerStatus, status: &Status) {
+    for vip in &peer.vips {
+        let priority = vip.priority.map(|priority| priority as f64);
+        page.gauge_if_known(&PEER_PRIORITY, &[&vip.name], priority);
+    }
+    page.gauge_if_known(&PEER_HEARD_AGE, &[], peer.heard_ms_ago.map(seconds));
+    page.gauge(&PAIR_UP, &[], flag(peer.pair_channel == "on"));
+    let age = peer.heartbeat_ms_ago.map(seconds);
+    page.gauge_if_known(&PAIR_HEARTBEAT_AGE, &[], age);
+    let differs = peer.config_hash.as_ref();
+    let differs = differs.map(|hash| flag(*hash != status.config_hash));
+    page.gauge_if_known(&PAIR_CONFIG_DIFFERS, &[], differs);
+}

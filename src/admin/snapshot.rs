@@ -1,0 +1,196 @@
+//! Boards + configuration → [`Status`]. Pure: both clocks are passed in.
+
+use std::time::Duration;
+
+use common::board::{ServerState, VipState};
+use common::config::{Backend, Balance, ProbeKind, VipIndex};
+use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status, VipStatus};
+use common::time::Moment;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::clock::Clocks;
+use super::processes::{Process, ProcessState, Processes};
+use super::rates::{Rates, Totals};
+use super::view::{View, hash_word, millis};
+use super::{peer, warnings};
+use crate::status::human;
+
+impl View {
+    /// The state of this node.
+    pub(crate) fn status(&self, rates: &Rates, clocks: Clocks) -> Status {
+        let now = clocks.now;
+        let processes = Processes::read(&self.boards, now);
+        let started = self.boards.supervisor.header.started.get();
+        let mut status = Status {
+            node: self.config.nodes[self.node.0].name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: started.map_or(0, |at| millis(now, at)),
+            config_hash: hash_word(self.config_hash),
+            warnings: Vec::new(),
+            processes: processes.all().map(|one| one.status(now)).to_vec(),
+            vips: (0..self.config.vips.len())
+                .map(|vip| self.vip(VipIndex(vip), &processes.vrrp, clocks))
+                .collect(),
+            peer: peer::status(self, now),
+            listeners: self.listeners(&processes.proxy, rates, now),
+            backends: self
+                .config
+                .backends
+                .iter()
+                .map(|backend| self.backend(backend, &processes.proxy, now))
+                .collect(),
+        };
+        status.warnings = warnings::of(self, &processes, &status, now);
+        status
+    }
+
+    fn vip(&self, index: VipIndex, vrrp: &Process, clocks: Clocks) -> VipStatus {
+        let vip = &self.config.vips[index.0];
+        let slot = &self.boards.vrrp.vips[index.0];
+        let (state, since, reason) = self.vip_state(index, vrrp, clocks.now);
+        let priority = match slot.priority.get() {
+            0 => u64::from(vip.priorities[self.node.0].value()),
+            advertised => advertised,
+        };
+        VipStatus {
+            name: vip.name.clone(),
+            address: vip.address.to_string(),
+            vrid: vip.vrid.value(),
+            interface: vip.interface.clone(),
+            state: state.word().to_owned(),
+            since: since.map_or_else(String::new, |at| rfc3339(at, clocks.epoch)),
+            since_ms_ago: since.map(|at| millis(clocks.now, at)),
+            reason,
+            priority,
+            health: self.boards.proxy.vip_health[index.0].get(),
+        }
+    }
+
+    /// What vrrp says, while it lives. A vrrp that died or hangs has said nothing true since: its leases were taken
+    /// away by the supervisor or run out.
+    fn vip_state(
+        &self,
+        vip: VipIndex,
+        vrrp: &Process,
+        now: Moment,
+    ) -> (VipState, Option<Moment>, String) {
+        let slot = &self.boards.vrrp.vips[vip.0];
+        let state = VipState::from_board(slot.state.get());
+        if vrrp.alive {
+            return (state, slot.since.get(), slot.reason.get());
+        }
+        let Some(last) = vrrp.heartbeat else {
+            return (VipState::Init, None, "vrrp has not started yet".to_owned());
+        };
+        let silent = human::age(now.since(last));
+        let reason = match vrrp.state {
+            ProcessState::Dead | ProcessState::CrashLoop => format!(
+                "vrrp is dead ({}), it was {} until then",
+                vrrp.last_end,
+                state.word()
+            ),
+            ProcessState::Hung | ProcessState::Running => format!(
+                "vrrp has not turned for {silent}, it was {} until then",
+                state.word()
+            ),
+        };
+        (VipState::Fault, Some(last), reason)
+    }
+
+    fn listeners(&self, proxy: &Process, rates: &Rates, now: Moment) -> Vec<ListenerStatus> {
+        let slots = &self.boards.proxy.listeners;
+        let listeners = self.config.listeners.iter().zip(slots).enumerate();
+        listeners
+            .map(|(index, (listener, slot))| {
+                let per_second = rates.of(index, now, Totals::of(slot));
+                ListenerStatus {
+                    name: listener.name.clone(),
+                    binds: listener
+                        .binds
+                        .iter()
+                        .map(|bind| bind.address.to_string())
+                        .collect(),
+                    backend: self.config.backends[listener.backend.0].name.clone(),
+                    sessions: sessions(proxy, slot.sessions.get()),
+                    accepted: slot.accepted.get(),
+                    denied: slot.denied.get(),
+                    failed: slot.failed.get(),
+                    accept_errors: slot.accept_errors.get(),
+                    bytes_in: slot.bytes_in.get(),
+                    bytes_out: slot.bytes_out.get(),
+                    idle_closed: slot.idle_closed.get(),
+                    accepted_per_second: per_second.accepted,
+                    bytes_in_per_second: per_second.bytes_in,
+                    bytes_out_per_second: per_second.bytes_out,
+                }
+            })
+            .collect()
+    }
+
+    fn backend(&self, backend: &Backend, proxy: &Process, now: Moment) -> BackendStatus {
+        let slots = &self.boards.proxy.servers[backend.first_server..];
+        let servers = backend.servers.iter().zip(slots);
+        BackendStatus {
+            name: backend.name.clone(),
+            balance: balance_word(backend.balance).to_owned(),
+            probe: backend
+                .probe
+                .as_ref()
+                .map_or("none", |probe| probe_word(&probe.kind))
+                .to_owned(),
+            servers: servers
+                .map(|(server, slot)| ServerStatus {
+                    address: server.address.to_string(),
+                    state: ServerState::from_board(slot.state.get()).word().to_owned(),
+                    since_ms_ago: slot.since.get().map(|at| millis(now, at)),
+                    reason: slot.reason.get(),
+                    sessions: sessions(proxy, slot.sessions.get()),
+                    weight: u64::from(server.weight),
+                    connected: slot.connected.get(),
+                    connect_errors: slot.connect_errors.get(),
+                    probes: slot.probes.get(),
+                    probe_failures: slot.probe_failures.get(),
+                    probe_ms_ago: slot.probed.get().map(|at| millis(now, at)),
+                    probe_time_ms: slot
+                        .probed
+                        .get()
+                        .map(|_| slot.probe_time.get() as f64 / 1e6),
+                    downs: slot.downs.get(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The sessions of a dead proxy ended with it; its gauges stay until the next one clears them.
+fn sessions(proxy: &Process, gauge: u64) -> u64 {
+    if proxy.pid == 0 { 0 } else { gauge }
+}
+
+fn rfc3339(at: Moment, epoch: Duration) -> String {
+    // Both parts in whole milliseconds, so that the same moment is always written alike.
+    let unix = epoch.as_millis() + u128::from(at.as_nanos() / 1_000_000);
+    i128::try_from(unix)
+        .ok()
+        .and_then(|unix| OffsetDateTime::from_unix_timestamp_nanos(unix * 1_000_000).ok())
+        .and_then(|date| date.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+const fn balance_word(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "round-robin",
+        Balance::LeastConnections => "least-connections",
+    }
+}
+
+const fn probe_word(kind: &ProbeKind) -> &'static str {
+    match kind {
+        ProbeKind::Tcp => "tcp",
+        ProbeKind::KubeApiserver { .. } => "kube-apiserver",
+    }
+}
+
+#[cfg(test)]
+mod tests;

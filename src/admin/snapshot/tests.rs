@@ -1,0 +1,328 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use common::board::{ServerState, VipState};
+use common::config::{Config, Runs};
+use serde_json::Value;
+
+use super::*;
+use crate::admin::fixture::{self, CLOCKS};
+
+fn status(view: &View) -> Status {
+    view.status(&Rates::default(), CLOCKS)
+}
+
+fn ago(millis: u64) -> Moment {
+    CLOCKS.now - Duration::from_millis(millis)
+}
+
+fn with_config(change: impl FnOnce(&mut Config)) -> View {
+    let mut view = fixture::healthy();
+    let mut config = fixture::config();
+    change(&mut config);
+    view.config = Arc::new(config);
+    view
+}
+
+/// Every key of a JSON value: "vips[].name".
+fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = format!("{path}{}{name}", if path.is_empty() { "" } else { "." });
+                found.insert(path.clone());
+                keys(value, &path, found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                keys(item, &format!("{path}[]"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Other tools rely on these keys: one may be added, none may go.
+#[test]
+fn the_keys_of_the_json_are_a_promise() {
+    let json = serde_json::to_value(status(&fixture::healthy())).expect("a status is JSON");
+    let mut found = BTreeSet::new();
+    keys(&json, "", &mut found);
+    let promised = "backends backends[].balance backends[].name backends[].probe backends[].servers \
+        backends[].servers[].address backends[].servers[].connect_errors backends[].servers[].connected \
+        backends[].servers[].downs backends[].servers[].probe_failures backends[].servers[].probe_ms_ago \
+        backends[].servers[].probe_time_ms backends[].servers[].probes backends[].servers[].reason \
+        backends[].servers[].sessions backends[].servers[].since_ms_ago backends[].servers[].state \
+        backends[].servers[].weight config_hash listeners listeners[].accept_errors listeners[].accepted \
+        listeners[].accepted_per_second listeners[].backend listeners[].binds listeners[].bytes_in \
+        listeners[].bytes_in_per_second listeners[].bytes_out listeners[].bytes_out_per_second \
+        listeners[].denied listeners[].failed listeners[].idle_closed listeners[].name listeners[].sessions \
+        node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
+        peer.pair_channel peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
+        peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
+        processes[].name processes[].pid processes[].state uptime_ms version vips vips[].address \
+        vips[].health vips[].interface vips[].name vips[].priority vips[].reason vips[].since \
+        vips[].since_ms_ago vips[].state vips[].vrid warnings";
+    let promised: BTreeSet<_> = promised.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(found, promised);
+}
+
+#[test]
+fn a_healthy_node_has_the_promised_values_and_no_warning() {
+    let status = status(&fixture::healthy());
+    assert_eq!(status.warnings, Vec::<String>::new());
+    assert_eq!(status.node, "lb1");
+    assert_eq!(status.uptime_ms, 3_000_000);
+    assert_eq!(status.config_hash, "9f2c41d07be85a10");
+    let api = &status.vips[0];
+    assert_eq!(
+        (api.name.as_str(), api.address.as_str()),
+        ("api", "192.168.0.10")
+    );
+    assert_eq!(
+        (api.state.as_str(), api.vrid, api.priority),
+        ("active", 51, 250)
+    );
+    assert_eq!(api.since, "2026-05-01T11:56:48Z");
+    assert_eq!(api.since_ms_ago, Some(192_000));
+    let peer = status.peer.expect("two nodes");
+    assert_eq!(peer.address, "192.168.0.12");
+    assert_eq!(
+        (peer.heard_ms_ago, peer.pair_channel.as_str()),
+        (Some(8), "on")
+    );
+    assert_eq!(peer.version.as_deref(), Some("0.1.0"));
+    assert_eq!(peer.vips[1].state.as_deref(), Some("backup"));
+    assert_eq!(peer.vips[1].health, Some(100));
+    let server = &status.backends[1].servers[2];
+    assert_eq!(
+        (server.address.as_str(), server.state.as_str()),
+        ("10.17.4.26:443", "up")
+    );
+    assert_eq!((server.sessions, server.weight), (5, 1));
+    assert_eq!(
+        (server.probe_ms_ago, server.probe_time_ms),
+        (Some(400), Some(1.25))
+    );
+    assert_eq!(status.backends[0].probe, "kube-apiserver");
+    assert_eq!(status.listeners[1].binds, ["192.168.0.14:443"]);
+    assert_eq!(status.listeners[1].backend, "traefik-https");
+}
+
+#[test]
+fn since_is_utc_with_milliseconds_where_there_are_some() {
+    let epoch = CLOCKS.epoch;
+    assert_eq!(rfc3339(CLOCKS.now, epoch), "2026-05-01T12:00:00Z");
+    assert_eq!(rfc3339(ago(1), epoch), "2026-05-01T11:59:59.999Z");
+    assert_eq!(
+        rfc3339(Moment::from_nanos(0), Duration::ZERO),
+        "1970-01-01T00:00:00Z"
+    );
+    // No date beyond year 9999 and no panic, whatever stands on a board.
+    assert_eq!(rfc3339(Moment::from_nanos(1), Duration::MAX), "");
+}
+
+#[test]
+fn every_state_of_a_vip_has_its_word() {
+    let view = fixture::healthy();
+    for (state, word) in [
+        (VipState::Init, "init"),
+        (VipState::Backup, "backup"),
+        (VipState::Active, "active"),
+        (VipState::Fault, "fault"),
+    ] {
+        view.boards.vrrp.vips[0].state.set(state.on_board());
+        assert_eq!(status(&view).vips[0].state, word);
+    }
+    view.boards.vrrp.vips[0].state.set(99);
+    assert_eq!(status(&view).vips[0].state, "init");
+}
+
+#[test]
+fn a_dead_vrrp_holds_nothing_whatever_its_board_says() {
+    let view = fixture::healthy();
+    let slot = &view.boards.supervisor.children[0];
+    slot.pid.set(0);
+    slot.last_end.set("killed by signal 9");
+    let status = status(&view);
+    assert_eq!(status.vips[0].state, "fault");
+    assert_eq!(
+        status.vips[0].reason,
+        "vrrp is dead (killed by signal 9), it was active until then"
+    );
+    assert_eq!(status.vips[0].since_ms_ago, Some(5));
+    assert_eq!(status.processes[1].state, "dead");
+}
+
+#[test]
+fn a_hung_vrrp_holds_nothing_either() {
+    let view = fixture::healthy();
+    view.boards.vrrp.header.heartbeat.set(ago(312));
+    let status = status(&view);
+    assert_eq!(status.vips[1].state, "fault");
+    assert_eq!(
+        status.vips[1].reason,
+        "vrrp has not turned for 312 ms, it was active until then"
+    );
+}
+
+#[test]
+fn sessions_of_a_dead_proxy_are_gone() {
+    let view = fixture::healthy();
+    view.boards.proxy.listeners[0].sessions.set(40);
+    assert_eq!(status(&view).listeners[0].sessions, 40);
+    view.boards.supervisor.children[1].pid.set(0);
+    let status = status(&view);
+    assert_eq!(status.listeners[0].sessions, 0);
+    assert_eq!(status.backends[1].servers[2].sessions, 0);
+}
+
+#[test]
+fn the_pair_channel_says_why_it_is_off() {
+    let channel = |view: &View| status(view).peer.expect("two nodes").pair_channel;
+    let view = fixture::healthy();
+    assert_eq!(channel(&view), "on");
+    view.boards.vrrp.peer.heartbeat.set(ago(200));
+    assert_eq!(channel(&view), "silent");
+    let no_key = with_config(|config| config.pair.key_file = None);
+    assert_eq!(channel(&no_key), "off: no key");
+    let off = with_config(|config| config.pair.heartbeat = None);
+    assert_eq!(channel(&off), "off: heartbeat = off");
+    let keepalived = with_config(|config| config.nodes[1].runs = Runs::Keepalived);
+    assert_eq!(channel(&keepalived), "off: lb2 runs keepalived");
+    let slow = with_config(|config| config.pair.heartbeat = Some(Duration::from_secs(1)));
+    slow.boards.vrrp.peer.heartbeat.set(ago(2_999));
+    assert_eq!(channel(&slow), "on");
+}
+
+#[test]
+fn what_the_peer_said_is_forgotten_with_its_heartbeat() {
+    let view = fixture::healthy();
+    let peer = |view: &View| status(view).peer.expect("two nodes").vips[0].clone();
+    // Not heard yet, but it runs the same file.
+    assert_eq!(peer(&view).priority, Some(240));
+    view.boards.vrrp.vips[0].peer_priority.set(200);
+    assert_eq!(peer(&view).priority, Some(200));
+    view.boards.vrrp.vips[0].peer_priority.set(0);
+    view.boards.vrrp.peer.config_hash.set(1);
+    assert_eq!(peer(&view).priority, None);
+    view.boards.vrrp.peer.heartbeat.set(ago(5_000));
+    assert_eq!((peer(&view).state, peer(&view).health), (None, None));
+}
+
+#[test]
+fn rates_reach_the_listeners() {
+    let view = fixture::healthy();
+    let mut rates = Rates::default();
+    rates.record(ago(4_000), vec![Totals::default(); 2]);
+    view.boards.proxy.listeners[1].accepted.set(80);
+    view.boards.proxy.listeners[1].bytes_out.set(4_000);
+    let status = view.status(&rates, CLOCKS);
+    assert_eq!(status.listeners[1].accepted_per_second, 20.0);
+    assert_eq!(status.listeners[1].bytes_out_per_second, 1_000.0);
+    assert_eq!(status.listeners[0].accepted_per_second, 0.0);
+}
+
+fn assert_warns(view: &View, wanted: &str) {
+    let warnings = status(view).warnings;
+    assert!(
+        warnings.iter().any(|one| one == wanted),
+        "no {wanted:?} in {warnings:#?}"
+    );
+}
+
+#[test]
+fn missing_rights_and_settings_are_warnings() {
+    let view = fixture::healthy();
+    view.boards.vrrp.realtime.set(0);
+    view.boards.vrrp.memory_locked.set(0);
+    view.boards.supervisor.warning.set("one thing; another");
+    assert_warns(
+        &view,
+        "vrrp has no real-time priority (CAP_SYS_NICE): a busy machine may delay adverts",
+    );
+    assert_warns(
+        &view,
+        "the memory of vrrp is not locked (CAP_IPC_LOCK or LimitMEMLOCK): paging may delay adverts",
+    );
+    assert_warns(&view, "one thing");
+    assert_warns(&view, "another");
+    let no_key = with_config(|config| config.pair.key_file = None);
+    assert_warns(
+        &no_key,
+        "[pair] has no key_file: the pair channel is off, and nothing proves that an advert is lb2's",
+    );
+}
+
+#[test]
+fn a_peer_that_is_silent_or_differs_is_a_warning() {
+    let view = fixture::healthy();
+    let peer = &view.boards.vrrp.peer;
+    peer.config_hash.set(1);
+    assert_warns(&view, "lb2 runs another configuration than this node");
+    peer.heartbeat.set(ago(3_000));
+    assert_warns(
+        &view,
+        "adverts of lb2 come, its heartbeats stopped 3.0 s ago: is UDP port 9601 blocked, or its key another?",
+    );
+    peer.heard.set(ago(3_000));
+    assert_warns(&view, "lb2 has been silent for 3.0 s");
+    peer.heartbeat.clear();
+    peer.heard.clear();
+    assert_warns(&view, "lb2 was never heard");
+}
+
+#[test]
+fn two_actives_and_lost_adverts_are_warnings() {
+    let view = fixture::healthy();
+    let board = view.boards.vrrp;
+    board.peer.vip_state[1].set(VipState::Active.on_board());
+    assert_warns(&view, "VIP web: both nodes are active");
+    // In a handover both are for a moment.
+    board.vips[1].since.set(ago(900));
+    board.vips[1].advert_heard.set(ago(50));
+    assert_eq!(status(&view).warnings, Vec::<String>::new());
+    board.vips[1].state.set(VipState::Backup.on_board());
+    board.vips[1].advert_heard.set(ago(1_400));
+    assert_warns(
+        &view,
+        "VIP web: lb2 is active and its heartbeats come, its adverts do not (1.4 s): is protocol 112 blocked?",
+    );
+}
+
+#[test]
+fn faults_crash_loops_and_dead_backends_are_warnings() {
+    let view = fixture::healthy();
+    view.boards.vrrp.vips[1]
+        .state
+        .set(VipState::Fault.on_board());
+    view.boards.vrrp.vips[1].reason.set("eth0 is down");
+    assert_warns(&view, "VIP web is in fault: eth0 is down");
+    let proxy = &view.boards.supervisor.children[1];
+    proxy.deaths.set(3);
+    proxy.last_end.set("exit status 101");
+    for (index, cell) in proxy.last_deaths.iter().enumerate() {
+        cell.set(ago(3_000 - index as u64));
+    }
+    assert_warns(
+        &view,
+        "proxy is in a crash loop, 3 deaths, the last: exit status 101",
+    );
+    for server in &view.boards.proxy.servers[3..6] {
+        server.state.set(ServerState::Draining.on_board());
+    }
+    assert_warns(&view, "backend traefik-https: no server is usable");
+    view.boards.proxy.servers[4]
+        .state
+        .set(ServerState::Unknown.on_board());
+    assert!(
+        !status(&view)
+            .warnings
+            .iter()
+            .any(|one| one.contains("no server"))
+    );
+    let supervisor = &view.boards.supervisor.header;
+    supervisor.heartbeat.set(ago(2_500));
+    assert_warns(&view, "supervisor has not turned for 2.5 s");
+}

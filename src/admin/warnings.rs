@@ -1,0 +1,157 @@
+//! What a human should look at. Pure.
+
+use std::time::Duration;
+
+use common::board::{ServerState, VipState};
+use common::config::{Backend, NodeIndex, VipIndex};
+use common::status::Status;
+use common::time::Moment;
+
+use super::peer::Channel;
+use super::processes::{Process, ProcessState, Processes};
+use super::view::View;
+use crate::status::human;
+
+/// Adverts may be this much later than three intervals before their absence is worth a warning.
+const ADVERT_GRACE: Duration = Duration::from_secs(1);
+/// Both nodes may be active for so long, in a handover, without a warning.
+const BOTH_ACTIVE: Duration = Duration::from_secs(1);
+
+/// All warnings, the most pressing first.
+pub(crate) fn of(view: &View, processes: &Processes, status: &Status, now: Moment) -> Vec<String> {
+    let mut found = Vec::new();
+    for process in processes.all() {
+        found.extend(process_warning(process, now));
+    }
+    for vip in status.vips.iter().filter(|vip| vip.state == "fault") {
+        found.push(format!("VIP {} is in fault: {}", vip.name, vip.reason));
+    }
+    if let Some(peer) = view.config.peer_of(view.node) {
+        peer_warnings(view, peer, now, &mut found);
+    }
+    for backend in &view.config.backends {
+        found.extend(backend_warning(view, backend));
+    }
+    if processes.vrrp.alive {
+        rights_warnings(view, &mut found);
+    }
+    let supervisor = view.boards.supervisor.warning.get();
+    // One text holds all that the supervisor has to say.
+    let said = supervisor.split("; ").flat_map(str::lines);
+    found.extend(said.filter(|one| !one.is_empty()).map(str::to_owned));
+    found
+}
+
+fn process_warning(process: &Process, now: Moment) -> Option<String> {
+    let name = process.name;
+    let silent = process.heartbeat.map(|at| human::age(now.since(at)));
+    match process.state {
+        ProcessState::Running => None,
+        ProcessState::Hung => Some(match silent {
+            Some(age) => format!("{name} has not turned for {age}"),
+            None => format!("{name} has no heartbeat"),
+        }),
+        ProcessState::Dead => Some(match process.last_end.as_str() {
+            "" => format!("{name} does not run"),
+            end => format!("{name} is dead: {end}"),
+        }),
+        ProcessState::CrashLoop => Some(format!(
+            "{name} is in a crash loop, {} deaths, the last: {}",
+            process.deaths, process.last_end
+        )),
+    }
+}
+
+fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<String>) {
+    let name = &view.config.nodes[peer.0].name;
+    let board = &view.boards.vrrp.peer;
+    match Channel::of(view, peer, now) {
+        Channel::On => {
+            let hash = board.config_hash.get();
+            if hash != 0 && hash != view.config_hash {
+                found.push(format!("{name} runs another configuration than this node"));
+            }
+            for vip in 0..view.config.vips.len() {
+                found.extend(vip_warning(view, VipIndex(vip), name, now));
+            }
+        }
+        Channel::Silent => found.push(silence(view, name, now)),
+        Channel::NoKey => found.push(format!(
+            "[pair] has no key_file: the pair channel is off, and nothing proves that an advert is {name}'s"
+        )),
+        Channel::NoHeartbeat | Channel::Keepalived => {}
+    }
+}
+
+/// The pair channel is silent; adverts may still come.
+fn silence(view: &View, name: &str, now: Moment) -> String {
+    let board = &view.boards.vrrp.peer;
+    let port = view.config.pair.port;
+    let Some(heard) = board.heard.get() else {
+        return format!("{name} was never heard");
+    };
+    let heartbeat = board.heartbeat.get();
+    if heartbeat.is_none_or(|at| heard > at) {
+        let since = heartbeat.map_or("never came".to_owned(), |at| {
+            format!("stopped {} ago", human::age(now.since(at)))
+        });
+        return format!(
+            "adverts of {name} come, its heartbeats {since}: is UDP port {port} blocked, or its key another?"
+        );
+    }
+    format!(
+        "{name} has been silent for {}",
+        human::age(now.since(heard))
+    )
+}
+
+fn vip_warning(view: &View, vip: VipIndex, peer: &str, now: Moment) -> Option<String> {
+    let board = &view.boards.vrrp;
+    let slot = &board.vips[vip.0];
+    let config = &view.config.vips[vip.0];
+    if VipState::from_board(board.peer.vip_state[vip.0].get()) != VipState::Active {
+        return None;
+    }
+    let own_since = slot.since.get().map(|at| now.since(at));
+    if VipState::from_board(slot.state.get()) == VipState::Active
+        && own_since.is_some_and(|age| age > BOTH_ACTIVE)
+    {
+        return Some(format!("VIP {}: both nodes are active", config.name));
+    }
+    let listening = slot.advert_heard.get().or(board.header.started.get())?;
+    let silent = now.since(listening);
+    (silent > config.advert_interval * 3 + ADVERT_GRACE).then(|| {
+        format!(
+            "VIP {}: {peer} is active and its heartbeats come, its adverts do not ({}): is protocol 112 blocked?",
+            config.name,
+            human::age(silent)
+        )
+    })
+}
+
+fn backend_warning(view: &View, backend: &Backend) -> Option<String> {
+    let slots = &view.boards.proxy.servers[backend.first_server..];
+    let usable = backend.servers.iter().zip(slots).any(|(server, slot)| {
+        server.weight > 0
+            && match ServerState::from_board(slot.state.get()) {
+                ServerState::Unknown | ServerState::Up => true,
+                ServerState::Down | ServerState::Draining | ServerState::Maintenance => false,
+            }
+    });
+    (!usable).then(|| format!("backend {}: no server is usable", backend.name))
+}
+
+fn rights_warnings(view: &View, found: &mut Vec<String>) {
+    if view.boards.vrrp.realtime.get() == 0 {
+        found.push(
+            "vrrp has no real-time priority (CAP_SYS_NICE): a busy machine may delay adverts"
+                .to_owned(),
+        );
+    }
+    if view.boards.vrrp.memory_locked.get() == 0 {
+        found.push(
+            "the memory of vrrp is not locked (CAP_IPC_LOCK or LimitMEMLOCK): paging may delay adverts"
+                .to_owned(),
+        );
+    }
+}

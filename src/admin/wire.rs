@@ -1,0 +1,115 @@
+//! The language of the admin socket: one JSON request per line, one JSON answer per line. Unknown fields are skipped,
+//! so that neighbouring versions understand each other.
+
+use common::status::Status;
+use serde::{Deserialize, Serialize};
+
+/// Version of requests and answers.
+pub(crate) const VERSION: u32 = 1;
+/// Longest request and longest answer to it that either side waits for, in bytes with the newline.
+pub(crate) const LONGEST_REQUEST: usize = 64 * 1024;
+
+/// `{"version":1,"command":"status"}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) version: u32,
+    pub(crate) command: String,
+}
+
+/// `{"version":1,"ok":…}` or `{"version":1,"error":"…"}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ok: Option<Status>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+impl Request {
+    pub(crate) fn status() -> Self {
+        Self {
+            version: VERSION,
+            command: "status".to_owned(),
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn error(message: impl Into<String>) -> Self {
+        Self {
+            version: VERSION,
+            ok: None,
+            error: Some(message.into()),
+        }
+    }
+
+    /// The answer to one line.
+    pub(crate) fn to(line: &[u8], status: impl FnOnce() -> Status) -> Self {
+        let request = match serde_json::from_slice::<Request>(line) {
+            Ok(request) => request,
+            Err(error) => return Self::error(format!("this is no request: {error}")),
+        };
+        if request.version == 0 {
+            return Self::error("version 0 is not spoken here, 1 is");
+        }
+        match request.command.as_str() {
+            "status" => Self {
+                version: VERSION,
+                ok: Some(status()),
+                error: None,
+            },
+            unknown => Self::error(format!(
+                "unknown command {unknown:?}, this version knows \"status\""
+            )),
+        }
+    }
+}
+
+/// A request or an answer as it stands on the wire.
+pub(crate) fn line<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("strings, numbers and lists are valid JSON");
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::fixture;
+    use crate::admin::rates::Rates;
+
+    fn answer(line: &str) -> Answer {
+        let view = fixture::healthy();
+        Answer::to(line.as_bytes(), || {
+            view.status(&Rates::default(), fixture::CLOCKS)
+        })
+    }
+
+    #[test]
+    fn a_request_of_a_later_version_with_unknown_fields_is_answered() {
+        let answer = answer(r#"{"version":2,"command":"status","colour":"blue"}"#);
+        assert_eq!(answer.version, 1);
+        assert_eq!(answer.error, None);
+        assert_eq!(answer.ok.expect("a status").node, "lb1");
+    }
+
+    #[test]
+    fn what_is_no_request_is_answered_with_the_reason() {
+        let error = |line: &str| answer(line).error.expect("an error");
+        assert!(error("").contains("this is no request"));
+        assert!(error("[1]").contains("this is no request"));
+        assert!(error("\u{ff}").contains("this is no request"));
+        assert!(error(r#"{"command":"status"}"#).contains("missing field `version`"));
+        assert!(error(r#"{"version":0,"command":"status"}"#).contains("version 0"));
+        assert!(error(r#"{"version":1,"command":"stop"}"#).contains("\"stop\""));
+    }
+
+    #[test]
+    fn an_answer_is_one_line_with_ok_or_error() {
+        let text = String::from_utf8(line(&Answer::error("two\nlines"))).expect("JSON is UTF-8");
+        assert_eq!(text, "{\"version\":1,\"error\":\"two\\nlines\"}\n");
+        let asked = String::from_utf8(line(&Request::status())).expect("JSON is UTF-8");
+        assert_eq!(asked, "{\"version\":1,\"command\":\"status\"}\n");
+    }
+}

@@ -1,0 +1,192 @@
+//! A child's end of the control connection.
+//!
+//! The connection lies on the highest descriptor that the process may have: the kernel closes from
+//! the top when a process dies, so its end tells the death within milliseconds, also with 16,000
+//! sockets below it (a pidfd tells it only when all are closed, 160 ms later).
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits a moment while no descriptor is left for a supervisor's connection"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::Context;
+use common::board::{Child, LAYOUT};
+use rustix::net::SocketFlags;
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+use crate::control::{Body, Channel, Handle, Hello, ReceiveError, Received, Setup, Wait};
+use crate::rights;
+
+/// Most descriptors of each process. The kernel's table of a process has 8 bytes for each up to the
+/// highest one, so this costs the proxy 2 MiB; the others need few.
+const PROXY_DESCRIPTORS: u64 = 262_144;
+const OTHER_DESCRIPTORS: u64 = 4_096;
+/// Kept free above the connection, for the moment in which the next one is accepted and put in its
+/// place: a proxy whose sessions use all others can still be adopted.
+const RESERVE: u64 = 4;
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What the supervisor does, as a child sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// End in an orderly way.
+    Stop,
+    /// The supervisor is dead.
+    Gone,
+    /// A new one has taken over.
+    Back,
+}
+
+/// What a child was given, kept for a supervisor to come.
+#[derive(Debug)]
+pub(super) struct Kept {
+    setup: Setup,
+    handles: Vec<(Handle, OwnedFd)>,
+}
+
+impl Kept {
+    /// Keeps a descriptor of its own for each handle, and one for the process itself.
+    pub(super) fn new(setup: Setup, handles: &[(Handle, OwnedFd)]) -> io::Result<Self> {
+        let mut kept = handles
+            .iter()
+            .map(|(handle, descriptor)| Ok((handle.clone(), descriptor.try_clone()?)))
+            .collect::<io::Result<Vec<_>>>()?;
+        kept.push((Handle::Process, pidfd_open(getpid(), PidfdFlags::empty())?));
+        Ok(Self {
+            setup,
+            handles: kept,
+        })
+    }
+}
+
+/// The connection, and where the next one comes from.
+#[derive(Debug)]
+pub(super) struct Link {
+    child: Child,
+    listening: OwnedFd,
+    channel: Channel,
+    /// Where the connection lies; nothing else can be opened there or above.
+    highest: u64,
+}
+
+impl Link {
+    /// Takes the connection of the supervisor that started this process and introduces itself.
+    pub(super) fn accept(child: Child) -> anyhow::Result<Self> {
+        let listening = io::stdin().as_fd().try_clone_to_owned()?;
+        let limit = rights::limit_descriptors(match child {
+            Child::Proxy => PROXY_DESCRIPTORS,
+            Child::Vrrp | Child::Admin => OTHER_DESCRIPTORS,
+        })
+        .context("set the limit of descriptors")?;
+        let highest = limit.saturating_sub(RESERVE);
+        let channel = next_channel(&listening, highest).context(
+            "accept the supervisor's connection (only `fmc-lb run` starts this command)",
+        )?;
+        introduce(&channel, child, None)?;
+        Ok(Self {
+            child,
+            listening,
+            channel,
+            highest,
+        })
+    }
+
+    /// Receives what the process works with.
+    pub(super) fn receive_setup(&self) -> anyhow::Result<(Setup, Vec<(Handle, OwnedFd)>)> {
+        Ok(self.channel.receive_setup()?)
+    }
+
+    /// Listens to the supervisor, and to the next one once it is dead, for as long as the process
+    /// lives.
+    pub(super) fn serve(self, mut kept: Kept, on: impl Fn(Event)) {
+        let Self {
+            child,
+            listening,
+            mut channel,
+            highest,
+        } = self;
+        loop {
+            listen(&channel, &mut kept, &on);
+            on(Event::Gone);
+            tracing::warn!(process = child.word(), "the supervisor is gone");
+            // Its place is the next one's.
+            drop(channel);
+            channel = loop {
+                match next_channel(&listening, highest) {
+                    Ok(next) => match introduce(&next, child, Some(&kept)) {
+                        Ok(()) => break next,
+                        // It came and went: `fmc-lb release` looks whether anybody is here.
+                        Err(error) => tracing::debug!("no new supervisor: {error:#}"),
+                    },
+                    Err(error) => {
+                        tracing::warn!(%error, "a supervisor cannot be accepted");
+                        std::thread::sleep(RETRY);
+                    }
+                }
+            };
+        }
+    }
+}
+
+/// Passes on what the supervisor says, until it is gone.
+fn listen(channel: &Channel, kept: &mut Kept, on: &impl Fn(Event)) {
+    loop {
+        match channel.receive(Wait::Yes) {
+            Ok(Received::Message(Body::Stop, _)) => {
+                // Whoever drains must not hold listening sockets open on the side.
+                kept.handles
+                    .retain(|(handle, _)| !matches!(handle, Handle::Listener { .. }));
+                on(Event::Stop);
+            }
+            Ok(Received::Message(Body::Adopt, _)) => {
+                tracing::info!("a new supervisor has taken over");
+                on(Event::Back);
+            }
+            Ok(
+                Received::Message(
+                    Body::Hello(_) | Body::Setup(_) | Body::Handles { .. } | Body::Unknown,
+                    _,
+                )
+                | Received::Nothing,
+            ) => {}
+            Ok(Received::Closed) => return,
+            Err(ReceiveError::Receive(error)) => {
+                tracing::warn!(%error, "the control connection failed");
+                return;
+            }
+            Err(error @ (ReceiveError::Cut | ReceiveError::Decode(_))) => {
+                let error = anyhow::Error::from(error);
+                tracing::warn!("an unreadable control message: {error:#}");
+            }
+        }
+    }
+}
+
+fn introduce(channel: &Channel, child: Child, running: Option<&Kept>) -> anyhow::Result<()> {
+    let hello = Hello {
+        layout: LAYOUT,
+        pid: std::process::id(),
+        kind: child.word().to_owned(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        running: running.is_some(),
+    };
+    channel.send(Body::Hello(hello), &[])?;
+    if let Some(kept) = running {
+        channel.send_setup(kept.setup.clone(), &kept.handles)?;
+    }
+    Ok(())
+}
+
+/// Accepts a connection and puts it on descriptor `highest`, above which nothing can be opened.
+fn next_channel(listening: &OwnedFd, highest: u64) -> io::Result<Channel> {
+    rights::limit_descriptors(highest + RESERVE)?;
+    let accepted = rustix::net::accept_with(listening, SocketFlags::CLOEXEC);
+    let place = i32::try_from(highest).map_err(io::Error::other)?;
+    let placed = accepted.and_then(|low| rustix::io::fcntl_dupfd_cloexec(low, place));
+    rights::limit_descriptors(highest)?;
+    Ok(Channel::new(placed?))
+}

@@ -1,0 +1,224 @@
+//! What the supervisor and its children say to each other.
+//!
+//! Each child listens on a SOCK_SEQPACKET unix socket of its own (its stdin, bound at
+//! `RUNTIME/<kind>.ctl`), the supervisor connects. A message is one JSON object with a `version`;
+//! unknown fields are skipped and unknown messages and handles are passed over, so that version N
+//! talks to N-1. Descriptors travel beside `handles` messages (SCM_RIGHTS), one for each handle
+//! named, in the same order.
+//!
+//! | who | says | when |
+//! |---|---|---|
+//! | supervisor | `setup`, `handles`… | at once after it made a new child |
+//! | child | `hello` | at once after it accepted the connection |
+//! | child | `setup`, `handles`… | after a `hello` with `running`: what it was given |
+//! | supervisor | `adopt` | it has taken that over |
+//! | supervisor | `stop` | end in an orderly way |
+//!
+//! The end of the connection tells each side that the other is dead.
+
+mod setup;
+mod wire;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::wire::{
+    ANSWER_LIMIT, Channel, ReceiveError, Received, SendError, Wait, connect, is_alive, listen,
+};
+
+/// Version of the messages.
+pub(crate) const VERSION: u32 = 1;
+/// Most descriptors beside one message; the kernel's own limit is 253 (SCM_MAX_FD).
+pub(crate) const MAX_DESCRIPTORS: usize = 200;
+
+/// A message as it stands on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Message {
+    pub(crate) version: u32,
+    #[serde(flatten)]
+    pub(crate) body: Body,
+}
+
+/// What is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(crate) enum Body {
+    Hello(Hello),
+    Setup(Setup),
+    Handles {
+        handles: Vec<Handle>,
+    },
+    Adopt,
+    Stop,
+    /// Said by a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A child introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// [`common::board::LAYOUT`] of the child.
+    pub(crate) layout: u32,
+    pub(crate) pid: u32,
+    /// [`common::board::Child::word`]
+    pub(crate) kind: String,
+    /// Version of its software.
+    pub(crate) software: String,
+    /// It was set up by an earlier supervisor; its `setup` follows.
+    #[serde(default)]
+    pub(crate) running: bool,
+}
+
+/// What a child works with, beside the descriptors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// Name of this node.
+    pub(crate) node: String,
+    /// Relay threads.
+    pub(crate) threads: usize,
+    pub(crate) runtime_dir: PathBuf,
+    /// Who the child becomes; `None` = it stays who it is. Looked up by the supervisor: a child
+    /// that is to accept at once has no time for the host's user database.
+    #[serde(default)]
+    pub(crate) user: Option<Identity>,
+    /// So many handles follow, over as many messages as that takes.
+    pub(crate) handles: usize,
+}
+
+/// A user of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Supplementary groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// What a descriptor is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub(crate) enum Handle {
+    /// The configuration's bytes, sealed.
+    Config,
+    /// A board, by the name of its writer.
+    Board { writer: Writer },
+    /// A listening socket of the proxy.
+    Listener {
+        listener: usize,
+        bind: usize,
+        thread: usize,
+    },
+    /// The listening admin socket.
+    AdminSocket,
+    /// A listening socket of the admin's HTTP server.
+    Http { address: String },
+    /// The content of a file that the configuration names, sealed.
+    File { path: PathBuf },
+    /// The child itself (pidfd_open(2)).
+    Process,
+    /// Named by a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Who writes a board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Writer {
+    Supervisor,
+    Vrrp,
+    Proxy,
+    Admin,
+}
+
+impl Writer {
+    /// All boards.
+    pub(crate) const ALL: [Self; 4] = [Self::Supervisor, Self::Vrrp, Self::Proxy, Self::Admin];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Message {
+        serde_json::from_str(text).expect("a message")
+    }
+
+    #[test]
+    fn a_message_comes_back_as_it_was_said() {
+        for body in [
+            Body::Stop,
+            Body::Adopt,
+            Body::Hello(Hello {
+                layout: 1,
+                pid: 77,
+                kind: "proxy".to_owned(),
+                software: "0.1.0".to_owned(),
+                running: true,
+            }),
+            Body::Setup(Setup {
+                node: "lb1".to_owned(),
+                threads: 2,
+                runtime_dir: PathBuf::from("/run/fmc-lb"),
+                user: Some(Identity {
+                    uid: 900,
+                    gid: 901,
+                    groups: vec![902],
+                }),
+                handles: 3,
+            }),
+            Body::Handles {
+                handles: vec![
+                    Handle::Config,
+                    Handle::Board {
+                        writer: Writer::Vrrp,
+                    },
+                    Handle::Listener {
+                        listener: 0,
+                        bind: 1,
+                        thread: 2,
+                    },
+                ],
+            },
+        ] {
+            let said = Message {
+                version: VERSION,
+                body,
+            };
+            let text = serde_json::to_string(&said).expect("JSON");
+            assert_eq!(parse(&text), said, "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_messages_and_handles_are_passed_over() {
+        assert_eq!(
+            parse(r#"{"version":2,"type":"stop","gently":true}"#).body,
+            Body::Stop
+        );
+        assert_eq!(
+            parse(r#"{"version":2,"type":"dance","steps":[1]}"#).body,
+            Body::Unknown
+        );
+        let body = parse(
+            r#"{"version":2,"type":"handles","handles":[{"what":"carpet","x":1},{"what":"config","y":2}]}"#,
+        )
+        .body;
+        assert_eq!(
+            body,
+            Body::Handles {
+                handles: vec![Handle::Unknown, Handle::Config]
+            }
+        );
+    }
+
+    #[test]
+    fn an_old_hello_was_not_running() {
+        let hello = parse(
+            r#"{"version":1,"type":"hello","layout":1,"pid":5,"kind":"vrrp","software":"0.1.0"}"#,
+        );
+        assert!(matches!(hello.body, Body::Hello(hello) if !hello.running));
+    }
+}

@@ -1,0 +1,221 @@
+//! Who may do what: capabilities, users and scheduling of the processes (capabilities(7),
+//! credentials(7)).
+//!
+//! The supervisor keeps what it was started with. A child gives up everything that it does not need
+//! before it starts its first thread: capabilities belong to threads, and a thread inherits those
+//! of its maker.
+
+use std::io;
+
+use crate::control::Identity;
+use caps::{CapSet, Capability, CapsHashSet};
+use common::board::Child;
+use common::config::Config;
+use nix::unistd::{Gid, Group, Uid, User, geteuid, setgroups, setresgid, setresuid};
+use rustix::process::{
+    Pid, Resource, Rlimit, getrlimit, setpriority_pgrp, setpriority_process, setrlimit,
+};
+
+/// Group whose members may read the admin socket.
+pub(crate) const ADMIN_GROUP: &str = "fmc-lb";
+/// A busy machine must not keep the proxy from accepting for 100 ms.
+const PROXY_NICE: i32 = -10;
+
+/// What `fmc-lb run` cannot do without and was not given, in words; empty = it may go on.
+pub(crate) fn missing(config: &Config) -> Vec<String> {
+    let mut missing = Vec::new();
+    let mut need = |capability: Capability, why: &str| {
+        if !caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false) {
+            missing.push(format!("{capability} ({why})"));
+        }
+    };
+    if !config.vips.is_empty() {
+        need(
+            Capability::CAP_NET_ADMIN,
+            "virtual IPs are addresses of the kernel",
+        );
+        need(
+            Capability::CAP_NET_RAW,
+            "adverts and ARP go over raw sockets",
+        );
+    }
+    let first_free_port = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .ok()
+        .and_then(|port| port.trim().parse().ok())
+        .unwrap_or(1024_u16);
+    let mut ports = config
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.binds)
+        .map(|bind| bind.address.port());
+    if let Some(port) = ports.find(|port| *port < first_free_port) {
+        need(Capability::CAP_NET_BIND_SERVICE, &format!("port {port}"));
+    }
+    if Child::ALL.iter().any(|child| user_of(*child).is_some()) {
+        need(
+            Capability::CAP_SETUID,
+            "the processes have users of their own",
+        );
+        need(
+            Capability::CAP_SETGID,
+            "the processes have users of their own",
+        );
+    }
+    missing
+}
+
+/// What a human should know of the rights of the processes.
+pub(crate) fn warning() -> Option<String> {
+    let absent: Vec<&str> = Child::ALL
+        .into_iter()
+        .filter(|child| user_of(*child).is_none())
+        .map(Child::word)
+        .collect();
+    if absent.is_empty() || !geteuid().is_root() {
+        return None;
+    }
+    let names = absent.join(",");
+    Some(format!(
+        "no users fmc-lb-{{{names}}}: root without capabilities"
+    ))
+}
+
+/// The group of the admin socket, if it exists.
+pub(crate) fn admin_group() -> Option<Gid> {
+    Group::from_name(ADMIN_GROUP)
+        .ok()
+        .flatten()
+        .map(|group| group.gid)
+}
+
+/// The child's own user, if the host has one and we may become somebody else at all.
+pub(crate) fn user_of(child: Child) -> Option<Identity> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    let user = User::from_name(&user_name(child)).ok().flatten()?;
+    let groups = match child {
+        Child::Admin => admin_group().map(Gid::as_raw).into_iter().collect(),
+        Child::Vrrp | Child::Proxy => Vec::new(),
+    };
+    Some(Identity {
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups,
+    })
+}
+
+/// Gives up what `child` does not need. Returns what could not be done, in words, for the log.
+///
+/// To be called before the process has a second thread. vrrp keeps CAP_SYS_NICE and CAP_IPC_LOCK
+/// until its loop has real-time priority, see [`settle_vrrp`].
+///
+/// # Errors
+/// The process would keep rights that it must not have.
+pub(crate) fn enter(child: Child, user: Option<&Identity>) -> io::Result<Vec<String>> {
+    let mut refused = Vec::new();
+    if child == Child::Proxy
+        && let Err(error) = setpriority_process(None, PROXY_NICE)
+    {
+        refused.push(format!("set nice {PROXY_NICE}: {error}"));
+    }
+    nix::sys::prctl::set_no_new_privs()?;
+    drop_bounding_set(&mut refused);
+    if let Some(user) = user {
+        become_user(user)?;
+    }
+    keep_only(&kept_by(child))?;
+    Ok(refused)
+}
+
+/// Takes the priority of a dying process of ours away (each leads a process group, so that this
+/// reaches all its threads): its successor starts meanwhile, and the kernel needs 200 ms to close
+/// 16,000 sockets.
+pub(crate) fn lower(pid: u32) {
+    let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return;
+    };
+    if let Err(error) = setpriority_pgrp(Some(group), 0)
+        && error != rustix::io::Errno::SRCH
+    {
+        tracing::debug!(pid, %error, "the priority of a dying process stays");
+    }
+}
+
+/// What vrrp gives up once its loop runs with real-time priority; for the calling thread.
+///
+/// # Errors
+/// The kernel refused to take the capabilities back.
+pub(crate) fn settle_vrrp() -> io::Result<()> {
+    keep_only(&CapsHashSet::from([
+        Capability::CAP_NET_ADMIN,
+        Capability::CAP_NET_RAW,
+    ]))
+}
+
+/// Lets the process open `limit` descriptors, or as many as the host allows; returns how many those
+/// are.
+pub(crate) fn limit_descriptors(limit: u64) -> io::Result<u64> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = maximum.map_or(limit, |maximum| maximum.min(limit));
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(current),
+            maximum,
+        },
+    )?;
+    Ok(current)
+}
+
+fn kept_by(child: Child) -> CapsHashSet {
+    match child {
+        Child::Vrrp => CapsHashSet::from([
+            Capability::CAP_NET_ADMIN,
+            Capability::CAP_NET_RAW,
+            Capability::CAP_SYS_NICE,
+            Capability::CAP_IPC_LOCK,
+        ]),
+        Child::Proxy | Child::Admin => CapsHashSet::new(),
+    }
+}
+
+/// What no process of ours can gain again by executing something. no_new_privs says the same; so
+/// without CAP_SETPCAP, which it takes, nothing is lost.
+fn drop_bounding_set(refused: &mut Vec<String>) {
+    if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {
+        return;
+    }
+    let dropped = caps::all()
+        .into_iter()
+        .filter(|capability| caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false))
+        .try_for_each(|capability| caps::drop(None, CapSet::Bounding, capability));
+    if let Err(error) = dropped {
+        refused.push(format!("empty the capability bounding set: {error}"));
+    }
+}
+
+fn become_user(user: &Identity) -> io::Result<()> {
+    nix::sys::prctl::set_keepcaps(true)?;
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    setgroups(&groups)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    Ok(())
+}
+
+/// Leaves the calling thread with those of `keep` that it has now.
+fn keep_only(keep: &CapsHashSet) -> io::Result<()> {
+    let permitted = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
+    let keep: CapsHashSet = permitted.intersection(keep).copied().collect();
+    caps::clear(None, CapSet::Inheritable)
+        .and_then(|()| caps::clear(None, CapSet::Effective))
+        .and_then(|()| caps::set(None, CapSet::Permitted, &keep))
+        .and_then(|()| caps::set(None, CapSet::Effective, &keep))
+        .map_err(io::Error::other)
+}
+
+fn user_name(child: Child) -> String {
+    format!("fmc-lb-{}", child.word())
+}

@@ -1,0 +1,159 @@
+//! Asks an admin socket, with a bounded wait.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "this file asks over the admin socket"
+)]
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use common::status::Status;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::admin::wire::{self, Answer, Request};
+
+/// How long an answer may take; the admin process has its own thread and needs milliseconds.
+const WAIT: Duration = Duration::from_secs(2);
+/// Longest answer that is read, in bytes: all places of the boards taken and every text full is less.
+const LONGEST_ANSWER: u64 = 4 * 1024 * 1024;
+
+/// The status of the node whose admin socket this is.
+///
+/// # Errors
+/// No node runs there, the socket may not be opened, or the admin process does not answer in time.
+pub(super) async fn ask(socket: &Path) -> anyhow::Result<Status> {
+    let answer = match timeout(WAIT, exchange(socket)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Err(explain(error, socket)),
+        Err(_) => return Err(no_answer(socket)),
+    };
+    if answer.is_empty() {
+        bail!(
+            "the admin process closed {} without an answer; ask again in a moment",
+            socket.display()
+        );
+    }
+    let answer: Answer = serde_json::from_slice(&answer)
+        .with_context(|| format!("read the answer from {}", socket.display()))?;
+    match answer {
+        Answer {
+            ok: Some(status), ..
+        } => Ok(status),
+        Answer { error, .. } => Err(anyhow!(
+            "the admin process refused: {}",
+            error.as_deref().unwrap_or("no reason given")
+        )),
+    }
+}
+
+async fn exchange(socket: &Path) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket).await?;
+    stream.write_all(&wire::line(&Request::status())).await?;
+    // After the one request the server sees our end, answers and closes.
+    stream.shutdown().await?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+fn explain(error: io::Error, socket: &Path) -> anyhow::Error {
+    let path = socket.display();
+    let kind = error.kind();
+    // The queue of a unix socket is full only while nobody accepts.
+    if kind == ErrorKind::WouldBlock {
+        return no_answer(socket);
+    }
+    let advice = if matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
+        format!(
+            "no node runs here: nobody listens on {path} (start it with `fmc-lb run`, or name its folder with \
+             --runtime-dir)"
+        )
+    } else if kind == ErrorKind::PermissionDenied {
+        format!(
+            "{path} may not be opened by this user (ask as root, or as a member of the socket's group)"
+        )
+    } else {
+        format!("ask over {path}")
+    };
+    anyhow!(error).context(advice)
+}
+
+fn no_answer(socket: &Path) -> anyhow::Error {
+    anyhow!(
+        "the admin process does not answer on {} within {} s; the other processes may be well, and the supervisor \
+         replaces an admin process that hangs: ask again, then look at the node's log",
+        socket.display(),
+        WAIT.as_secs()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn ask_now(socket: &Path) -> anyhow::Result<Status> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(ask(socket))
+    }
+
+    #[test]
+    fn without_a_node_the_error_names_the_socket_and_the_remedy() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("admin.sock");
+        let missing = format!("{:#}", ask_now(&path).expect_err("nobody listens"));
+        assert!(missing.contains(path.to_str().expect("UTF-8")), "{missing}");
+        assert!(missing.contains("--runtime-dir"), "{missing}");
+        drop(UnixListener::bind(&path).expect("a socket"));
+        let left = format!("{:#}", ask_now(&path).expect_err("nobody listens any more"));
+        assert!(left.contains("no node runs here"), "{left}");
+    }
+
+    #[test]
+    fn a_forbidden_socket_is_told_apart_from_a_missing_one() {
+        let error = explain(ErrorKind::PermissionDenied.into(), Path::new("/run/x.sock"));
+        let text = format!("{error:#}");
+        assert!(text.contains("/run/x.sock may not be opened"), "{text}");
+    }
+
+    #[test]
+    fn a_hung_admin_process_is_reported_in_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("admin.sock");
+        let _nobody_accepts = UnixListener::bind(&path).expect("a socket");
+        let began = crate::admin::clock::now();
+        let error = format!("{:#}", ask_now(&path).expect_err("no answer"));
+        let took = crate::admin::clock::now().since(began);
+        assert!(error.contains("does not answer"), "{error}");
+        assert!(took < WAIT + Duration::from_secs(2), "{took:?}");
+    }
+
+    #[test]
+    fn a_refusal_is_shown_with_its_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("admin.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let server = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut request = String::new();
+            stream.read_to_string(&mut request).expect("a request");
+            let refusal = b"{\"version\":1,\"error\":\"not today\",\"later\":[]}\n";
+            stream.write_all(refusal).expect("a reader");
+            request
+        });
+        let error = format!("{:#}", ask_now(&path).expect_err("a refusal"));
+        assert_eq!(error, "the admin process refused: not today");
+        let request = server.join().expect("the server ended well");
+        assert_eq!(request, "{\"version\":1,\"command\":\"status\"}\n");
+    }
+}

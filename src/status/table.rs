@@ -1,0 +1,254 @@
+//! The table of `fmc-lb status`: whatever the names, no line is wider than 80 columns. Pure.
+
+mod grid;
+
+use std::time::Duration;
+
+use common::status::{BackendStatus, ListenerStatus, PeerStatus, ServerStatus, Status, VipStatus};
+
+use self::grid::{Column, Grid, wrap};
+use super::human;
+
+/// The whole table, with a newline at its end.
+pub(crate) fn render(status: &Status) -> String {
+    let mut lines = head(status);
+    lines.extend(processes(status));
+    lines.extend(vips(status));
+    lines.extend(listeners(&status.listeners));
+    for backend in &status.backends {
+        lines.extend(self::backend(backend, &status.listeners));
+    }
+    lines
+        .iter()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+fn head(status: &Status) -> Vec<String> {
+    let this = format!(
+        "{}  fmc-lb {}  up {}  configuration {}",
+        status.node,
+        status.version,
+        age(status.uptime_ms),
+        status.config_hash
+    );
+    let mut lines = wrap(&this, "", "  ");
+    if let Some(peer) = &status.peer {
+        lines.extend(wrap(&peer_line(peer), "", "  "));
+    }
+    for warning in &status.warnings {
+        lines.extend(wrap(warning, "! ", "  "));
+    }
+    lines
+}
+
+fn peer_line(peer: &PeerStatus) -> String {
+    let heard = peer.heard_ms_ago.map_or_else(
+        || "never heard".to_owned(),
+        |millis| format!("heard {} ago", age(millis)),
+    );
+    let version = peer
+        .version
+        .as_ref()
+        .map_or_else(String::new, |version| format!("  fmc-lb {version}"));
+    format!(
+        "{}  {}{version}  {heard}  pair channel {}",
+        peer.name, peer.address, peer.pair_channel
+    )
+}
+
+/// Shown only when a process is not plainly running.
+fn processes(status: &Status) -> Vec<String> {
+    let plain = |state: &str, deaths: u64| state == "running" && deaths == 0;
+    if status
+        .processes
+        .iter()
+        .all(|one| plain(&one.state, one.deaths))
+    {
+        return Vec::new();
+    }
+    let mut grid = Grid::new(&[
+        Column::name("PROCESS"),
+        Column::word("STATE"),
+        Column::number("PID"),
+        Column::number("TURNED"),
+        Column::number("DEATHS"),
+        Column::text("LAST END"),
+    ]);
+    for process in &status.processes {
+        grid.row([
+            process.name.clone(),
+            process.state.clone(),
+            known(Some(process.pid).filter(|pid| *pid != 0)),
+            since(process.heartbeat_ms_ago),
+            process.deaths.to_string(),
+            process.last_end.clone(),
+        ]);
+    }
+    section(grid.lines())
+}
+
+fn vips(status: &Status) -> Vec<String> {
+    let name = status.peer.as_ref().map(|peer| peer.name.to_uppercase());
+    let mut columns = vec![
+        Column::name("VIP"),
+        Column::address("ADDRESS"),
+        Column::word("STATE"),
+        Column::number("FOR"),
+        Column::number("PRIO"),
+    ];
+    if let Some(name) = &name {
+        columns.extend([Column::name(name), Column::number("PRIO")]);
+    }
+    let mut grid = Grid::new(&columns);
+    for vip in &status.vips {
+        let mut row = vec![
+            vip.name.clone(),
+            vip.address.clone(),
+            vip.state.clone(),
+            since(vip.since_ms_ago),
+            vip.priority.to_string(),
+        ];
+        if let Some(peer) = &status.peer {
+            row.extend(peer_cells(peer, &vip.name));
+        }
+        grid.row(row);
+        grid.note(vip_note(vip));
+    }
+    section(grid.lines())
+}
+
+fn peer_cells(peer: &PeerStatus, vip: &str) -> [String; 2] {
+    let at_peer = peer.vips.iter().find(|one| one.name == vip);
+    [
+        at_peer
+            .and_then(|one| one.state.clone())
+            .unwrap_or_else(|| UNKNOWN.to_owned()),
+        known(at_peer.and_then(|one| one.priority)),
+    ]
+}
+
+/// "since 2026-05-01 11:56:48 UTC: no advert from 192.168.0.12 for 361 ms"
+fn vip_note(vip: &VipStatus) -> String {
+    let reason = if vip.reason.is_empty() {
+        "no reason given"
+    } else {
+        &vip.reason
+    };
+    match (vip.since.get(..10), vip.since.get(11..19)) {
+        (Some(date), Some(time)) => format!("since {date} {time} UTC: {reason}"),
+        _ => reason.to_owned(),
+    }
+}
+
+fn listeners(listeners: &[ListenerStatus]) -> Vec<String> {
+    if listeners.is_empty() {
+        return Vec::new();
+    }
+    let mut grid = Grid::new(&[
+        Column::name("LISTENER"),
+        Column::address("BIND"),
+        Column::number("SESSIONS"),
+        Column::number("CONN/S"),
+        Column::number("IN B/S"),
+        Column::number("OUT B/S"),
+    ]);
+    for listener in listeners {
+        grid.row([
+            listener.name.clone(),
+            listener.binds.first().cloned().unwrap_or_default(),
+            listener.sessions.to_string(),
+            human::quantity(listener.accepted_per_second),
+            human::quantity(listener.bytes_in_per_second),
+            human::quantity(listener.bytes_out_per_second),
+        ]);
+        if listener.binds.len() > 1 {
+            grid.note(format!("also {}", listener.binds[1..].join(", ")));
+        }
+        grid.note(listener_trouble(listener));
+    }
+    section(grid.lines())
+}
+
+/// What went wrong since the start; empty if nothing did.
+fn listener_trouble(listener: &ListenerStatus) -> String {
+    let counted = [
+        ("denied", listener.denied),
+        ("no server reached", listener.failed),
+        ("accept errors", listener.accept_errors),
+    ];
+    let said: Vec<_> = counted
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| format!("{what}: {count}"))
+        .collect();
+    said.join(", ")
+}
+
+fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String> {
+    let used_by: Vec<_> = listeners
+        .iter()
+        .filter(|listener| listener.backend == backend.name)
+        .map(|listener| listener.name.as_str())
+        .collect();
+    let mut title = format!(
+        "BACKEND {}  {}  probe {}",
+        backend.name, backend.balance, backend.probe
+    );
+    if !used_by.is_empty() {
+        title += &format!("  for {}", used_by.join(", "));
+    }
+    let mut lines = section(wrap(&title, "", "  "));
+    let mut grid = Grid::new(&[
+        Column::address("SERVER"),
+        Column::word("STATE"),
+        Column::number("FOR"),
+        Column::number("WEIGHT"),
+        Column::number("SESSIONS"),
+        Column::number("PROBED"),
+        Column::text("WHY"),
+    ])
+    .indented();
+    for server in &backend.servers {
+        grid.row(server_cells(server));
+        if server.state != "up" {
+            grid.note_if_cut(server.reason.clone());
+        }
+    }
+    lines.extend(grid.lines());
+    lines
+}
+
+fn server_cells(server: &ServerStatus) -> [String; 7] {
+    [
+        server.address.clone(),
+        server.state.clone(),
+        since(server.since_ms_ago),
+        server.weight.to_string(),
+        server.sessions.to_string(),
+        since(server.probe_ms_ago),
+        server.reason.clone(),
+    ]
+}
+
+/// An empty line before what follows.
+fn section(lines: Vec<String>) -> Vec<String> {
+    std::iter::once(String::new()).chain(lines).collect()
+}
+
+fn age(millis: u64) -> String {
+    human::age(Duration::from_millis(millis))
+}
+
+fn since(millis: Option<u64>) -> String {
+    millis.map_or_else(|| UNKNOWN.to_owned(), age)
+}
+
+fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
+}
+
+const UNKNOWN: &str = "-";
+
+#[cfg(test)]
+mod tests;

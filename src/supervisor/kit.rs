@@ -1,0 +1,257 @@
+//! What the children are given: the configuration, boards, sockets and file contents.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use common::board::{AdminBoard, Child, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::config::{Config, NodeIndex, ProbeKind};
+
+use super::folder::Folder;
+use super::sockets;
+use crate::control::{Handle, Setup, Writer};
+use crate::{memory, rights};
+
+/// The node that the kit is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) config: &'a Config,
+    /// The bytes that `config` was parsed from; every process parses the same.
+    pub(super) text: &'a [u8],
+    pub(super) node: NodeIndex,
+    pub(super) folder: &'a Folder,
+}
+
+/// Everything that outlives a single child.
+#[derive(Debug)]
+pub(super) struct Kit {
+    node: String,
+    threads: usize,
+    runtime_dir: PathBuf,
+    config: OwnedFd,
+    /// By [`Writer`], writable.
+    boards: [OwnedFd; 4],
+    /// What each child gets beside that.
+    own: Vec<(Child, Handle, OwnedFd)>,
+    /// What a human should know of it.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The boards as this process sees them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Boards {
+    pub(super) supervisor: &'static SupervisorBoard,
+    pub(super) vrrp: &'static VrrpBoard,
+    pub(super) proxy: &'static ProxyBoard,
+    pub(super) admin: &'static AdminBoard,
+}
+
+/// What one survivor of an earlier supervisor hands over.
+#[derive(Debug)]
+pub(super) struct Inheritance {
+    pub(super) child: Child,
+    pub(super) setup: Setup,
+    pub(super) handles: Vec<(Handle, OwnedFd)>,
+}
+
+impl Kit {
+    /// Takes what the survivors hand over, and makes what is missing: all of it where nothing runs,
+    /// what a dead process had otherwise. Nothing is bound anew that somebody still holds.
+    pub(super) fn new(place: Place<'_>, inherited: Vec<Inheritance>) -> anyhow::Result<Self> {
+        let threads = inherited.first().map_or_else(
+            || sockets::threads(place.config),
+            |first| first.setup.threads,
+        );
+        let boards = match inherited_boards(&inherited).context("take the boards over")? {
+            Some(boards) => boards,
+            None => new_boards().context("make the boards")?,
+        };
+        let mut kit = Self {
+            node: place.config.nodes[place.node.0].name.clone(),
+            threads,
+            runtime_dir: place.folder.path().to_owned(),
+            config: memory::sealed_text("fmc-lb-config", place.text)
+                .context("keep the configuration")?,
+            boards,
+            own: inherited.into_iter().flat_map(own_handles).collect(),
+            warnings: Vec::new(),
+        };
+        kit.complete(place)?;
+        Ok(kit)
+    }
+
+    /// Maps the boards: the supervisor's for writing.
+    pub(super) fn boards(&self) -> io::Result<Boards> {
+        Ok(Boards {
+            supervisor: memory::map_writable(&self.boards[Writer::Supervisor as usize])?,
+            vrrp: memory::map_read_only(&self.boards[Writer::Vrrp as usize])?,
+            proxy: memory::map_read_only(&self.boards[Writer::Proxy as usize])?,
+            admin: memory::map_read_only(&self.boards[Writer::Admin as usize])?,
+        })
+    }
+
+    /// What a new `child` is given.
+    pub(super) fn for_child(&self, child: Child) -> io::Result<(Setup, Vec<(Handle, OwnedFd)>)> {
+        let mut handles = vec![(Handle::Config, self.config.try_clone()?)];
+        for writer in Writer::ALL {
+            let memory = &self.boards[writer as usize];
+            let memory = if writer == Writer::from(child) {
+                memory.try_clone()?
+            } else {
+                memory::reopen_read_only(memory)?
+            };
+            handles.push((Handle::Board { writer }, memory));
+        }
+        for (of, handle, descriptor) in &self.own {
+            if *of == child {
+                handles.push((handle.clone(), descriptor.try_clone()?));
+            }
+        }
+        let setup = Setup {
+            node: self.node.clone(),
+            threads: self.threads,
+            runtime_dir: self.runtime_dir.clone(),
+            user: rights::user_of(child),
+            handles: handles.len(),
+        };
+        Ok((setup, handles))
+    }
+
+    /// Relay threads.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Lets go of the listening sockets; they close once the proxy has closed its own.
+    pub(super) fn close_listeners(&mut self) {
+        self.own
+            .retain(|(_, handle, _)| !matches!(handle, Handle::Listener { .. }));
+    }
+
+    fn complete(&mut self, place: Place<'_>) -> anyhow::Result<()> {
+        if !self.has(|handle| matches!(handle, Handle::Listener { .. })) {
+            let listeners = sockets::bind_listeners(place.config, self.threads)?;
+            self.add(Child::Proxy, listeners);
+        }
+        if !self.has(|handle| matches!(handle, Handle::AdminSocket)) {
+            let path = place.folder.admin_socket();
+            let socket = sockets::bind_admin_socket(&path)
+                .with_context(|| format!("bind {}", path.display()))?;
+            let (http, warnings) = sockets::bind_http(place.config, place.node);
+            self.add(Child::Admin, vec![(Handle::AdminSocket, socket)]);
+            self.add(Child::Admin, http);
+            self.warnings.extend(warnings);
+        }
+        for (child, path) in files_of(place.config) {
+            let handle = Handle::File { path: path.clone() };
+            if !self.own.iter().any(|own| own.0 == child && own.1 == handle) {
+                let content = std::fs::read(&path)
+                    .and_then(|content| memory::sealed_text("fmc-lb-file", &content))
+                    .with_context(|| format!("read {}", path.display()))?;
+                self.own.push((child, handle, content));
+            }
+        }
+        Ok(())
+    }
+
+    fn has(&self, what: impl Fn(&Handle) -> bool) -> bool {
+        self.own.iter().any(|(_, handle, _)| what(handle))
+    }
+
+    fn add(&mut self, child: Child, handles: Vec<(Handle, OwnedFd)>) {
+        self.own
+            .extend(handles.into_iter().map(|(handle, fd)| (child, handle, fd)));
+    }
+}
+
+impl From<Child> for Writer {
+    fn from(child: Child) -> Self {
+        match child {
+            Child::Vrrp => Self::Vrrp,
+            Child::Proxy => Self::Proxy,
+            Child::Admin => Self::Admin,
+        }
+    }
+}
+
+/// The files that each child needs, opened here because the child may not read them.
+fn files_of(config: &Config) -> Vec<(Child, PathBuf)> {
+    let mut files = Vec::new();
+    if let Some(path) = &config.pair.key_file {
+        files.push((Child::Vrrp, path.clone()));
+    }
+    for probe in config
+        .backends
+        .iter()
+        .filter_map(|backend| backend.probe.as_ref())
+    {
+        match &probe.kind {
+            ProbeKind::Tcp => {}
+            ProbeKind::KubeApiserver { ca_file, client } => {
+                files.extend(ca_file.iter().map(|path| (Child::Proxy, path.clone())));
+                if let Some(client) = client {
+                    files.push((Child::Proxy, client.cert_file.clone()));
+                    files.push((Child::Proxy, client.key_file.clone()));
+                }
+            }
+        }
+    }
+    files
+}
+
+/// What only this child has, out of what it hands over.
+fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
+    let child = inherited.child;
+    inherited
+        .handles
+        .into_iter()
+        .filter(|(handle, _)| match handle {
+            Handle::Listener { .. }
+            | Handle::AdminSocket
+            | Handle::Http { .. }
+            | Handle::File { .. } => true,
+            Handle::Config | Handle::Board { .. } | Handle::Process | Handle::Unknown => false,
+        })
+        .map(|(handle, descriptor)| (child, handle, descriptor))
+        .collect()
+}
+
+fn new_boards() -> io::Result<[OwnedFd; 4]> {
+    Ok([
+        memory::create::<SupervisorBoard>("fmc-lb-supervisor")?,
+        memory::create::<VrrpBoard>("fmc-lb-vrrp")?,
+        memory::create::<ProxyBoard>("fmc-lb-proxy")?,
+        memory::create::<AdminBoard>("fmc-lb-admin")?,
+    ])
+}
+
+/// The boards that a survivor hands over (each has all four); `None` without a survivor.
+fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]>> {
+    let Some(first) = inherited.first() else {
+        return Ok(None);
+    };
+    let board = |wanted: Writer| {
+        let found = first.handles.iter().find(|(handle, _)| match handle {
+            Handle::Board { writer } => *writer == wanted,
+            Handle::Config
+            | Handle::Listener { .. }
+            | Handle::AdminSocket
+            | Handle::Http { .. }
+            | Handle::File { .. }
+            | Handle::Process
+            | Handle::Unknown => false,
+        });
+        let (_, memory) = found.ok_or_else(|| {
+            let what = format!("{} hands no board of {wanted:?} over", first.child.word());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })?;
+        memory::reopen_writable(memory)
+    };
+    Ok(Some([
+        board(Writer::Supervisor)?,
+        board(Writer::Vrrp)?,
+        board(Writer::Proxy)?,
+        board(Writer::Admin)?,
+    ]))
+}

@@ -1,0 +1,275 @@
+use super::*;
+
+const DRAIN: Duration = Duration::from_secs(30);
+
+fn at(milliseconds: u64) -> Moment {
+    Moment::from_nanos(1_000_000_000_000) + Duration::from_millis(milliseconds)
+}
+
+fn actions(lifecycle: &mut Lifecycle) -> Vec<Action> {
+    std::iter::from_fn(|| lifecycle.poll_action()).collect()
+}
+
+fn kill(child: Child, why: &str) -> Action {
+    let why = why.to_owned();
+    Action::Kill { child, why }
+}
+
+fn death(child: Child, milliseconds: u64) -> Action {
+    let delay = Duration::from_millis(milliseconds);
+    Action::ReportDeath { child, delay }
+}
+
+/// All three were started at 0.
+fn running() -> Lifecycle {
+    let mut lifecycle = Lifecycle::new(DRAIN, at(0));
+    lifecycle.handle_timeout(at(0));
+    let starts = [Child::Proxy, Child::Vrrp, Child::Admin].map(Action::Start);
+    assert_eq!(actions(&mut lifecycle), starts);
+    for child in Child::ALL {
+        lifecycle.handle_started(child, at(0));
+    }
+    lifecycle
+}
+
+/// Looks each 20 ms from `from` to `to`; `beats` gives the heartbeats of each moment.
+fn look(
+    lifecycle: &mut Lifecycle,
+    (from, to): (u64, u64),
+    beats: impl Fn(u64) -> [Option<u64>; 3],
+) -> Vec<(u64, Action)> {
+    let mut all = Vec::new();
+    for now in (from..=to).step_by(20) {
+        let beats = beats(now).map(|beat| beat.map(at));
+        lifecycle.handle_look(&Seen { beats }, at(now));
+        all.extend(actions(lifecycle).into_iter().map(|action| (now, action)));
+    }
+    all
+}
+
+#[test]
+fn it_is_ready_once_every_child_has_given_a_heartbeat() {
+    let mut lifecycle = running();
+    let late_admin = |now| [Some(now), Some(now), (now >= 200).then_some(now)];
+    assert_eq!(
+        look(&mut lifecycle, (20, 1000), late_admin),
+        [(200, Action::Ready)]
+    );
+}
+
+#[test]
+fn a_heartbeat_of_the_process_before_is_none_of_the_new_one() {
+    let mut lifecycle = Lifecycle::new(DRAIN, at(0));
+    for child in Child::ALL {
+        lifecycle.handle_started(child, at(500));
+    }
+    let old = |_| [Some(400); 3];
+    let killed = look(&mut lifecycle, (500, 6000), old);
+    let why = "no heartbeat 5 s after its start, killed";
+    assert_eq!(killed.len(), 3, "{killed:?}");
+    assert_eq!(killed[0], (5520, kill(Child::Vrrp, why)));
+}
+
+#[test]
+fn a_vrrp_that_has_not_turned_for_100_ms_is_killed() {
+    let mut lifecycle = running();
+    let hangs = |now: u64| [Some(now.min(1000)), Some(now), Some(now)];
+    let mut done = look(&mut lifecycle, (20, 1400), hangs);
+    done.retain(|(_, action)| *action != Action::Ready);
+    assert_eq!(done, [(1120, kill(Child::Vrrp, "hung for 120 ms, killed"))]);
+    lifecycle.handle_end(Child::Vrrp, at(1401));
+    assert_eq!(
+        actions(&mut lifecycle),
+        [
+            Action::LastWill,
+            death(Child::Vrrp, 0),
+            Action::Start(Child::Vrrp)
+        ]
+    );
+}
+
+#[test]
+fn a_proxy_is_killed_after_400_ms_and_not_for_a_stall_that_passes() {
+    let mut lifecycle = running();
+    let stalls = |now: u64| {
+        let passed = now >= 1400;
+        [
+            Some(now),
+            Some(if passed { now } else { now.min(1000) }),
+            Some(now),
+        ]
+    };
+    look(&mut lifecycle, (20, 1000), stalls);
+    assert_eq!(look(&mut lifecycle, (1020, 2000), stalls), []);
+    let hangs = |now: u64| [Some(now), Some(2000), Some(now)];
+    assert_eq!(
+        look(&mut lifecycle, (2020, 2600), hangs),
+        [(2420, kill(Child::Proxy, "hung for 420 ms, killed"))]
+    );
+}
+
+#[test]
+fn a_hung_admin_has_two_seconds() {
+    let mut lifecycle = running();
+    let hangs = |now: u64| [Some(now), Some(now), Some(now.min(1000))];
+    look(&mut lifecycle, (20, 1000), hangs);
+    assert_eq!(
+        look(&mut lifecycle, (1020, 4000), hangs),
+        [(3020, kill(Child::Admin, "hung for 2020 ms, killed"))]
+    );
+}
+
+#[test]
+fn who_slept_itself_concludes_nothing() {
+    let mut lifecycle = running();
+    look(&mut lifecycle, (20, 1000), |now| [Some(now); 3]);
+    // The machine stood still for a second; the others turn again 40 ms after us.
+    let resumed = |now: u64| [Some(if now < 2040 { 1000 } else { now }); 3];
+    assert_eq!(look(&mut lifecycle, (2000, 3000), resumed), []);
+    // One of them does not.
+    let mut lifecycle = running();
+    look(&mut lifecycle, (20, 1000), |now| [Some(now); 3]);
+    let hangs = |now: u64| [Some(1000), Some(now), Some(now)];
+    assert_eq!(
+        look(&mut lifecycle, (2000, 2200), hangs),
+        [(2120, kill(Child::Vrrp, "hung for 1120 ms, killed"))]
+    );
+}
+
+#[test]
+fn the_third_death_in_ten_seconds_and_those_after_it_wait_ever_longer() {
+    let mut lifecycle = running();
+    let mut now = 1000;
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        lifecycle.handle_end(Child::Proxy, at(now));
+        let delay = actions(&mut lifecycle)
+            .into_iter()
+            .find_map(|action| match action {
+                Action::ReportDeath { delay, .. } => Some(delay),
+                Action::Start(_)
+                | Action::Kill { .. }
+                | Action::LastWill
+                | Action::AskStop(_)
+                | Action::Ready
+                | Action::Finish => None,
+            })
+            .expect("a death is reported");
+        let wait = u64::try_from(delay.as_millis()).expect("short");
+        waits.push(wait);
+        now += wait;
+        lifecycle.handle_timeout(at(now));
+        actions(&mut lifecycle);
+        lifecycle.handle_started(Child::Proxy, at(now));
+        now += 10;
+    }
+    assert_eq!(waits, [0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    // It lives for longer than ten seconds: all is forgotten.
+    lifecycle.handle_end(Child::Proxy, at(now + 11_000));
+    assert_eq!(
+        actions(&mut lifecycle),
+        [death(Child::Proxy, 0), Action::Start(Child::Proxy)]
+    );
+}
+
+#[test]
+fn a_waiting_child_starts_when_it_is_due() {
+    let mut lifecycle = running();
+    for now in [1000, 1001, 1002] {
+        lifecycle.handle_end(Child::Admin, at(now));
+        lifecycle.handle_started(Child::Admin, at(now));
+    }
+    actions(&mut lifecycle);
+    lifecycle.handle_end(Child::Admin, at(1003));
+    assert_eq!(actions(&mut lifecycle), [death(Child::Admin, 200)]);
+    lifecycle.handle_timeout(at(1202));
+    assert_eq!(actions(&mut lifecycle), []);
+    lifecycle.handle_timeout(at(1203));
+    lifecycle.handle_timeout(at(1204));
+    assert_eq!(actions(&mut lifecycle), [Action::Start(Child::Admin)]);
+}
+
+#[test]
+fn a_stop_goes_from_vrrp_to_proxy_to_admin() {
+    let mut lifecycle = running();
+    lifecycle.handle_stop_request(at(100));
+    assert_eq!(actions(&mut lifecycle), [Action::AskStop(Child::Vrrp)]);
+    lifecycle.handle_end(Child::Vrrp, at(110));
+    assert_eq!(
+        actions(&mut lifecycle),
+        [Action::LastWill, Action::AskStop(Child::Proxy)]
+    );
+    lifecycle.handle_end(Child::Proxy, at(5000));
+    assert_eq!(actions(&mut lifecycle), [Action::AskStop(Child::Admin)]);
+    lifecycle.handle_end(Child::Admin, at(5001));
+    assert_eq!(actions(&mut lifecycle), [Action::Finish]);
+}
+
+#[test]
+fn who_does_not_stop_in_time_is_killed_and_the_stop_goes_on() {
+    let mut lifecycle = running();
+    lifecycle.handle_stop_request(at(0));
+    actions(&mut lifecycle);
+    lifecycle.handle_timeout(at(2000));
+    assert_eq!(
+        actions(&mut lifecycle),
+        [kill(Child::Vrrp, "did not stop in time")]
+    );
+    lifecycle.handle_timeout(at(2001));
+    assert_eq!(actions(&mut lifecycle), []);
+    lifecycle.handle_end(Child::Vrrp, at(2002));
+    assert_eq!(
+        actions(&mut lifecycle),
+        [Action::LastWill, Action::AskStop(Child::Proxy)]
+    );
+    // The drain limit and a second.
+    lifecycle.handle_timeout(at(2002 + 30_999));
+    assert_eq!(actions(&mut lifecycle), []);
+    lifecycle.handle_timeout(at(2002 + 31_000));
+    assert_eq!(
+        actions(&mut lifecycle),
+        [kill(Child::Proxy, "did not stop in time")]
+    );
+}
+
+#[test]
+fn a_second_stop_request_cuts_the_drain_short() {
+    let mut lifecycle = running();
+    lifecycle.handle_stop_request(at(0));
+    lifecycle.handle_stop_request(at(1));
+    assert_eq!(actions(&mut lifecycle), [Action::AskStop(Child::Vrrp)]);
+    lifecycle.handle_end(Child::Vrrp, at(10));
+    actions(&mut lifecycle);
+    lifecycle.handle_stop_request(at(20));
+    assert_eq!(
+        actions(&mut lifecycle),
+        [kill(Child::Proxy, "drain cut short")]
+    );
+}
+
+#[test]
+fn nobody_starts_again_during_a_stop() {
+    let mut lifecycle = running();
+    lifecycle.handle_stop_request(at(0));
+    actions(&mut lifecycle);
+    lifecycle.handle_end(Child::Proxy, at(10));
+    lifecycle.handle_end(Child::Admin, at(11));
+    assert_eq!(actions(&mut lifecycle), []);
+    lifecycle.handle_end(Child::Vrrp, at(12));
+    assert_eq!(actions(&mut lifecycle), [Action::LastWill, Action::Finish]);
+}
+
+#[test]
+fn an_adopted_child_is_judged_by_the_heartbeats_of_its_whole_life() {
+    let mut lifecycle = Lifecycle::new(DRAIN, at(5000));
+    for child in Child::ALL {
+        lifecycle.handle_started(child, at(100));
+    }
+    let hangs = |now: u64| [Some(4000), Some(now), Some(now)];
+    let mut done = look(&mut lifecycle, (5020, 5200), hangs);
+    done.retain(|(_, action)| *action != Action::Ready);
+    assert_eq!(
+        done,
+        [(5120, kill(Child::Vrrp, "hung for 1120 ms, killed"))]
+    );
+}

@@ -1,0 +1,88 @@
+//! What systemd is told (sd_notify(3)): one datagram for each state.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// The service manager, if there is one.
+#[derive(Debug)]
+pub(super) struct Notify {
+    socket: Option<UnixDatagram>,
+}
+
+impl Notify {
+    /// From `NOTIFY_SOCKET`; without it nobody is told anything.
+    pub(super) fn from_environment() -> Self {
+        let socket = std::env::var("NOTIFY_SOCKET").ok().and_then(|name| {
+            connect(&name)
+                .inspect_err(
+                    |error| tracing::warn!(name, %error, "systemd cannot be told anything"),
+                )
+                .ok()
+        });
+        Self { socket }
+    }
+
+    pub(super) fn ready(&self) {
+        self.say("READY=1");
+    }
+
+    pub(super) fn stopping(&self) {
+        self.say("STOPPING=1");
+    }
+
+    /// The supervisor still turns; it watches over the others itself.
+    pub(super) fn alive(&self) {
+        self.say("WATCHDOG=1");
+    }
+
+    fn say(&self, state: &str) {
+        if let Some(socket) = &self.socket
+            && let Err(error) = socket.send(state.as_bytes())
+        {
+            tracing::debug!(state, %error, "systemd was not told");
+        }
+    }
+}
+
+/// How often systemd wants to hear of us: a third of what it waits for; `None` = not at all.
+pub(super) fn watchdog_interval() -> Option<Duration> {
+    let microseconds: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (microseconds > 0).then(|| Duration::from_micros(microseconds / 3))
+}
+
+fn connect(name: &str) -> std::io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    match name.strip_prefix('@') {
+        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+        None => socket.connect(name)?,
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_arrives_at_a_path_and_at_an_abstract_name() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("notify");
+        let path = path.to_str().expect("UTF-8");
+        let abstract_name = format!("@fmc-lb-test-{}", std::process::id());
+        let by_path = UnixDatagram::bind(path).expect("bind");
+        let address = SocketAddr::from_abstract_name(&abstract_name[1..]).expect("name");
+        let by_name = UnixDatagram::bind_addr(&address).expect("bind");
+        for (name, manager) in [(path, by_path), (abstract_name.as_str(), by_name)] {
+            let socket = connect(name).expect("connect");
+            Notify {
+                socket: Some(socket),
+            }
+            .ready();
+            let mut state = [0; 16];
+            let length = manager.recv(&mut state).expect("receive");
+            assert_eq!(&state[..length], b"READY=1");
+        }
+    }
+}

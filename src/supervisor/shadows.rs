@@ -1,0 +1,61 @@
+//! The shadows of the VIPs and the kernel settings that they need; what was found is kept in the
+//! runtime folder until it is restored, also across a crash.
+
+use std::io;
+
+use anyhow::Context;
+use common::config::Config;
+use vrrp::shadow::{self, SavedSettings};
+
+use super::folder::Folder;
+
+/// Sets shadows and settings; what is there already stays. Gives warnings for a human.
+pub(super) fn install(config: &Config, folder: &Folder) -> anyhow::Result<Vec<String>> {
+    if config.vips.is_empty() {
+        return Ok(Vec::new());
+    }
+    let saved = shadow::record(config, read(folder)?);
+    write(folder, &saved)?;
+    let installed = shadow::install(config).context("set the shadows of the VIPs");
+    if installed.is_err()
+        && let Err(error) = remove(config, folder)
+    {
+        tracing::warn!("some of the shadows stay: {error:#}");
+    }
+    installed
+}
+
+/// Removes the shadows and restores the settings. Says whether there was anything to restore.
+pub(crate) fn remove(config: &Config, folder: &Folder) -> anyhow::Result<()> {
+    let saved = read(folder)?.unwrap_or_default();
+    if !config.vips.is_empty() {
+        shadow::remove(config, &saved).context("remove the shadows of the VIPs")?;
+    }
+    match std::fs::remove_file(folder.sysctls()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", folder.sysctls().display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn read(folder: &Folder) -> anyhow::Result<Option<SavedSettings>> {
+    let path = folder.sysctls();
+    match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .with_context(|| format!("read the kernel settings in {}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+/// Whole or not at all: what was found must not be lost to a crash in between.
+fn write(folder: &Folder, saved: &SavedSettings) -> anyhow::Result<()> {
+    let path = folder.sysctls();
+    let new = path.with_extension("new");
+    let text = serde_json::to_vec(saved).context("write the kernel settings as JSON")?;
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, &path))
+        .with_context(|| format!("keep the kernel settings in {}", path.display()))
+}

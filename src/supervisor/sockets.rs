@@ -1,0 +1,192 @@
+//! The listening sockets: bound once, here, and passed to the processes that accept from them.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "this file binds the listening sockets"
+)]
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use common::config::{AdminHttp, Config, MAX_THREADS, NodeIndex};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::control::Handle;
+use crate::rights;
+
+/// The kernel's own default, if it does not say.
+const BACKLOG: i32 = 4096;
+
+/// Relay threads: as many as the file says, or one for each core that this process may use.
+pub(super) fn threads(config: &Config) -> usize {
+    config
+        .proxy
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        .clamp(1, MAX_THREADS)
+}
+
+/// Binds every address of every listener, once for each relay thread (SO_REUSEPORT spreads
+/// connections over them).
+pub(super) fn bind_listeners(
+    config: &Config,
+    threads: usize,
+) -> anyhow::Result<Vec<(Handle, OwnedFd)>> {
+    let backlog = backlog();
+    let mut sockets = Vec::new();
+    for (listener, settings) in config.listeners.iter().enumerate() {
+        for (bind, settings_of_bind) in settings.binds.iter().enumerate() {
+            for thread in 0..threads {
+                let address = settings_of_bind.address;
+                let socket = relay_socket(address, backlog)
+                    .with_context(|| format!("listener {}: bind {address}", settings.name))?;
+                let handle = Handle::Listener {
+                    listener,
+                    bind,
+                    thread,
+                };
+                sockets.push((handle, socket));
+            }
+        }
+    }
+    Ok(sockets)
+}
+
+/// Binds the admin HTTP server's addresses. One that is taken costs a warning, not the start: the
+/// node's work does not depend on it, and a second node on the same machine has the loopback
+/// address already.
+pub(super) fn bind_http(config: &Config, node: NodeIndex) -> (Vec<(Handle, OwnedFd)>, Vec<String>) {
+    let mut addresses: Vec<SocketAddr> = match config.admin.http {
+        None => Vec::new(),
+        Some(AdminHttp::Address(address)) => vec![address],
+        Some(AdminHttp::Node(port)) => vec![
+            (config.nodes[node.0].address, port).into(),
+            (Ipv4Addr::LOCALHOST, port).into(),
+        ],
+    };
+    // A node for trying has the loopback address as its own.
+    addresses.dedup();
+    let (mut sockets, mut warnings) = (Vec::new(), Vec::new());
+    for address in addresses {
+        match http_socket(address) {
+            Ok(socket) => sockets.push((
+                Handle::Http {
+                    address: address.to_string(),
+                },
+                socket,
+            )),
+            Err(error) => warnings.push(format!("no admin HTTP at {address}: {error}")),
+        }
+    }
+    (sockets, warnings)
+}
+
+/// Binds the admin socket: its group may read, everybody else is refused by the file's mode.
+pub(super) fn bind_admin_socket(path: &Path) -> io::Result<OwnedFd> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // Nobody can connect before listen(), so the mode is never wider than it should be.
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o660))?;
+    if let Some(group) = rights::admin_group() {
+        nix::unistd::chown(path, None, Some(group))?;
+    }
+    socket.listen(128)?;
+    Ok(socket.into())
+}
+
+/// Everything set here is inherited by each accepted connection: a killed proxy ends its sessions
+/// with RST (linger 0), so that a truncated stream never looks complete.
+fn relay_socket(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+fn http_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = tcp_socket(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(128)?;
+    Ok(socket.into())
+}
+
+/// Not bound yet; may take an address that is not on this machine (now).
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            socket.set_freebind_v6(true)?;
+        }
+    }
+    Ok(socket)
+}
+
+/// As much as the kernel allows: connections wait here while a dead proxy is replaced.
+fn backlog() -> i32 {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .ok()
+        .and_then(|limit| limit.trim().parse().ok())
+        .unwrap_or(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_connections_inherit_linger_and_nodelay() {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let listening = Socket::from(relay_socket(any, 8).expect("bind"));
+        let address = listening.local_addr().expect("address");
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        client.connect(&address).expect("connect");
+        listening.set_nonblocking(false).expect("blocking");
+        let (accepted, _) = listening.accept().expect("accept");
+        assert_eq!(accepted.linger().expect("linger"), Some(Duration::ZERO));
+        assert!(accepted.tcp_nodelay().expect("nodelay"));
+    }
+
+    #[test]
+    fn each_thread_has_a_socket_of_its_own_on_the_same_address() {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let first = Socket::from(relay_socket(any, 8).expect("bind"));
+        let address = first.local_addr().expect("address").as_socket();
+        relay_socket(address.expect("an IP address"), 8).expect("bind again");
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_yet_can_be_bound() {
+        let vip: SocketAddr = ([192, 0, 2, 10], 6443).into();
+        relay_socket(vip, 8).expect("IP_FREEBIND");
+    }
+
+    #[test]
+    fn a_taken_http_address_is_an_error() {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let first = Socket::from(http_socket(any).expect("bind"));
+        let address = first.local_addr().expect("address").as_socket();
+        let error = http_socket(address.expect("an IP address")).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

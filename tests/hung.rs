@@ -1,0 +1,137 @@
+//! Processes that live and do nothing.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests on the lab wait, measure and print what they saw"
+)]
+
+mod site;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lab::Node;
+use lab::balancer::{Part, Settings};
+use lab::fault;
+use lab::prober::{Prober, Question};
+use nix::sys::signal::Signal;
+
+use crate::site::{Site, config_at, web};
+
+/// What new connections may suffer when a process hangs.
+const BOUND: Duration = Duration::from_millis(300);
+
+/// Room for a busy machine; `FMC_LB_ROOM=1` asserts the bound itself.
+fn room() -> u32 {
+    let set = std::env::var("FMC_LB_ROOM").ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
+/// Stops a process of the active node with SIGSTOP; returns the outage.
+fn hang(advert: Duration, part: Part) -> Result<()> {
+    let settings = Settings::ours(advert);
+    Site::steady(&settings, &config_at(advert))?.watched(&format!("hung-{}", part.name()), |site| {
+        let prober = Prober::start(&site.lab, web(), Question::Echo)?;
+        site.wait("answers", |_| {
+            prober.good_since(Instant::now() - Duration::from_millis(200)) > 50
+        })?;
+        let stopped = Instant::now();
+        let hung = site.pair.signal(Node::Lb1, part, Signal::SIGSTOP)?;
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
+        let moved = stopped.elapsed();
+        site.wait("the hung process is replaced", |site| {
+            site.pair.pid(Node::Lb1, part).is_ok_and(|pid| pid != hung)
+        })?;
+        // The shipped preempt_delay is 10 s: until then the old node leaves the VIPs where they are.
+        let early = stopped + Duration::from_secs(5);
+        while Instant::now() < early {
+            ensure!(
+                !site.holds_both(Node::Lb1),
+                "lb1 took the VIPs back {:?} after it hung",
+                stopped.elapsed()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let outage = prober.finish()?.outage(stopped);
+        println!(
+            "{} hung at {advert:?}: moved after {moved:?}, outage {:?}",
+            part.name(),
+            outage.gap
+        );
+        ensure!(outage.gap <= BOUND * room(), "outage {outage:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_hung_proxy_moves_the_vips_and_is_replaced() -> Result<()> {
+    hang(Duration::from_secs(1), Part::Proxy)
+}
+
+#[test]
+fn a_hung_vrrp_moves_the_vips_at_any_interval_and_is_replaced() -> Result<()> {
+    hang(Duration::from_secs(1), Part::Vrrp)?;
+    hang(Duration::from_millis(100), Part::Vrrp)
+}
+
+#[test]
+fn a_hung_admin_moves_nothing_and_is_replaced() -> Result<()> {
+    let advert = Duration::from_millis(100);
+    Site::steady(&Settings::ours(advert), &config_at(advert))?.watched(
+        "a-hung-admin-moves-nothing-and-is-replaced",
+        |site| {
+            let hung = site.pair.signal(Node::Lb1, Part::Admin, Signal::SIGSTOP)?;
+            site.wait("admin is replaced", |site| {
+                site.pair
+                    .pid(Node::Lb1, Part::Admin)
+                    .is_ok_and(|pid| pid != hung)
+            })?;
+            ensure!(site.holds_both(Node::Lb1), "the VIPs moved");
+            site.wait("status answers", |site| site.pair.status(Node::Lb1).is_ok())
+        },
+    )
+}
+
+#[test]
+fn busy_loops_on_every_core_cause_no_takeover() -> Result<()> {
+    let seconds = std::env::var("FMC_LB_BUSY_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let advert = Duration::from_millis(10);
+    Site::steady(&Settings::ours(advert), &config_at(advert))?.watched(
+        "busy-loops-on-every-core-cause-no-takeover",
+        |site| {
+            let busy = fault::Busy::start(8)?;
+            let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(15));
+            let before = changes(site)?;
+            while Instant::now() < end {
+                ensure!(site.holds_both(Node::Lb1), "the VIPs moved");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            drop(busy);
+            ensure!(
+                changes(site)? == before,
+                "{before:?} became {:?}",
+                changes(site)?
+            );
+            Ok(())
+        },
+    )
+}
+
+/// When each VIP of each node got into its state: any move changes it, however short.
+fn changes(site: &Site) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for node in Node::LBS {
+        let status = site.pair.status(node)?;
+        for vip in status["vips"].as_array().into_iter().flatten() {
+            all.push(format!(
+                "{node} {} {} {}",
+                vip["name"], vip["state"], vip["since"]
+            ));
+        }
+    }
+    ensure!(all.len() == 4, "{all:?}");
+    Ok(all)
+}

@@ -1,0 +1,130 @@
+//! The reference site with fmc-lb on both balancers, for the tests beside this folder.
+
+#![allow(dead_code, reason = "each test target uses a part of it")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use lab::backend::Service;
+use lab::balancer::{Balancer as _, Settings};
+use lab::cluster::Cluster;
+use lab::fmclb::{FmcLb, reference_config};
+use lab::topology::{API_VIP, WEB_VIP};
+use lab::{Lab, Node, capture, lease, limits, scenario};
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_fmc-lb");
+
+/// A running site. Fields are dropped in this order: balancers, servers, namespaces.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) pair: FmcLb,
+    pub(crate) cluster: Cluster,
+    pub(crate) lab: Lab,
+    _turn: limits::Turn,
+}
+
+impl Site {
+    /// Both nodes run, lb1 holds both VIPs, the workers speak `web` on port 80.
+    pub(crate) fn start(config: &str, web: Service) -> Result<Self> {
+        let mut site = Self::build(config, web)?;
+        site.pair.start(Node::Lb1)?;
+        site.wait("lb1 holds both VIPs", |site| site.holds_both(Node::Lb1))?;
+        site.pair.start(Node::Lb2)?;
+        site.wait_ready(Node::Lb1)?;
+        site.wait_ready(Node::Lb2)?;
+        Ok(site)
+    }
+
+    /// Everything but running balancers.
+    pub(crate) fn build(config: &str, web: Service) -> Result<Self> {
+        let turn = limits::measure_alone()?;
+        let lab = Lab::start()?;
+        let cluster = Cluster::start(&lab, web)?;
+        let pair = FmcLb::new(&lab, Path::new(BINARY), config)?;
+        Ok(Self {
+            pair,
+            cluster,
+            lab,
+            _turn: turn,
+        })
+    }
+
+    /// The same as [`scenario::start_pair`], with an advert interval.
+    pub(crate) fn steady(settings: &Settings, config: &str) -> Result<Self> {
+        let mut site = Self::build(config, Service::Echo)?;
+        scenario::start_pair(&site.lab, &mut site.pair, settings.advert)?;
+        site.wait_ready(Node::Lb2)?;
+        Ok(site)
+    }
+
+    /// Runs a test's body; when it fails, the packets of both nodes, their logs and what they say of
+    /// themselves are kept in `lab-failures/NAME` of the target folder.
+    pub(crate) fn watched(
+        mut self,
+        name: &str,
+        body: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let lab = self.lab.clone();
+        capture::around(&lab, name, || body(&mut self))
+    }
+
+    pub(crate) fn holds_both(&self, node: Node) -> bool {
+        lease::is_holder(&self.lab, node, API_VIP) && lease::is_holder(&self.lab, node, WEB_VIP)
+    }
+
+    /// Waits ten seconds at most.
+    pub(crate) fn wait(&self, what: &str, condition: impl Fn(&Self) -> bool) -> Result<()> {
+        self.lab
+            .wait_until(Duration::from_secs(10), what, || condition(self))
+    }
+
+    /// Waits until every probe was made and every server is up, as the node says itself.
+    pub(crate) fn wait_ready(&self, node: Node) -> Result<()> {
+        self.wait(&format!("{node} has probed every server"), |site| {
+            site.servers(node).is_ok_and(|servers| {
+                !servers.is_empty() && servers.iter().all(|(_, state, _)| state == "up")
+            })
+        })
+    }
+
+    /// Every server with its state and the reason, as a node says it.
+    pub(crate) fn servers(&self, node: Node) -> Result<Vec<(String, String, String)>> {
+        let status = self.pair.status(node)?;
+        let backends = status["backends"]
+            .as_array()
+            .context("status has no backends")?;
+        let servers = backends
+            .iter()
+            .filter_map(|backend| backend["servers"].as_array())
+            .flatten();
+        Ok(servers
+            .map(|server| {
+                let text = |key: &str| server[key].as_str().unwrap_or_default().to_owned();
+                (text("address"), text("state"), text("reason"))
+            })
+            .collect())
+    }
+}
+
+/// The web VIP's port 80.
+pub(crate) fn web() -> SocketAddr {
+    SocketAddr::from((WEB_VIP, 80))
+}
+
+/// The API VIP.
+pub(crate) fn api() -> SocketAddr {
+    SocketAddr::from((API_VIP, 6443))
+}
+
+/// The reference site at an advert interval; below 100 ms with heartbeats that keep up.
+pub(crate) fn config_at(advert: Duration) -> String {
+    reference_config(&Settings::ours(advert))
+}
+
+/// The file that is shipped.
+pub(crate) fn shipped() -> &'static str {
+    include_str!("../../configs/flatcarmicrocloud.toml")
+}

@@ -1,0 +1,188 @@
+//! The supervisor's death, everybody's death, and what a restart finds.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests on the lab wait, measure and print what they saw"
+)]
+
+mod site;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use lab::adverts::{Advert, AdvertWatch};
+use lab::balancer::{Balancer as _, Part, Settings};
+use lab::held::{Held, Plan};
+use lab::lease::{self, LeaseWatch};
+use lab::prober::{Prober, Question};
+use lab::topology::WEB_VIP;
+use lab::{Node, backend::Service};
+use nix::unistd::Pid;
+
+use crate::site::{Site, config_at, web};
+
+/// Inodes of the sockets that listen in a node's namespace; a socket that is bound anew has a new one.
+fn listening(site: &Site, node: Node) -> Result<Vec<String>> {
+    let table = site.lab.exec(node, &["cat", "/proc/net/tcp"])?;
+    let mut inodes: Vec<String> = table
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            (words.get(3) == Some(&"0A")).then(|| words.get(9).map(|word| (*word).to_owned()))?
+        })
+        .collect();
+    inodes.sort();
+    Ok(inodes)
+}
+
+/// Process ids of vrrp, proxy and admin.
+fn children(site: &Site, node: Node) -> Result<Vec<Pid>> {
+    [Part::Vrrp, Part::Proxy, Part::Admin]
+        .into_iter()
+        .map(|part| site.pair.pid(node, part))
+        .collect()
+}
+
+/// Whether a node says that all four processes run.
+fn all_run(site: &Site, node: Node) -> bool {
+    site.pair.status(node).is_ok_and(|status| {
+        status["processes"].as_array().is_some_and(|all| {
+            all.len() == 4 && all.iter().all(|process| process["state"] == "running")
+        })
+    })
+}
+
+#[test]
+fn the_next_supervisor_adopts_the_others() -> Result<()> {
+    let site = Site::start(&config_at(Duration::from_millis(100)), Service::Echo)?;
+    site.watched("adoption", |site| {
+        let before = children(site, Node::Lb1)?;
+        let sockets = listening(site, Node::Lb1)?;
+        ensure!(sockets.len() >= 3, "{sockets:?}");
+        let leases = LeaseWatch::start(&site.lab, WEB_VIP)?;
+        let ping = Some(Duration::from_millis(20));
+        let held = Held::open(&site.lab, web(), Plan { count: 50, ping })?;
+        let prober = Prober::start(&site.lab, web(), Question::Echo)?;
+        let killed = Instant::now();
+        site.pair.kill_part(Node::Lb1, Part::Supervisor)?;
+        ensure!(
+            site.pair.status(Node::Lb1).is_ok(),
+            "no status without a supervisor"
+        );
+        site.pair.start(Node::Lb1)?;
+        site.wait("the three are adopted", |site| all_run(site, Node::Lb1))?;
+        // Longer than vrrp waits for a supervisor.
+        let calm = killed + Duration::from_secs(3);
+        site.wait("three seconds have passed", |_| Instant::now() > calm)?;
+        let after = children(site, Node::Lb1)?;
+        ensure!(before == after, "{before:?} became {after:?}");
+        ensure!(
+            listening(site, Node::Lb1)? == sockets,
+            "a socket was bound anew"
+        );
+        let (none, both) = (leases.none(killed), leases.both(killed));
+        ensure!(none.is_zero() && both.is_zero(), "the VIP moved");
+        let broken = held.broken();
+        let report = prober.finish()?;
+        println!("outage {:?}, broken {broken}", report.outage(killed).gap);
+        ensure!(broken == 0, "{broken} sessions broke");
+        ensure!(report.failed.is_empty(), "{:?}", report.failures(killed));
+        replaced(site, before[1])
+    })
+}
+
+/// The adopted are looked after: a dead proxy is replaced, a stop is obeyed.
+fn replaced(site: &mut Site, proxy: Pid) -> Result<()> {
+    site.pair.kill_part(Node::Lb1, Part::Proxy)?;
+    site.wait("the proxy is replaced", |site| {
+        let now = site.pair.pid(Node::Lb1, Part::Proxy);
+        now.is_ok_and(|pid| pid != proxy)
+    })?;
+    site.pair.stop(Node::Lb1)
+}
+
+#[test]
+fn without_a_supervisor_the_vips_go_to_the_other_node_after_two_seconds() -> Result<()> {
+    Site::start(&config_at(Duration::from_millis(100)), Service::Echo)?.watched(
+        "without-a-supervisor-the-vips-go-to-the-other-node-after-two-seconds",
+        |site| {
+            let killed = Instant::now();
+            site.pair.kill_part(Node::Lb1, Part::Supervisor)?;
+            site.wait("lb2 holds the VIPs", |site| site.holds_both(Node::Lb2))?;
+            let after = killed.elapsed();
+            println!("handed over after {after:?}");
+            ensure!(
+                after > Duration::from_millis(1_500) && after < Duration::from_secs(4),
+                "{after:?}"
+            );
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn a_dead_node_loses_its_lease_and_brings_no_stale_vip_back() -> Result<()> {
+    for advert in [Duration::from_secs(1), Duration::from_millis(100)] {
+        let site = Site::start(&config_at(advert), Service::Echo)?;
+        site.watched("all-dead", |site| {
+            lease_goes(site, advert)?;
+            nothing_stale(site)
+        })?;
+    }
+    Ok(())
+}
+
+/// After the death of all four processes the kernel takes the lease away.
+fn lease_goes(site: &mut Site, advert: Duration) -> Result<()> {
+    let leases = LeaseWatch::start(&site.lab, WEB_VIP)?;
+    let killed = Instant::now();
+    site.pair.kill_all(Node::Lb1)?;
+    // Whole seconds below the active-down interval, one at least; and the kernel's tail.
+    let interval = Settings::ours(advert).active_down().mul_f64(0.9);
+    let lifetime = Duration::from_secs(interval.as_secs().clamp(1, 5));
+    let tail = Duration::from_millis(350);
+    site.wait("lb1's lease is gone", |site| {
+        !lease::is_holder(&site.lab, Node::Lb1, WEB_VIP)
+    })?;
+    let gone = killed.elapsed();
+    site.wait("lb2 holds the VIPs", |site| site.holds_both(Node::Lb2))?;
+    let both = leases.both(killed);
+    println!("{advert:?}: lease gone after {gone:?}, both held it for {both:?}");
+    ensure!(
+        gone <= lifetime + tail * 2,
+        "the lease of {lifetime:?} went after {gone:?}"
+    );
+    ensure!(both <= lifetime + tail, "both held the VIP for {both:?}");
+    Ok(())
+}
+
+/// A VIP that an earlier run has left, without any lifetime, is gone before the first advert.
+fn nothing_stale(site: &mut Site) -> Result<()> {
+    let leases = LeaseWatch::start(&site.lab, WEB_VIP)?;
+    let adverts = AdvertWatch::start(&site.lab, Node::Lb1)?;
+    site.lab
+        .ip(Node::Lb1, "addr add 192.168.0.14/32 dev eth0")?;
+    let restarted = Instant::now();
+    site.pair.start(Node::Lb1)?;
+    site.wait("lb1 is backup", |site| {
+        site.pair.vip_state(Node::Lb1, "web").as_deref() == Some("backup")
+    })?;
+    let here = lease::is_holder(&site.lab, Node::Lb1, WEB_VIP);
+    ensure!(!here, "the stale VIP is still there");
+    let spans = leases.intervals();
+    let stale = spans.iter().find(|span| span.holders.len() == 2);
+    let gone = stale.context("the stale VIP was seen")?.to;
+    println!(
+        "stale VIP for {:?} after the restart",
+        gone.saturating_duration_since(restarted)
+    );
+    // Priority 0 takes back what was left; every other one would claim it.
+    let claims = |advert: &Advert| advert.priority > 0 && advert.at < gone;
+    let early = adverts.all().into_iter().find(claims);
+    ensure!(
+        early.is_none(),
+        "an advert before the stale VIP was gone: {early:?}"
+    );
+    Ok(())
+}
