@@ -54,8 +54,7 @@ pub(in crate::config) const NODES: Section = Section {
             name: "priority",
             kind: Kind::Integer(PRIORITY),
             default: Default::Toml("100"),
-            doc: "The node with the higher priority holds the VIPs; 255 only for a VIP that is the \
-                  machine's own address",
+            doc: "The node with the higher priority holds the VIPs; 1 to 253",
         },
         Key {
             name: "runs",

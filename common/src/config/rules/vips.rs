@@ -116,29 +116,28 @@ fn reachable(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
     }
 }
 
+/// A VIP is installed, leased and removed by us, so it must never be an address that a machine needs.
 fn owner(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
     let Some(address) = &vip.address else { return };
     for (node, priority) in draft.nodes.iter().zip(&vip.priorities) {
-        let (Some(own), Some(priority)) = (&node.address, priority) else {
-            continue;
-        };
-        let is_own = own.value == address.value.addr();
         let name = &node.name.value;
-        if is_own && priority.value != u8::MAX {
+        if let Some(own) = &node.address
+            && own.value == address.value.addr()
+        {
             findings.error(
                 address.span,
                 format!("`{}` is node `{name}`'s own address", own.value),
-                format!(
-                    "choose an address that no machine has; if {name} is to own it (RFC 9568), say \
-                     priority = {{ {name} = 255 }}"
-                ),
+                "choose an address that no machine has",
             );
         }
-        if !is_own && priority.value == u8::MAX {
+        if let Some(priority) = priority
+            && priority.value == u8::MAX
+        {
             findings.error(
                 priority.span,
                 format!(
-                    "priority 255 is for the owner of an address, and VIP `{}` is not node `{name}`'s own",
+                    "priority 255 says that VIP `{}` is node `{name}`'s own address (RFC 9568), which \
+                     this version does not support",
                     vip.name.value
                 ),
                 "use 1 to 253",
