@@ -11,6 +11,7 @@ mod schema_check;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use common::config::{Config, FileFact, Severity, Viewpoint, Who, keys, schema};
 
@@ -209,6 +210,23 @@ fn the_hash_sees_values_and_not_their_spelling() {
     assert_eq!(hash(&text), hash(&same));
     let other = text.replace("priority = 240", "priority = 239");
     assert_ne!(hash(&text), hash(&other));
+}
+
+#[test]
+fn the_default_tunnel_timeout_gives_way_to_one_that_is_set() {
+    let hour = Some(Duration::from_secs(3600));
+    let tunnel = |more: &str| {
+        let text = format!("{}\n{more}", read(SHIPPED[0]));
+        let config = Config::from_running(&text).unwrap_or_else(|report| panic!("{report}"));
+        config.listeners[0].tunnel_timeout
+    };
+    assert_eq!(tunnel(""), hour);
+    assert_eq!(tunnel("[timeouts]\nclient = \"30s\""), None);
+    assert_eq!(tunnel("[timeouts]\nserver = \"30s\""), None);
+    assert_eq!(
+        tunnel("[timeouts]\nclient = \"30s\"\ntunnel = \"1h\""),
+        hour
+    );
 }
 
 #[test]

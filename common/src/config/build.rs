@@ -84,8 +84,8 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
         backend: BackendIndex(listener.backend.as_ref()?.value),
         allow: listener.allow.as_ref().map(|allow| allow.value.clone()),
         required: listener.required?,
-        client_timeout: listener.client_timeout?,
-        tunnel_timeout: listener.tunnel_timeout?,
+        client_timeout: listener.client_timeout.as_ref()?.value,
+        tunnel_timeout: listener.tunnel_timeout.as_ref()?.value,
         keepalive: listener.keepalive?,
     })
 }
@@ -107,7 +107,7 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         },
         connect_timeout: backend.connect_timeout?,
         retries: backend.retries?,
-        server_timeout: backend.server_timeout?,
+        server_timeout: backend.server_timeout.as_ref()?.value,
         keepalive: backend.keepalive?,
     })
 }

@@ -1,6 +1,8 @@
 //! The configuration while it is checked: every value with its place in the file, and holes where
 //! something was wrong (a hole has been reported, so the checks pass over it).
 
+mod timeouts;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,8 +71,8 @@ pub(super) struct ListenerDraft {
     pub(super) backend: Option<At<usize>>,
     pub(super) allow: Option<At<Vec<IpNet>>>,
     pub(super) required: Option<bool>,
-    pub(super) client_timeout: Option<Option<Duration>>,
-    pub(super) tunnel_timeout: Option<Option<Duration>>,
+    pub(super) client_timeout: Option<At<Option<Duration>>>,
+    pub(super) tunnel_timeout: Option<At<Option<Duration>>>,
     pub(super) keepalive: Option<Option<Keepalive>>,
 }
 
@@ -94,7 +96,7 @@ pub(super) struct BackendDraft {
     pub(super) probe: Option<Option<ProbeDraft>>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) retries: Option<u32>,
-    pub(super) server_timeout: Option<Option<Duration>>,
+    pub(super) server_timeout: Option<At<Option<Duration>>>,
     pub(super) keepalive: Option<Option<Keepalive>>,
 }
 
@@ -154,6 +156,7 @@ impl Draft {
                 let mut listener = ListenerDraft::of(name, values, timeouts);
                 listener.binds = binds(values, &vips, findings);
                 listener.backend = backend(values, &backends, findings);
+                listener.settle_tunnel(&backends);
                 listener
             })
             .collect();
@@ -249,8 +252,8 @@ impl ListenerDraft {
             backend: None,
             allow: networks(values),
             required: values.get("required").map(|required| required.value),
-            client_timeout: own_or("client_timeout", values, ("client", timeouts)),
-            tunnel_timeout: own_or("tunnel_timeout", values, ("tunnel", timeouts)),
+            client_timeout: at_own_or("client_timeout", values, ("client", timeouts)),
+            tunnel_timeout: at_own_or("tunnel_timeout", values, ("tunnel", timeouts)),
             keepalive: keepalive(values),
         }
     }
@@ -276,7 +279,7 @@ impl BackendDraft {
                 .map(|probe| probe.value.map(|values| ProbeDraft::of(&values, name.span))),
             connect_timeout: own_or("connect_timeout", values, ("connect", timeouts)),
             retries: values.get("retries").and_then(small),
-            server_timeout: own_or("server_timeout", values, ("server", timeouts)),
+            server_timeout: at_own_or("server_timeout", values, ("server", timeouts)),
             keepalive: keepalive(values),
         }
     }
@@ -338,8 +341,15 @@ fn own_or<T: super::value::FromValue>(
     values: &Values,
     (key, section): (&str, &Values),
 ) -> Option<T> {
-    let found = values.get(own).or_else(|| section.get(key));
-    found.map(|at| at.value)
+    at_own_or(own, values, (key, section)).map(|at| at.value)
+}
+
+fn at_own_or<T: super::value::FromValue>(
+    own: &str,
+    values: &Values,
+    (key, section): (&str, &Values),
+) -> Option<At<T>> {
+    values.get(own).or_else(|| section.get(key))
 }
 
 fn count(values: &Values, list: &str) -> Option<At<usize>> {

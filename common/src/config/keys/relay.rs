@@ -255,19 +255,21 @@ pub(in crate::config) const TIMEOUTS: Section = Section {
             name: "client",
             kind: Kind::Duration(IDLE),
             default: Default::Toml("\"off\""),
-            doc: "A session ends when its client has sent nothing for so long",
+            doc: "A session ends when nothing has passed in either direction for so long; with `server` \
+                  set too, the shorter of the two counts",
         },
         Key {
             name: "server",
             kind: Kind::Duration(IDLE),
             default: Default::Toml("\"off\""),
-            doc: "A session ends when its server has sent nothing for so long",
+            doc: "The same, for the sessions of a backend",
         },
         Key {
             name: "tunnel",
             kind: Kind::Duration(IDLE),
             default: Default::Toml("\"1h\""),
-            doc: "A session ends when nothing has passed in either direction for so long",
+            doc: "The same; set, it supersedes client and server. The default holds only where neither \
+                  of them is set",
         },
         Key {
             name: "connect",

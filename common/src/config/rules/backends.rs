@@ -10,6 +10,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         members(backend, findings);
         for server in &backend.servers {
             loops(server, draft, findings);
+            is_vip(server, draft, findings);
         }
         let used = draft
             .listeners
@@ -86,6 +87,29 @@ fn loops(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
             format!(
                 "`{address}` is where listener `{}` accepts: connections would go round in a loop",
                 listener.name.value
+            ),
+            "write the address of the machine that serves",
+        );
+    }
+}
+
+/// Both nodes carry every VIP, active or not: a connection to it never leaves the node.
+fn is_vip(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
+    let address = server.address.value;
+    let vip = draft.vips.iter().find(|vip| {
+        let net = vip.address.as_ref();
+        net.is_some_and(|net| IpAddr::V4(net.value.addr()) == address.ip())
+    });
+    let listened = draft.listeners.iter().any(|listener| {
+        let mut binds = listener.binds.iter();
+        binds.any(|bind| bind.address.port() == address.port())
+    });
+    if let (Some(vip), false) = (vip, listened) {
+        findings.error(
+            server.address.span,
+            format!(
+                "`{address}` is VIP `{}`, which is always on the node itself",
+                vip.name.value
             ),
             "write the address of the machine that serves",
         );

@@ -1,10 +1,12 @@
 //! Where connections are accepted, and who may come.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::config::AdminHttp;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BindDraft, Draft, ListenerDraft};
+use crate::config::value::At;
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for (index, listener) in draft.listeners.iter().enumerate() {
@@ -27,8 +29,10 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             stray(bind, draft, findings);
         }
         allow(listener, draft, findings);
-        endless(listener, findings);
+        endless(listener, draft, findings);
+        superseded(listener, draft, findings);
     }
+    admin_of_one_node(draft, findings);
     if let Some(allow) = &draft.admin.allow
         && allow.value.is_empty()
     {
@@ -93,6 +97,31 @@ fn admin(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
             bind.span,
             format!("`{}` is where [admin] serves HTTP", bind.address),
             "use another port here, or another `http` in [admin]",
+        );
+    }
+}
+
+/// Both nodes read this file: the other one would bind this address too, and nobody could ask it.
+fn admin_of_one_node(draft: &Draft, findings: &mut Findings) {
+    let Some(http) = &draft.admin.http else {
+        return;
+    };
+    let Some(AdminHttp::Address(address)) = http.value else {
+        return;
+    };
+    let own = draft.nodes.iter().find(|node| {
+        let known = node.address.as_ref();
+        known.is_some_and(|known| IpAddr::V4(known.value) == address.ip())
+    });
+    if let (Some(node), true) = (own, draft.nodes.len() > 1) {
+        findings.error(
+            http.span,
+            format!(
+                "`{}` is node `{}`'s address, so the other node could not be asked",
+                address.ip(),
+                node.name.value
+            ),
+            format!("say \"node:{}\": each node's own address", address.port()),
         );
     }
 }
@@ -162,11 +191,15 @@ fn nobody(span: crate::config::diagnostic::Span, help: &str, findings: &mut Find
     );
 }
 
-fn endless(listener: &ListenerDraft, findings: &mut Findings) {
-    let never = listener.client_timeout == Some(None)
-        && listener.tunnel_timeout == Some(None)
-        && listener.keepalive == Some(None);
-    if never {
+fn endless(listener: &ListenerDraft, draft: &Draft, findings: &mut Findings) {
+    let server = listener.server_timeout(&draft.backends);
+    let sides = [
+        listener.client_timeout.as_ref(),
+        listener.tunnel_timeout.as_ref(),
+        server,
+    ];
+    let off = |side: Option<&At<Option<Duration>>>| side.is_some_and(|side| side.value.is_none());
+    if sides.into_iter().all(off) && listener.keepalive == Some(None) {
         findings.warn(
             listener.name.span,
             format!(
@@ -174,6 +207,28 @@ fn endless(listener: &ListenerDraft, findings: &mut Findings) {
                 listener.name.value
             ),
             "set a tunnel_timeout, or leave keepalive on",
+        );
+    }
+}
+
+fn superseded(listener: &ListenerDraft, draft: &Draft, findings: &mut Findings) {
+    let Some(tunnel) = &listener.tunnel_timeout else {
+        return;
+    };
+    let server = listener.server_timeout(&draft.backends);
+    let sides = [listener.client_timeout.as_ref(), server];
+    let set = sides
+        .into_iter()
+        .flatten()
+        .find(|side| side.value.is_some());
+    if let (Some(_), Some(side)) = (tunnel.value, set) {
+        findings.warn(
+            side.span,
+            format!(
+                "this timeout does nothing for listener `{}`: its tunnel timeout supersedes it",
+                listener.name.value
+            ),
+            "remove one of the two, or say tunnel_timeout = \"off\"",
         );
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::MAX_NODES;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{Draft, VipDraft};
 use crate::config::kind::show_duration;
+use crate::config::{MAX_NODES, Transport};
 
 /// The shortest advert interval that needs no `allow_fast`: a machine that is paused for three of
 /// them loses its VIPs.
@@ -18,6 +18,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         reserved(vip, findings);
         reachable(vip, draft, findings);
         owner(vip, draft, findings);
+        unicast(vip, draft, findings);
         election(vip, draft, findings);
         timing(vip, draft, findings);
         unserved(index, draft, findings);
@@ -113,6 +114,23 @@ fn reachable(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
             );
             return;
         }
+    }
+}
+
+/// The nodes' addresses are those on the pair's interface: there are no others to send to.
+fn unicast(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
+    let (Some(own), Some(pair)) = (&vip.interface, &draft.pair.interface) else {
+        return;
+    };
+    if vip.transport == Some(Transport::Unicast) && own.value != pair.value {
+        findings.error(
+            own.span,
+            format!(
+                "VIP `{}` is on {}, and unicast adverts go between the nodes' addresses on {}",
+                vip.name.value, own.value, pair.value
+            ),
+            "say transport = \"multicast\" for this VIP, or leave its interface out",
+        );
     }
 }
 
