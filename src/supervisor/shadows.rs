@@ -2,27 +2,83 @@
 //! runtime folder until it is restored, also across a crash.
 
 use std::io;
+use std::time::Duration;
 
 use anyhow::Context;
 use common::config::Config;
-use vrrp::shadow::{self, SavedSettings};
+use common::time::Moment;
+use vrrp::shadow::{self, Look, SavedSettings};
 
 use super::folder::Folder;
+
+/// While a setting is wrong both nodes answer ARP for the VIPs: it is looked at this often.
+const LOOK: Duration = Duration::from_secs(1);
+/// The addresses of `lo` are asked of the kernel, which may make us wait.
+const CLOSE_LOOK: Duration = Duration::from_secs(10);
 
 /// Sets shadows and settings; what is there already stays. Gives warnings for a human.
 pub(super) fn install(config: &Config, folder: &Folder) -> anyhow::Result<Vec<String>> {
     if config.vips.is_empty() {
         return Ok(Vec::new());
     }
-    let saved = shadow::record(config, read(folder)?);
-    write(folder, &saved)?;
-    let installed = shadow::install(config).context("set the shadows of the VIPs");
+    let installed = put(config, folder);
     if installed.is_err()
         && let Err(error) = remove(config, folder)
     {
         tracing::warn!("some of the shadows stay: {error:#}");
     }
     installed
+}
+
+fn put(config: &Config, folder: &Folder) -> anyhow::Result<Vec<String>> {
+    let saved = shadow::record(config, read(folder)?);
+    write(folder, &saved)?;
+    shadow::install(config).context("set the shadows of the VIPs")
+}
+
+/// Keeps shadows and settings as they must be while the node runs.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    looked: Moment,
+    looked_closely: Moment,
+}
+
+impl Keeper {
+    /// They were set at this moment.
+    pub(super) fn new(now: Moment) -> Self {
+        Self {
+            looked: now,
+            looked_closely: now,
+        }
+    }
+
+    /// Looks now and then, and sets again what somebody has undone.
+    pub(super) fn look(&mut self, (config, folder): (&Config, &Folder), now: Moment) {
+        if config.vips.is_empty() || now.since(self.looked) < LOOK {
+            return;
+        }
+        self.looked = now;
+        let closely = now.since(self.looked_closely) >= CLOSE_LOOK;
+        let depth = if closely {
+            self.looked_closely = now;
+            Look::SettingsAndShadows
+        } else {
+            Look::Settings
+        };
+        let mended = shadow::lapses(config, depth)
+            .context("look at the shadows of the VIPs")
+            .and_then(|lapses| {
+                if !lapses.is_empty() {
+                    put(config, folder)?;
+                    let what = lapses.join(", ");
+                    tracing::warn!(what, "somebody undid what the VIPs need; it is set again");
+                }
+                Ok(())
+            });
+        if let Err(error) = mended {
+            tracing::warn!("the shadows of the VIPs: {error:#}");
+        }
+    }
 }
 
 /// Removes the shadows and restores the settings. Says whether there was anything to restore.

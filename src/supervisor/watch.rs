@@ -14,6 +14,7 @@ use super::kit::{Boards, Kit, Place};
 use super::lifecycle::{Action, Lifecycle, Seen};
 use super::notify::{self, Notify};
 use super::process::{Process, Remains};
+use super::shadows::Keeper;
 use crate::control::{Body, ReceiveError, Received, Wait};
 
 /// After a stop the last processes have so long to be gone for good, with all their sockets.
@@ -39,6 +40,7 @@ pub(super) struct Loop<'a> {
     remains: Vec<Remains>,
     notify: Notify,
     watchdog: Option<(Duration, Moment)>,
+    shadows: Keeper,
     stopping: bool,
     finished: Option<Moment>,
 }
@@ -53,6 +55,7 @@ impl<'a> Loop<'a> {
             remains: Vec::new(),
             notify: Notify::from_environment(),
             watchdog: notify::watchdog_interval().map(|interval| (interval, now)),
+            shadows: Keeper::new(now),
             stopping: false,
             finished: None,
             with,
@@ -282,6 +285,10 @@ impl<'a> Loop<'a> {
 
     fn look(&mut self, now: Moment) {
         self.with.boards.supervisor.header.heartbeat.set(now);
+        if !self.stopping {
+            let place = (self.with.place.config, self.with.place.folder);
+            self.shadows.look(place, now);
+        }
         let seen = self.seen();
         self.lifecycle.handle_look(&seen, now);
         self.lifecycle.handle_timeout(now);

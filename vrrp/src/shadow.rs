@@ -119,6 +119,47 @@ pub fn install(config: &Config) -> Result<Vec<String>, ShadowError> {
     Ok(warnings)
 }
 
+/// Whose settings and shadows [`lapses`] looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// A few small reads; nothing that waits for the kernel's configuration lock.
+    Settings,
+    /// The addresses of `lo` too.
+    SettingsAndShadows,
+}
+
+/// What [`install`] has set and somebody has undone, in words: an interface that was made anew
+/// has the kernel's defaults, and with them both nodes would answer ARP for every VIP. An
+/// interface that is missing is no lapse.
+///
+/// # Errors
+/// When the kernel does not tell its addresses.
+pub fn lapses(config: &Config, look: Look) -> Result<Vec<String>, ShadowError> {
+    let mut lapses = Vec::new();
+    for interface in interfaces(config) {
+        for (name, value) in NEEDED {
+            if let Some(found) = read(interface, name)
+                && found != value
+            {
+                lapses.push(format!("{name} of {interface} was {found}"));
+            }
+        }
+    }
+    if look == Look::SettingsAndShadows {
+        let mut route = RouteSocket::open()?;
+        let loopback = route.interface(LOOPBACK)?.ok_or(ShadowError::NoLoopback)?;
+        let there: BTreeSet<Ipv4Addr> = route
+            .addresses()?
+            .into_iter()
+            .filter(|found| found.interface == loopback.index)
+            .map(|found| found.address)
+            .collect();
+        let missing = vips(config).into_iter().filter(|vip| !there.contains(vip));
+        lapses.extend(missing.map(|vip| format!("{vip} was missing on {LOOPBACK}")));
+    }
+    Ok(lapses)
+}
+
 /// Removes our shadows, then restores the settings that still have our value.
 ///
 /// # Errors

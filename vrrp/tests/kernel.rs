@@ -13,7 +13,7 @@ use std::time::Duration;
 use lan::node::config;
 use lan::{Lan, OTHER_VIP, VIP, wait_for};
 use vrrp::link::{Address, Event, EventSocket, Placement, Removal, RouteSocket};
-use vrrp::shadow;
+use vrrp::shadow::{self, Look};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -258,4 +258,38 @@ fn settings_that_would_silence_a_lease_are_warned_of() {
         warnings.iter().any(|line| line.contains("eth9 is missing")),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn what_somebody_undid_is_seen_and_made_again() {
+    let lan = Lan::new(1);
+    let config = config(SECOND);
+    let lapses = |look| {
+        lan.inside(1, || {
+            shadow::lapses(&config, look).expect("the kernel answers")
+        })
+    };
+    let install = || {
+        lan.inside(1, || shadow::install(&config).map(drop))
+            .expect("root may change the settings");
+    };
+    install();
+    assert_eq!(lapses(Look::SettingsAndShadows), Vec::<String>::new());
+    lan.ip(1, &["addr", "flush", "dev", "lo"]);
+    assert_eq!(lapses(Look::Settings), Vec::<String>::new());
+    assert_eq!(lapses(Look::SettingsAndShadows).len(), config.vips.len());
+    // As a manager of interfaces does: the same name, the kernel's defaults.
+    lan.ip(1, &["link", "del", "eth0"]);
+    assert_eq!(
+        lapses(Look::Settings),
+        Vec::<String>::new(),
+        "it is missing, nothing more"
+    );
+    lan.ip(1, &["link", "add", "eth0", "type", "bridge"]);
+    assert_eq!(
+        lapses(Look::Settings),
+        ["arp_ignore of eth0 was 0", "arp_announce of eth0 was 0"]
+    );
+    install();
+    assert_eq!(lapses(Look::SettingsAndShadows), Vec::<String>::new());
 }
