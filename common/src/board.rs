@@ -275,7 +275,8 @@ pub struct PeerSlot {
     pub version: Cell,
     /// Hash of its configuration; 0 = unknown.
     pub config_hash: Cell,
-    /// Its health byte for each VIP (see [`ProxyBoard::vip_health`]); valid while `heartbeat` is fresh.
+    /// Its health byte for each VIP (see [`ProxyBoard::vip_health`]), 255 = it does not know yet;
+    /// valid while `heartbeat` is fresh.
     pub vip_health: [Cell; MAX_VIPS],
     /// Its [`VipState`] for each VIP; valid while `heartbeat` is fresh.
     pub vip_state: [Cell; MAX_VIPS],

@@ -88,7 +88,8 @@ fn vip_status(view: &View, vip: VipIndex, channel: Channel) -> PeerVipStatus {
         priority: priority(view, vip, fresh),
         state: said(board.peer.vip_state[vip.0].get())
             .map(|state| VipState::from_board(state).word().to_owned()),
-        health: said(board.peer.vip_health[vip.0].get()),
+        // 255 = it has not probed all its servers yet.
+        health: said(board.peer.vip_health[vip.0].get()).filter(|health| *health <= 100),
     }
 }
 

@@ -18,7 +18,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::{Child, LAYOUT, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::board::{Child, LAYOUT, PeerSlot, ProxyBoard, SupervisorBoard, VipState, VrrpBoard};
 use common::config::{Config, MAX_THREADS, NodeIndex, VipIndex};
 use common::time::Moment;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -32,7 +32,7 @@ use crate::clock::Clocks;
 use crate::control::Control;
 use crate::fitness::Facts;
 use crate::link::{EventSocket, RouteSocket};
-use crate::pair::{Channel, Summary, VipRecord};
+use crate::pair::{Channel, HEALTH_UNKNOWN, Summary, VipRecord};
 use crate::ports;
 use crate::realtime::Realtime;
 use crate::router::{Cause, Heard};
@@ -293,8 +293,8 @@ impl Driver {
             woke_on_time: self.lateness <= ON_TIME,
             accepting: self.accepting(),
             proxy_deaths: [deaths[0].get(), deaths[1].get(), deaths[2].get()],
-            own_health: health(self.proxy.vip_health[place].get()),
-            peer_health: fresh.then(|| health(peer.vip_health[place].get())),
+            own_health: own_health(self.proxy, place),
+            peer_health: fresh.then(|| peer_health(peer, place)).flatten(),
             interface_fault: self.ports[self.units[place].port].fault.as_deref(),
             supervisor_gone_since: self.supervisor_gone_since,
         };
@@ -342,7 +342,7 @@ impl Driver {
                 vrid: unit.vrid,
                 state: unit.router.state(),
                 priority: unit.router.priority().value(),
-                health: health(self.proxy.vip_health[place].get()),
+                health: own_health(self.proxy, place).unwrap_or(HEALTH_UNKNOWN),
                 interval: self.config.vips[place].advert_interval,
             });
         }
@@ -391,9 +391,21 @@ fn open_pair(inputs: &Inputs, now: Moment) -> Result<Option<PairLink>, RunError>
     Ok(Some(PairLink::new(socket, channel, heartbeat, now)))
 }
 
-/// A health byte of a board: readers trust no value.
-fn health(value: u64) -> u8 {
-    u8::try_from(value).unwrap_or(100).min(100)
+/// This node's health byte for a VIP, once every server was probed. Readers trust no value.
+fn own_health(proxy: &ProxyBoard, place: usize) -> Option<u8> {
+    let value = proxy.vip_health[place].get();
+    (proxy.probed.get() != 0).then(|| u8::try_from(value).unwrap_or(100).min(100))
+}
+
+/// The other node's, if it could hold the VIP and knows its servers.
+fn peer_health(peer: &PeerSlot, place: usize) -> Option<u8> {
+    match VipState::from_board(peer.vip_state[place].get()) {
+        VipState::Active | VipState::Backup => {
+            let health = u8::try_from(peer.vip_health[place].get()).ok()?;
+            (health <= 100).then_some(health)
+        }
+        VipState::Init | VipState::Fault => None,
+    }
 }
 
 fn version() -> u64 {

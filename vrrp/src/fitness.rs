@@ -17,9 +17,11 @@ pub struct Facts<'a> {
     pub accepting: Option<Moment>,
     /// The proxy's last three deaths, oldest first (`ChildSlot::last_deaths`).
     pub proxy_deaths: [Option<Moment>; 3],
-    /// This node's health byte for the VIP (0 = a required listener has no usable server).
-    pub own_health: u8,
-    /// The other node's; `None` without a fresh heartbeat of the pair channel.
+    /// This node's health byte for the VIP (0 = a required listener has no usable server); `None`
+    /// = not every server was probed yet.
+    pub own_health: Option<u8>,
+    /// The other node's; `None` without a fresh heartbeat in which it says that it knows, and that
+    /// it could hold the VIP.
     pub peer_health: Option<u8>,
     /// What is wrong with the VIP's interface, in words; `None` = nothing.
     pub interface_fault: Option<&'a str>,
@@ -81,14 +83,16 @@ impl Judge {
             return Err(Cause::ProxyHung);
         }
         // Servers that both nodes miss move nothing: the other node could not serve either.
-        if facts.own_health == 0 && facts.peer_health.is_some_and(|health| health > 0) {
+        if facts.own_health == Some(0) && facts.peer_health.is_some_and(|health| health > 0) {
             return Err(Cause::NoUsableServer);
         }
         Ok(())
     }
 
     fn watch_accepting(&mut self, facts: &Facts<'_>) {
-        self.accepted = self.accepted.max(facts.accepting);
+        // A moment that has not come is garbage on the board, and would count as fresh for ever.
+        let accepting = facts.accepting.filter(|accepting| *accepting <= facts.now);
+        self.accepted = self.accepted.max(accepting);
         let Some(accepted) = self.accepted else {
             return;
         };

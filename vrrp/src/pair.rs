@@ -46,7 +46,7 @@ use common::board::PairDrop;
 use ring::{hkdf, hmac};
 
 use self::message::{Envelope, TAG_LEN};
-pub use self::message::{MAX_DATAGRAM, Summary, VipRecord};
+pub use self::message::{HEALTH_UNKNOWN, MAX_DATAGRAM, Summary, VipRecord};
 use self::replay::{Guard, Stamp};
 
 /// There is no key to sign with.

@@ -15,7 +15,7 @@ fn fine(milliseconds: u64) -> Facts<'static> {
         woke_on_time: true,
         accepting: Some(at(milliseconds)),
         proxy_deaths: [None; 3],
-        own_health: 100,
+        own_health: Some(100),
         peer_health: Some(100),
         interface_fault: None,
         supervisor_gone_since: None,
@@ -143,10 +143,10 @@ fn servers_that_only_this_node_misses_move_the_vip() {
             ..fine(0)
         })
     };
-    assert_eq!(with(0, Some(1)), Err(Cause::NoUsableServer));
-    assert_eq!(with(0, Some(0)), Ok(()), "both miss them");
-    assert_eq!(with(0, None), Ok(()), "the other node is not heard");
-    assert_eq!(with(1, Some(100)), Ok(()));
+    assert_eq!(with(Some(0), Some(1)), Err(Cause::NoUsableServer));
+    assert_eq!(with(Some(0), Some(0)), Ok(()), "both miss them");
+    assert_eq!(with(Some(0), None), Ok(()), "the other node is not heard");
+    assert_eq!(with(Some(1), Some(100)), Ok(()));
 }
 
 #[test]
@@ -175,4 +175,27 @@ fn the_interface_is_the_first_cause() {
         Judge::default().judge(&facts),
         Err(Cause::Interface("eth0 is down".to_owned()))
     );
+}
+
+#[test]
+fn what_is_not_known_yet_moves_nothing() {
+    let judge = |own_health, peer_health| {
+        Judge::default().judge(&Facts {
+            own_health,
+            peer_health,
+            ..fine(0)
+        })
+    };
+    assert_eq!(judge(Some(0), Some(1)), Err(Cause::NoUsableServer));
+    assert_eq!(judge(None, Some(100)), Ok(()));
+    assert_eq!(judge(Some(0), None), Ok(()));
+}
+
+#[test]
+fn a_heartbeat_of_the_future_is_not_believed() {
+    let mut judge = Judge::default();
+    assert_eq!(judge.judge(&fine(0)), Ok(()));
+    let garbage = |milliseconds| silent(milliseconds, 1_000_000);
+    assert_eq!(judge.judge(&garbage(50)), Ok(()));
+    assert_eq!(judge.judge(&garbage(101)), Err(Cause::ProxyHung));
 }

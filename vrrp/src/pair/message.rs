@@ -23,6 +23,9 @@ pub(super) const TAG_LEN: usize = 32;
 
 const _: () = assert!(HEADER_LEN + MAX_VIPS * RECORD_LEN + TAG_LEN <= MAX_DATAGRAM);
 
+/// Health of a VIP whose servers were not all probed yet, in a [`VipRecord`].
+pub const HEALTH_UNKNOWN: u8 = u8::MAX;
+
 /// What stands around a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Envelope {
@@ -48,7 +51,8 @@ pub struct VipRecord {
     pub state: VipState,
     /// Priority that it advertises, or would.
     pub priority: u8,
-    /// 0 = a required listener has no usable server there, else percent, 1 to 100.
+    /// 0 = a required listener has no usable server there, else percent, 1 to 100;
+    /// [`HEALTH_UNKNOWN`] = nobody has asked all servers yet.
     pub health: u8,
     /// Its advert interval, 10 ms to 40.95 s in steps of 10 ms.
     pub interval: Duration,

@@ -26,7 +26,9 @@ impl PairSocket {
     pub(crate) fn open(own: Ipv4Addr, peer: Ipv4Addr, port: u16) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
-        socket.set_reuse_address(true)?;
+        // The successor of a killed process binds while the kernel still closes its sockets. Unlike
+        // SO_REUSEADDR this needs the same user (socket(7)): nobody else can take the heartbeats.
+        socket.set_reuse_port(true)?;
         socket.set_freebind_v4(true)?;
         socket.set_tos_v4(TOS_NETWORK_CONTROL)?;
         setsockopt(&socket, sockopt::Priority, &PRIORITY)?;

@@ -181,6 +181,7 @@ fn accept(proxy: &ProxyBoard, accepting: &AtomicBool, over: &AtomicBool) {
     // A stand-in that is starved by a busy machine would look like a hung proxy, which is not what
     // is tested here.
     vrrp::schedule_fifo(1).expect("root may have real-time priority");
+    proxy.probed.set(1);
     for health in &proxy.vip_health {
         health.set(100);
     }

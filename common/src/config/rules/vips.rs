@@ -42,17 +42,15 @@ fn repeated(vip: &VipDraft, earlier: &[VipDraft], findings: &mut Findings) {
         );
     }
     let same_router = earlier.iter().find(|other| {
-        let router = |vip: &VipDraft| {
-            let interface = vip.interface.as_ref().map(|at| at.value.clone());
-            vip.vrid.as_ref().map(|vrid| vrid.value).zip(interface)
-        };
-        router(vip).is_some() && router(vip) == router(other)
+        let vrid = |vip: &VipDraft| vip.vrid.as_ref().map(|vrid| vrid.value);
+        vrid(vip).is_some() && vrid(vip) == vrid(other)
     });
+    // Also on another interface: in heartbeats a VIP is known by its VRID.
     if let (Some(other), Some(vrid)) = (same_router, &vip.vrid) {
         findings.error(
             vrid.span,
             format!(
-                "VRID {} is used by VIP `{}` on the same interface",
+                "VRID {} is used by VIP `{}` too",
                 vrid.value, other.name.value
             ),
             "give each VIP its own VRID, 1 to 255",
