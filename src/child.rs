@@ -12,10 +12,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use common::board::Child;
 use common::config::{Config, NodeIndex};
 use nix::sys::signal::SigSet;
+use tracing_appender::non_blocking::WorkerGuard;
 
 use self::link::{Event, Kept, Link};
 use crate::cli::ChildKind;
@@ -37,7 +38,7 @@ pub(crate) fn run(kind: ChildKind) -> anyhow::Result<ExitCode> {
     let link = Link::accept(child)?;
     let (setup, handles) = link.receive_setup()?;
     let refused = rights::enter(child, setup.user.as_ref()).context("give up rights")?;
-    let _log = logging::start();
+    let _log = start_log()?;
     for what in refused {
         tracing::warn!(what, "a right could not be given up or set");
     }
@@ -160,7 +161,7 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         config: work.config,
         node: work.node,
         pair_key,
-        settle: rights::settle_vrrp,
+        settle: rights::settle,
     };
     let told = Arc::clone(&control);
     listen(link, kept, move |event| match event {
@@ -219,9 +220,23 @@ fn listen(link: Link, kept: Kept, on: impl Fn(Event) + Send + 'static) -> anyhow
     std::thread::Builder::new()
         .name("control".to_owned())
         .stack_size(CONTROL_STACK)
-        .spawn(move || link.serve(kept, on))
+        .spawn(move || {
+            if let Err(error) = rights::settle() {
+                tracing::warn!(%error, "the control thread keeps rights that it does not need");
+            }
+            link.serve(kept, on);
+        })
         .context("start the control thread")?;
     Ok(())
+}
+
+/// The thread that writes the log is made by one without the loop's rights.
+fn start_log() -> anyhow::Result<WorkerGuard> {
+    let start = || rights::settle().map(|()| logging::start());
+    let settled = std::thread::spawn(start).join();
+    settled
+        .map_err(|_| anyhow!("the log could not be started"))?
+        .context("give up rights for the log")
 }
 
 impl From<ChildKind> for Child {

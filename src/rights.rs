@@ -64,20 +64,35 @@ pub(crate) fn missing(config: &Config) -> Vec<String> {
     missing
 }
 
-/// What a human should know of the rights of the processes.
-pub(crate) fn warning() -> Option<String> {
-    let absent: Vec<&str> = Child::ALL
-        .into_iter()
-        .filter(|child| user_of(*child).is_none())
-        .map(Child::word)
-        .collect();
-    if absent.is_empty() || !geteuid().is_root() {
-        return None;
+/// The users of the processes, looked up once: a host's user database may hang, and a dead process
+/// must be replaced within milliseconds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Users([Option<Identity>; 3]);
+
+impl Users {
+    pub(crate) fn look_up() -> Self {
+        Self(Child::ALL.map(user_of))
     }
-    let names = absent.join(",");
-    Some(format!(
-        "no users fmc-lb-{{{names}}}: root without capabilities"
-    ))
+
+    /// The child's own user, if there is one.
+    pub(crate) fn of(&self, child: Child) -> Option<Identity> {
+        self.0[child as usize].clone()
+    }
+
+    /// What a human should know of them.
+    pub(crate) fn warning(&self) -> Option<String> {
+        if !geteuid().is_root() {
+            return Some("not started as root: all processes have the same user".to_owned());
+        }
+        let absent: Vec<&str> = Child::ALL
+            .into_iter()
+            .filter(|child| self.0[*child as usize].is_none())
+            .map(Child::word)
+            .collect();
+        let names = absent.join(",");
+        (!absent.is_empty())
+            .then(|| format!("no users fmc-lb-{{{names}}}: root without capabilities"))
+    }
 }
 
 /// The group of the admin socket, if it exists.
@@ -89,7 +104,7 @@ pub(crate) fn admin_group() -> Option<Gid> {
 }
 
 /// The child's own user, if the host has one and we may become somebody else at all.
-pub(crate) fn user_of(child: Child) -> Option<Identity> {
+fn user_of(child: Child) -> Option<Identity> {
     if !geteuid().is_root() {
         return None;
     }
@@ -107,8 +122,8 @@ pub(crate) fn user_of(child: Child) -> Option<Identity> {
 
 /// Gives up what `child` does not need. Returns what could not be done, in words, for the log.
 ///
-/// To be called before the process has a second thread. vrrp keeps CAP_SYS_NICE and CAP_IPC_LOCK
-/// until its loop has real-time priority, see [`settle_vrrp`].
+/// To be called before the process has a second thread. vrrp's main thread keeps CAP_SYS_NICE and
+/// CAP_IPC_LOCK until its loop has real-time priority, see [`settle`].
 ///
 /// # Errors
 /// The process would keep rights that it must not have.
@@ -142,11 +157,13 @@ pub(crate) fn lower(pid: u32) {
     }
 }
 
-/// What vrrp gives up once its loop runs with real-time priority; for the calling thread.
+/// Takes what only vrrp's loop needs, and only at its start, from the calling thread. A thread
+/// inherits the capabilities of its maker: so the loop calls it when it has real-time priority, and
+/// every other thread of a child is made by one that has called it.
 ///
 /// # Errors
 /// The kernel refused to take the capabilities back.
-pub(crate) fn settle_vrrp() -> io::Result<()> {
+pub(crate) fn settle() -> io::Result<()> {
     keep_only(&CapsHashSet::from([
         Capability::CAP_NET_ADMIN,
         Capability::CAP_NET_RAW,

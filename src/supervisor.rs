@@ -64,7 +64,6 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     let mut kit = Kit::new(place, inheritance)?;
     let will = prepare_will(place)?;
     kit.warnings.extend(running.warning.clone());
-    kit.warnings.extend(rights::warning());
     kit.warnings
         .extend(shadows::install(place.config, &folder)?);
     for warning in &kit.warnings {

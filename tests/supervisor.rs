@@ -81,6 +81,8 @@ fn the_next_supervisor_adopts_the_others() -> Result<()> {
             listening(site, Node::Lb1)? == sockets,
             "a socket was bound anew"
         );
+        let warnings = site.pair.status(Node::Lb1)?["warnings"].to_string();
+        ensure!(warnings.contains("differs"), "{warnings}");
         let (none, both) = (leases.none(killed), leases.both(killed));
         ensure!(none.is_zero() && both.is_zero(), "the VIP moved");
         let broken = held.broken();

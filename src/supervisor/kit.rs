@@ -11,7 +11,8 @@ use common::config::{Config, NodeIndex, ProbeKind};
 use super::folder::Folder;
 use super::sockets;
 use crate::control::{Handle, Setup, Writer};
-use crate::{memory, rights};
+use crate::memory;
+use crate::rights::Users;
 
 /// The node that the kit is for.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,7 @@ pub(super) struct Kit {
     boards: [OwnedFd; 4],
     /// What each child gets beside that.
     own: Vec<(Child, Handle, OwnedFd)>,
+    users: Users,
     /// What a human should know of it.
     pub(super) warnings: Vec<String>,
 }
@@ -75,8 +77,10 @@ impl Kit {
                 .context("keep the configuration")?,
             boards,
             own: inherited.into_iter().flat_map(own_handles).collect(),
+            users: Users::look_up(),
             warnings: Vec::new(),
         };
+        kit.warnings.extend(kit.users.warning());
         kit.complete(place)?;
         Ok(kit)
     }
@@ -112,7 +116,7 @@ impl Kit {
             node: self.node.clone(),
             threads: self.threads,
             runtime_dir: self.runtime_dir.clone(),
-            user: rights::user_of(child),
+            user: self.users.of(child),
             handles: handles.len(),
         };
         Ok((setup, handles))

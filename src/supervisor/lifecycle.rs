@@ -49,7 +49,7 @@ pub(super) enum Action {
     ReportDeath { child: Child, delay: Duration },
     /// Ask it to end in an orderly way.
     AskStop(Child),
-    /// Every child has given its first heartbeat.
+    /// vrrp and the proxy have given their first heartbeats.
     Ready,
     /// All have ended after a stop.
     Finish,
@@ -160,13 +160,16 @@ impl Lifecycle {
             if let Some(why) = self.hung(child, seen, now) {
                 self.life(child).phase = Phase::Killed;
                 self.actions.push_back(Action::Kill { child, why });
+                // Its end may be long in coming: one that hangs in the kernel dies when that lets go.
+                self.resign_for(child);
             }
         }
-        let all_beaten = self
-            .lives
-            .iter()
-            .all(|life| matches!(life.phase, Phase::Running { beaten: true, .. }));
-        if all_beaten && !self.ready {
+        // The admin process is in nobody's way: a node that nobody can ask serves all the same.
+        let serving = [Child::Vrrp, Child::Proxy].into_iter().all(|child| {
+            let life = &self.lives[child as usize];
+            matches!(life.phase, Phase::Running { beaten: true, .. })
+        });
+        if serving && !self.ready {
             self.ready = true;
             self.actions.push_back(Action::Ready);
         }
@@ -206,7 +209,8 @@ impl Lifecycle {
         let Phase::Running { since, beaten } = &mut self.life(child).phase else {
             return None;
         };
-        let Some(beat) = seen.beats[child as usize].filter(|beat| *beat > *since) else {
+        let Some(beat) = seen.beats[child as usize].filter(|beat| *beat > *since && *beat <= now)
+        else {
             let silent = now.since((*since).max(awake_since));
             return (silent > START_LIMIT).then(|| {
                 format!(

@@ -50,7 +50,7 @@ impl Process {
         channel
             .send_setup(setup, &handles)
             .context("send its set-up")?;
-        let process = Command::new("/proc/self/exe")
+        let mut process = Command::new("/proc/self/exe")
             .arg0("fmc-lb")
             .args(["child", child.word()])
             .stdin(Stdio::from(listening))
@@ -59,7 +59,15 @@ impl Process {
             .spawn()
             .context("start the process")?;
         let pid = process.id();
-        let pidfd = pidfd_of(pid).context("open its pidfd")?;
+        let pidfd = match pidfd_of(pid) {
+            Ok(pidfd) => pidfd,
+            Err(error) => {
+                // Nobody could watch it: it must not live on beside its successor.
+                let ended = process.kill().and_then(|()| process.wait());
+                ended.context("end a process that cannot be watched")?;
+                return Err(error).context("open its pidfd");
+            }
+        };
         if let Err(error) = folder.remember(child, pid) {
             tracing::warn!(process = child.word(), %error, "its process id is not written down");
         }

@@ -40,6 +40,8 @@ pub(super) struct Loop<'a> {
     remains: Vec<Remains>,
     notify: Notify,
     watchdog: Option<(Duration, Moment)>,
+    /// It failed, and no vrrp lives that could do it.
+    will_is_due: bool,
     shadows: Keeper,
     stopping: bool,
     finished: Option<Moment>,
@@ -55,6 +57,7 @@ impl<'a> Loop<'a> {
             remains: Vec::new(),
             notify: Notify::from_environment(),
             watchdog: notify::watchdog_interval().map(|interval| (interval, now)),
+            will_is_due: false,
             shadows: Keeper::new(now),
             stopping: false,
             finished: None,
@@ -127,8 +130,11 @@ impl<'a> Loop<'a> {
         let Some(will) = &mut self.with.will else {
             return;
         };
+        let board = self.with.boards.vrrp;
         let began = vrrp::now();
-        match will.execute() {
+        let outcome = will.execute(|vip| board.vips[vip.0].leased.get() != 0);
+        self.will_is_due = outcome.is_err();
+        match outcome {
             Ok(released) if released.is_empty() => {}
             Ok(released) => {
                 let vips: Vec<&str> = released
@@ -138,13 +144,13 @@ impl<'a> Loop<'a> {
                 let took = vrrp::now().since(began);
                 tracing::warn!(
                     vips = vips.join(","),
-                    us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                    us = took.as_micros(),
                     "resigned for vrrp"
                 );
             }
             Err(error) => {
                 let error = anyhow::Error::from(error);
-                tracing::error!("the last will of vrrp failed: {error:#}");
+                tracing::error!("the last will of vrrp failed, trying again: {error:#}");
             }
         }
     }
@@ -167,10 +173,11 @@ impl<'a> Loop<'a> {
 
     fn take(&mut self, process: Process, since: Moment) -> anyhow::Result<()> {
         let child = process.child;
-        self.with
-            .events
-            .watch_child(&process)
-            .context("watch its connection")?;
+        if let Err(error) = self.with.events.watch_child(&process) {
+            // Nobody would hear its end: it must not live on beside its successor.
+            self.remains.push(process.bury());
+            return Err(error).context("watch its connection");
+        }
         self.slot(child).pid.set(u64::from(process.pid));
         self.children[child as usize] = Some(process);
         self.lifecycle.handle_started(child, since);
@@ -285,6 +292,9 @@ impl<'a> Loop<'a> {
 
     fn look(&mut self, now: Moment) {
         self.with.boards.supervisor.header.heartbeat.set(now);
+        if self.will_is_due && self.children[Child::Vrrp as usize].is_none() {
+            self.execute_will();
+        }
         if !self.stopping {
             let place = (self.with.place.config, self.with.place.folder);
             self.shadows.look(place, now);

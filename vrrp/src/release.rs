@@ -89,39 +89,41 @@ impl Will {
         Ok(Self { route, ports })
     }
 
-    /// Resigns for every VIP that has its lease on its interface now, and deletes those leases.
-    /// Returns the VIPs that were released. May be called again: without leases it does nothing.
-    /// What fails for one VIP is logged and does not keep the others.
+    /// Resigns for every VIP that `was_leased` (as vrrp's board says) or that has its lease on its
+    /// interface now, and deletes those leases. Returns the VIPs whose lease was deleted. May be
+    /// called again. What fails for one VIP or interface is logged and does not keep the others.
     ///
     /// # Errors
-    /// If the kernel does not tell which addresses there are; nothing was done then.
-    pub fn execute(&mut self) -> Result<Vec<VipIndex>, ReleaseError> {
+    /// If the kernel does not tell which addresses there are: then the adverts of those that
+    /// `was_leased` are out, and the leases lapse by themselves unless this is called again.
+    pub fn execute(
+        &mut self,
+        was_leased: impl Fn(VipIndex) -> bool,
+    ) -> Result<Vec<VipIndex>, ReleaseError> {
+        for port in &self.ports {
+            for (place, (vip, _)) in port.vips.iter().enumerate() {
+                if was_leased(*vip) {
+                    port.resign(place);
+                }
+            }
+        }
         let addresses = self.route.addresses()?;
         let mut released = Vec::new();
         for port in &mut self.ports {
-            let Some(interface) = self.route.interface(&port.plan.name)? else {
-                continue;
-            };
-            let leases = port.leases(interface.index, &addresses);
-            if leases.is_empty() {
-                continue;
-            }
-            if let Err(error) = port.make_ready(interface.index, &addresses) {
-                tracing::warn!(interface = port.plan.name, %error, "no priority-0 adverts can be sent");
-            }
-            for (place, _) in &leases {
-                port.resign(*place);
-            }
-            for (place, lease) in leases {
-                match self.route.remove(lease) {
-                    Ok(_) => released.push(port.vips[place].0),
-                    Err(error) => {
-                        tracing::warn!(
-                            vip = port.vips[place].1.name,
-                            cause = error.cause(),
-                            "a lease stays until it lapses"
-                        );
-                    }
+            match self.route.interface(&port.plan.name) {
+                Ok(Some(interface)) => {
+                    let leases = port.leases(interface.index, &addresses);
+                    let late = |vip| !was_leased(vip);
+                    port.resign_late(interface.index, (&leases, &addresses), late);
+                    released.extend(port.delete(&mut self.route, leases));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        interface = port.plan.name,
+                        cause = error.cause(),
+                        "not looked at"
+                    );
                 }
             }
         }
@@ -178,6 +180,44 @@ impl Port {
         Ok(())
     }
 
+    /// Resigns for leases that nobody knew of; the interface may be another one than at first.
+    fn resign_late(
+        &mut self,
+        index: u32,
+        (leases, addresses): (&[(usize, &Address)], &[Address]),
+        late: impl Fn(VipIndex) -> bool,
+    ) {
+        let moved = self.ready.as_ref().is_none_or(|ready| ready.index != index);
+        if leases.is_empty() {
+            return;
+        }
+        if let Err(error) = self.make_ready(index, addresses) {
+            tracing::warn!(interface = self.plan.name, %error, "no priority-0 adverts can be sent");
+        }
+        for (place, _) in leases {
+            if moved || late(self.vips[*place].0) {
+                self.resign(*place);
+            }
+        }
+    }
+
+    fn delete(&self, route: &mut RouteSocket, leases: Vec<(usize, &Address)>) -> Vec<VipIndex> {
+        let mut released = Vec::new();
+        for (place, lease) in leases {
+            match route.remove(lease) {
+                Ok(_) => released.push(self.vips[place].0),
+                Err(error) => {
+                    tracing::warn!(
+                        vip = self.vips[place].1.name,
+                        cause = error.cause(),
+                        "a lease stays until it lapses"
+                    );
+                }
+            }
+        }
+        released
+    }
+
     fn resign(&self, place: usize) {
         let Some(ready) = &self.ready else { return };
         let Some(advert) = &ready.adverts[place] else {
@@ -197,5 +237,5 @@ impl Port {
 /// # Errors
 /// As [`Will::prepare`] and [`Will::execute`].
 pub fn resign(config: &Config, node: NodeIndex) -> Result<Vec<VipIndex>, ReleaseError> {
-    Will::prepare(config, node)?.execute()
+    Will::prepare(config, node)?.execute(|_| false)
 }

@@ -46,7 +46,9 @@ fn the_last_will_resigns_twice_and_deletes_the_lease() {
     wait_for("the other node is up", SECOND, || other.all(Backup));
     leave_lease(&lan, VIP);
     let start = Instant::now();
-    let released = will.execute().expect("the kernel answers");
+    let released = will
+        .execute(|vip| vip == VipIndex(0))
+        .expect("the kernel answers");
     let took = start.elapsed();
     let gap = took
         + wait_for("the other node takes over", SECOND, || {
@@ -61,7 +63,7 @@ fn the_last_will_resigns_twice_and_deletes_the_lease() {
     println!("last will took {took:?}, the other node was active {gap:?} after its start");
     assert!(took < Duration::from_millis(2), "{took:?}");
     assert!(gap < Duration::from_millis(20), "{gap:?}");
-    assert_eq!(will.execute().expect("the kernel answers"), []);
+    assert_eq!(will.execute(|_| false).expect("the kernel answers"), []);
 }
 
 #[test]
@@ -84,12 +86,31 @@ fn a_prepared_will_fits_an_interface_that_was_replaced() {
         });
         refused.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
     });
-    let released = lan.inside(1, || will.execute().expect("the kernel answers"));
+    let released = lan.inside(1, || will.execute(|_| false).expect("the kernel answers"));
     assert_eq!(released, [VipIndex(1)]);
     wait_for("both adverts", SECOND, || {
         other.board.vips[1].priority_zero_received.get() == 2
     });
     assert!(!lan.has(1, "eth0", OTHER_VIP));
+}
+
+#[test]
+fn what_was_held_is_resigned_for_even_if_its_lease_is_gone() {
+    let lan = Lan::new(2);
+    let config = config(SECOND);
+    let mut will = lan.inside(1, || {
+        Will::prepare(&config, NodeIndex(0)).expect("root may prepare it")
+    });
+    let other = Running::start(&lan, 2, &config);
+    wait_for("the other node is up", SECOND, || other.all(Backup));
+    let released = will
+        .execute(|vip| vip == VipIndex(1))
+        .expect("the kernel answers");
+    assert_eq!(released, [], "there was nothing to delete");
+    wait_for("both adverts", SECOND, || {
+        other.board.vips[1].priority_zero_received.get() == 2
+    });
+    assert_eq!(other.board.vips[0].priority_zero_received.get(), 0);
 }
 
 #[test]

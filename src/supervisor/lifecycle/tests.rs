@@ -48,12 +48,25 @@ fn look(
 }
 
 #[test]
-fn it_is_ready_once_every_child_has_given_a_heartbeat() {
+fn it_is_ready_once_vrrp_and_proxy_have_given_a_heartbeat() {
     let mut lifecycle = running();
-    let late_admin = |now| [Some(now), Some(now), (now >= 200).then_some(now)];
+    let no_admin = |now| [Some(now), (now >= 200).then_some(now), None];
     assert_eq!(
-        look(&mut lifecycle, (20, 1000), late_admin),
+        look(&mut lifecycle, (20, 1000), no_admin),
         [(200, Action::Ready)]
+    );
+}
+
+#[test]
+fn a_heartbeat_of_the_future_is_not_believed() {
+    let mut lifecycle = running();
+    let garbage = |now: u64| [Some(now.min(1000)), Some(now), Some(now)];
+    look(&mut lifecycle, (20, 1000), garbage);
+    let future = |now: u64| [Some(1_000_000), Some(now), Some(now)];
+    let done = look(&mut lifecycle, (1020, 7000), future);
+    assert_eq!(
+        done[0].1,
+        kill(Child::Vrrp, "no heartbeat 5 s after its start, killed")
     );
 }
 
@@ -66,7 +79,7 @@ fn a_heartbeat_of_the_process_before_is_none_of_the_new_one() {
     let old = |_| [Some(400); 3];
     let killed = look(&mut lifecycle, (500, 6000), old);
     let why = "no heartbeat 5 s after its start, killed";
-    assert_eq!(killed.len(), 3, "{killed:?}");
+    assert_eq!(killed.len(), 4, "three and the last will: {killed:?}");
     assert_eq!(killed[0], (5520, kill(Child::Vrrp, why)));
 }
 
@@ -76,7 +89,8 @@ fn a_vrrp_that_has_not_turned_for_100_ms_is_killed() {
     let hangs = |now: u64| [Some(now.min(1000)), Some(now), Some(now)];
     let mut done = look(&mut lifecycle, (20, 1400), hangs);
     done.retain(|(_, action)| *action != Action::Ready);
-    assert_eq!(done, [(1120, kill(Child::Vrrp, "hung for 120 ms, killed"))]);
+    let killed = kill(Child::Vrrp, "hung for 120 ms, killed");
+    assert_eq!(done, [(1120, killed), (1120, Action::LastWill)]);
     lifecycle.handle_end(Child::Vrrp, at(1401));
     assert_eq!(
         actions(&mut lifecycle),
@@ -132,7 +146,10 @@ fn who_slept_itself_concludes_nothing() {
     let hangs = |now: u64| [Some(1000), Some(now), Some(now)];
     assert_eq!(
         look(&mut lifecycle, (2000, 2200), hangs),
-        [(2120, kill(Child::Vrrp, "hung for 1120 ms, killed"))]
+        [
+            (2120, kill(Child::Vrrp, "hung for 1120 ms, killed")),
+            (2120, Action::LastWill)
+        ]
     );
 }
 
@@ -270,6 +287,9 @@ fn an_adopted_child_is_judged_by_the_heartbeats_of_its_whole_life() {
     done.retain(|(_, action)| *action != Action::Ready);
     assert_eq!(
         done,
-        [(5120, kill(Child::Vrrp, "hung for 1120 ms, killed"))]
+        [
+            (5120, kill(Child::Vrrp, "hung for 1120 ms, killed")),
+            (5120, Action::LastWill)
+        ]
     );
 }
