@@ -23,6 +23,9 @@ const VRRP_HUNG: Duration = Duration::from_millis(100);
 const PROXY_HUNG: Duration = Duration::from_millis(400);
 /// The admin process is in nobody's way.
 const ADMIN_HUNG: Duration = Duration::from_secs(2);
+/// A heartbeat may be this much younger than the moment of a look, which was read before it; one
+/// that is younger still is garbage.
+const HONEST: Duration = Duration::from_secs(1);
 /// Limit from the start of a child to its first heartbeat.
 const START_LIMIT: Duration = Duration::from_secs(5);
 /// Three deaths within this time are a crash loop.
@@ -209,7 +212,8 @@ impl Lifecycle {
         let Phase::Running { since, beaten } = &mut self.life(child).phase else {
             return None;
         };
-        let Some(beat) = seen.beats[child as usize].filter(|beat| *beat > *since && *beat <= now)
+        let Some(beat) =
+            seen.beats[child as usize].filter(|beat| *beat > *since && *beat <= now + HONEST)
         else {
             let silent = now.since((*since).max(awake_since));
             return (silent > START_LIMIT).then(|| {

@@ -58,6 +58,14 @@ fn it_is_ready_once_vrrp_and_proxy_have_given_a_heartbeat() {
 }
 
 #[test]
+fn a_heartbeat_that_came_after_the_clock_was_read_is_a_heartbeat() {
+    let mut lifecycle = running();
+    let fresh = |now: u64| [Some(now + 3), Some(now + 3), Some(now + 3)];
+    let done = look(&mut lifecycle, (20, 9000), fresh);
+    assert_eq!(done, [(20, Action::Ready)]);
+}
+
+#[test]
 fn a_heartbeat_of_the_future_is_not_believed() {
     let mut lifecycle = running();
     let garbage = |now: u64| [Some(now.min(1000)), Some(now), Some(now)];
