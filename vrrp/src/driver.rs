@@ -43,6 +43,12 @@ use crate::{Inputs, RunError};
 const TURN: Duration = Duration::from_millis(20);
 /// A turn that woke later than this concludes nothing from the age of others' heartbeats.
 const ON_TIME: Duration = Duration::from_millis(50);
+/// In a flood there is always something to read, and a real-time thread that never waits is taken
+/// for a runaway (`realtime`): after so long it rests.
+const RESTLESS: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_millis(1);
+/// A wait that took this long was one.
+const SLEEP: Duration = Duration::from_micros(200);
 /// Most adverts that are held back while a stalled loop catches up.
 const CATCH_UP_LIMIT: usize = 1024;
 /// Version of this software as heartbeats carry it.
@@ -210,9 +216,18 @@ impl Driver {
     /// Turns until a stop is requested, then gives the VIPs up.
     pub(crate) fn run(mut self, clock: impl Fn() -> Clocks) -> Result<(), RunError> {
         let mut due = clock().now();
+        let mut slept = due;
         while !self.control.stop_requested() {
-            self.wake.wait(due).map_err(RunError::Loop)?;
+            let began = clock().now();
+            if began.since(slept) > RESTLESS {
+                self.wake.rest(began + REST).map_err(RunError::Loop)?;
+            } else {
+                self.wake.wait(due).map_err(RunError::Loop)?;
+            }
             let clocks = clock();
+            if clocks.now().since(began) > SLEEP {
+                slept = clocks.now();
+            }
             self.control.clear();
             due = self.turn(clocks, due);
         }

@@ -213,6 +213,27 @@ fn a_flood_is_read_in_bounded_turns_and_delays_nothing() {
 }
 
 #[test]
+fn a_flood_without_a_pause_is_no_runaway() {
+    let lan = Lan::new(2);
+    let node = Running::start(&lan, 1, &config(INTERVAL));
+    wait_for("the node is active", SECOND * 3, || node.all(Active));
+    let forger = Forger::on(&lan, 2);
+    let flood = forged(|bytes| bytes[VRID] = 77);
+    let sent = node.board.vips[0].adverts_sent.get();
+    let (start, counted) = (Instant::now(), node.drops(DropReason::Vrid));
+    while start.elapsed() < SECOND * 2 {
+        forger.send(&flood);
+    }
+    let expected = start.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
+    let sent = node.board.vips[0].adverts_sent.get() - sent;
+    let counted = node.drops(DropReason::Vrid) - counted;
+    println!("{counted} packets counted, {sent} adverts of {expected:.1}");
+    assert!(counted > 1_000, "{counted}");
+    assert!((sent as f64 - expected).abs() <= 2.0, "{sent}");
+    assert!(node.all(Active));
+}
+
+#[test]
 fn foreign_datagrams_of_the_pair_channel_are_counted_and_say_nothing() {
     let lan = Lan::new(3);
     let config = paired_config(INTERVAL);

@@ -84,7 +84,7 @@ impl Turn<'_> {
             let datagram = match pair.socket.receive(self.buffer) {
                 Read::Datagram(datagram) => datagram,
                 Read::Empty => return Queues::default(),
-                // An answer of the network to an earlier heartbeat; the queue behind it is read on.
+                // An error of the socket, told once; the queue behind it is read on.
                 Read::Failed(_) => continue,
             };
             read_until = self.clocks.moment_of(datagram.stamp, self.emptied);
@@ -164,10 +164,9 @@ impl Turn<'_> {
             let Read::Datagram(datagram) = port.receive_forged(self.buffer) else {
                 return;
             };
-            if decode(datagram.bytes, &port.expect(datagram.bytes)) == Err(DropReason::OwnSource) {
+            if let Err(reason) = decode(datagram.bytes, &port.expect(datagram.bytes)) {
                 let source = Some(SockaddrIn::from(SocketAddrV4::new(port.own, 0)));
-                self.drops
-                    .advert(self.board, DropReason::OwnSource, source, self.now);
+                self.drops.advert(self.board, reason, source, self.now);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::time::Moment;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, TimerSetTimeFlags};
@@ -44,17 +45,31 @@ impl Wake {
 
     /// Waits for a source, at most until `due`.
     pub(super) fn wait(&self, due: Moment) -> io::Result<()> {
-        // A timer at zero would be switched off.
-        let due = Duration::from_nanos(due.as_nanos().max(1));
-        self.timer.set(
-            Expiration::OneShot(TimeSpec::from_duration(due)),
-            TimerSetTimeFlags::TFD_TIMER_ABSTIME,
-        )?;
+        self.set(due)?;
         let mut events = [EpollEvent::empty(); EVENTS];
         // The next turn sets the timer anew, which also takes its expiry back.
         match self.epoll.wait(&mut events, EpollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Sleeps until `due`, whatever arrives.
+    pub(super) fn rest(&self, due: Moment) -> io::Result<()> {
+        self.set(due)?;
+        let mut timer = [PollFd::new(self.timer.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut timer, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn set(&self, due: Moment) -> io::Result<()> {
+        // A timer at zero would be switched off.
+        let due = Duration::from_nanos(due.as_nanos().max(1));
+        Ok(self.timer.set(
+            Expiration::OneShot(TimeSpec::from_duration(due)),
+            TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+        )?)
     }
 }

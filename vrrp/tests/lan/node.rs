@@ -216,7 +216,7 @@ fn supervisor_board() -> SupervisorBoard {
     SupervisorBoard {
         header: Header::default(),
         children: array::from_fn(|_| ChildSlot::default()),
-        warning: Text::default(),
+        warnings: array::from_fn(|_| Text::default()),
     }
 }
 
