@@ -30,6 +30,8 @@ pub(crate) struct Loaded {
 pub(crate) enum LoadError {
     #[error("cannot read {path}: {reason}")]
     Unreadable { path: String, reason: String },
+    #[error("{path}: the files of its probes cannot be used: {reason}")]
+    Files { path: String, reason: String },
     /// Displayed as the rendered report, which ends with a line of its own.
     #[error("{0}")]
     Invalid(Box<Report>),
@@ -39,7 +41,7 @@ impl LoadError {
     /// What to print: a rendered report, coloured on a terminal, or one line.
     pub(crate) fn render(&self) -> String {
         match self {
-            Self::Unreadable { .. } => format!("fmc-lb: {self}\n"),
+            Self::Unreadable { .. } | Self::Files { .. } => format!("fmc-lb: {self}\n"),
             Self::Invalid(report) => report.render(paint()),
         }
     }
@@ -86,12 +88,27 @@ fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), Loa
     };
     let parsed = Config::parse(&path.display().to_string(), &text, whose)
         .map_err(|report| LoadError::Invalid(Box::new(report)))?;
+    check_probe_files(&parsed.config).map_err(|reason| LoadError::Files {
+        path: path.display().to_string(),
+        reason,
+    })?;
     let loaded = Loaded {
         text,
         config: parsed.config,
         warnings: parsed.warnings,
     };
     Ok((loaded, parsed.node))
+}
+
+/// A certificate that the proxy could not use would end it at each start, on both nodes at once. Files that are not
+/// here were judged with the rest.
+fn check_probe_files(config: &Config) -> Result<(), String> {
+    let here = config.probe_files().into_iter().filter_map(|path| {
+        let text = read_text(path).ok()?;
+        Some((path.to_owned(), text.into_bytes()))
+    });
+    lb_proxy::check_files(config, &here.collect())
+        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
 }
 
 /// What this machine is called, and the addresses of its interfaces.

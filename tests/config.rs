@@ -294,6 +294,29 @@ fn exit_codes_tell_good_doubtful_and_bad() {
 }
 
 #[test]
+fn a_certificate_that_cannot_be_used_is_found_before_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let authority = folder.path().join("ca.crt");
+    let file = folder.path().join("fmc-lb.toml");
+    // The beginning of a certificate, as a copy that was cut short leaves it.
+    let cut = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    fs::write(&authority, cut).expect("the folder is writable");
+    let probe = "kind = \"kube-apiserver\"";
+    let text = read(SHIPPED[0]);
+    assert!(text.contains(probe));
+    let ca_file = format!("{probe}, ca_file = {authority:?}");
+    fs::write(&file, text.replace(probe, &ca_file)).expect("the folder is writable");
+    let output = fmc_lb(&["check", file.to_str().expect("the path is UTF-8")]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let named = authority.to_str().expect("the path is UTF-8");
+    assert!(
+        said.contains(named) && said.contains("authorities"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_missing_key_is_an_error_for_the_node_itself() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let key = folder.path().join("pair.key");

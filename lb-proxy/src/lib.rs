@@ -13,7 +13,7 @@
 //! | the pool: one snapshot of all backends, swapped whole | probe thread | every pick |
 //! | whose turn it is in a round-robin backend | every pick, under a lock held for nanoseconds | the same |
 //! | verdicts and health of the VIPs on the board | probe thread | vrrp, admin; the next proxy starts from them |
-//! | heartbeat of each accept loop on the board | its relay thread, from the loop that accepts | vrrp: 100 ms old = no VIP here |
+//! | heartbeat of each relay thread on the board | the future that its runtime polls itself | vrrp: 100 ms old = no VIP here |
 //! | sessions, counters on the board | relay threads (bytes: each thread's sums, each 10 ms) | admin; least-connections |
 //!
 //! An abort stays an abort: both sockets of a session carry SO_LINGER 0 from birth, so whatever
@@ -56,6 +56,7 @@ use common::board::ProxyBoard;
 use common::config::{Config, NodeIndex};
 
 pub use self::control::Control;
+pub use self::probe::check_files;
 pub use self::probe::tls::TlsError;
 pub use self::threads::RunError;
 

@@ -75,6 +75,7 @@ pub(crate) async fn accept_loop(
             Err(error) => {
                 slot.accept_errors.add(1);
                 if pause == FIRST_PAUSE {
+                    let listener = &thread.proxy.config.listeners[listener].name;
                     warn!(listener, %error, "connections cannot be accepted, trying again");
                 }
                 sleep(pause).await;

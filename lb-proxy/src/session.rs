@@ -41,6 +41,7 @@ pub(crate) async fn serve(mut client: TcpStream, listener: usize, thread: Arc<Th
         End::Stuck => slot.idle_closed.add(1),
         End::Aborted(error) => {
             slot.aborted.add(1);
+            let listener = &thread.proxy.config.listeners[listener].name;
             debug!(listener, %error, "a session was aborted");
         }
     }

@@ -260,7 +260,9 @@ fn adopt_all(
     sockets.into_iter().map(adopt_one).collect()
 }
 
-/// Accepts, and says so on the board from the same loop: a thread that cannot accept says nothing.
+/// Accepts until the stop. The heartbeat says that this thread turns and its accept loops live: when
+/// one of them ends, so does the thread. That accept(2) fails for want of descriptors is counted
+/// and no reason for silence, since the sessions that hold them are served.
 async fn accept_until_stop(
     thread: &Arc<Thread>,
     sockets: Vec<(usize, TcpListener)>,

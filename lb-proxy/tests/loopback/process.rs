@@ -150,8 +150,9 @@ fn exhausted_part() {
     // Tries after 10, 30, 70, 150, 310 and 630 ms.
     let errors = proxy.listener().accept_errors.get();
     assert!((4..=8).contains(&errors), "{errors} errors in 700 ms");
+    // Spinning would starve it for good; other tests on the same cores only for a moment.
     assert!(
-        oldest < Duration::from_millis(60),
+        oldest < Duration::from_millis(300),
         "heartbeat {oldest:?} old"
     );
     drop(fillers);

@@ -206,16 +206,14 @@ fn silence_ends_a_session_in_order() {
     // Superseded by the tunnel timeout.
     setup.listener().client_timeout = Some(Duration::from_millis(20));
     let proxy = setup.start();
+    let start = Instant::now();
     let mut client = proxy.connect();
     let mut server = accept(&socket);
-    let start = Instant::now();
     expect_fin(&mut client);
-    assert!(
-        start.elapsed() >= Duration::from_millis(190),
-        "{:?}",
-        start.elapsed()
-    );
-    assert!(start.elapsed() < Duration::from_secs(2));
+    let lived = start.elapsed();
+    // The relay's clock is up to 10 ms behind.
+    assert!(lived >= Duration::from_millis(180), "{lived:?}");
+    assert!(lived < Duration::from_secs(2), "{lived:?}");
     expect_fin(&mut server);
     assert_eq!(proxy.listener().idle_closed.get(), 1);
     assert_eq!(proxy.listener().aborted.get(), 0);
