@@ -181,8 +181,8 @@ pub struct SupervisorBoard {
     pub header: Header,
     /// By [`Child`].
     pub children: [ChildSlot; 3],
-    /// A warning about rights or settings for `status`; empty = none.
-    pub warning: Text,
+    /// Warnings about rights or settings for `status`; empty = none.
+    pub warnings: [Text; 8],
 }
 
 /// A child process, and its index in [`SupervisorBoard::children`].
@@ -351,4 +351,8 @@ pub struct ServerSlot {
 #[derive(Debug, Default)]
 pub struct AdminBoard {
     pub header: Header,
+    /// HTTP connections from addresses that `[admin] allow` does not list: told so, and closed.
+    pub http_denied: Cell,
+    /// HTTP connections closed without an answer, because too many were open.
+    pub http_dropped: Cell,
 }

@@ -1,9 +1,13 @@
 //! What `fmc-lb status --json` prints and the admin socket answers. Other tools rely on these keys.
+//!
+//! A key that an older node does not know is read as empty, one that a newer node has added is
+//! skipped: `status` of one version can ask a node of another.
 
 use serde::{Deserialize, Serialize};
 
 /// The state of one node, as its admin process read it from the boards.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// Name of the node.
     pub node: String,
@@ -24,7 +28,8 @@ pub struct Status {
 }
 
 /// One of our processes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProcessStatus {
     pub name: String,
     pub pid: u64,
@@ -37,7 +42,8 @@ pub struct ProcessStatus {
 }
 
 /// One virtual IP on this node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct VipStatus {
     pub name: String,
     pub address: String,
@@ -55,7 +61,8 @@ pub struct VipStatus {
 }
 
 /// The other node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PeerStatus {
     pub name: String,
     pub address: String,
@@ -71,7 +78,8 @@ pub struct PeerStatus {
 }
 
 /// One virtual IP at the other node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PeerVipStatus {
     pub name: String,
     /// Priority in its last advert or heartbeat.
@@ -82,7 +90,8 @@ pub struct PeerVipStatus {
 }
 
 /// One listener.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ListenerStatus {
     pub name: String,
     pub binds: Vec<String>,
@@ -95,6 +104,8 @@ pub struct ListenerStatus {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub idle_closed: u64,
+    /// Ended by a reset or an error of either side, also while a server was looked for.
+    pub aborted: u64,
     /// New connections a second, over the last few seconds.
     pub accepted_per_second: f64,
     pub bytes_in_per_second: f64,
@@ -102,7 +113,8 @@ pub struct ListenerStatus {
 }
 
 /// One backend.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BackendStatus {
     pub name: String,
     pub balance: String,
@@ -112,7 +124,8 @@ pub struct BackendStatus {
 }
 
 /// One server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ServerStatus {
     pub address: String,
     /// `up`, `down`, `draining`, `maintenance`, or `unknown` before its first probe.
@@ -128,4 +141,17 @@ pub struct ServerStatus {
     pub probe_ms_ago: Option<u64>,
     pub probe_time_ms: Option<f64>,
     pub downs: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_other_versions_are_read() {
+        let text = r#"{"node":"lb1","vips":[{"name":"api","state":"active","later":1}],"new":{}}"#;
+        let status: Status = serde_json::from_str(text).expect("it is read");
+        assert_eq!(status.vips[0].state, "active");
+        assert_eq!(status.listeners, []);
+    }
 }

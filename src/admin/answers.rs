@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::board::AdminBoard;
 use common::status::Status;
 
 use super::clock::Clocks;
@@ -41,6 +42,11 @@ impl Answers {
         let mut kept = self.kept();
         kept.clocks = clocks.with_epoch_of(kept.clocks);
         kept.rates.record(clocks.now, totals);
+    }
+
+    /// Where admin counts what it refuses.
+    pub(crate) fn counters(&self) -> &'static AdminBoard {
+        self.view.boards.admin
     }
 
     /// The node's state.

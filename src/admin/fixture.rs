@@ -70,7 +70,7 @@ pub(crate) fn empty_boards() -> Boards {
     let supervisor = SupervisorBoard {
         header: Header::default(),
         children: Default::default(),
-        warning: Text::default(),
+        warnings: array::from_fn(|_| Text::default()),
     };
     Boards {
         supervisor: Box::leak(Box::new(supervisor)),
@@ -161,13 +161,6 @@ pub(crate) fn config() -> Config {
         address: [192, 168, 0, last].into(),
         runs: Runs::FmcLb,
     };
-    let probe = Probe {
-        kind: ProbeKind::Tcp,
-        interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(2),
-        rise: 2,
-        fall: 3,
-    };
     Config {
         nodes: vec![node("lb1", 11), node("lb2", 12)],
         pair: Pair {
@@ -181,24 +174,7 @@ pub(crate) fn config() -> Config {
             listener("api", "192.168.0.10:6443", 0),
             listener("https", "192.168.0.14:443", 1),
         ],
-        backends: vec![
-            Backend {
-                probe: Some(Probe {
-                    kind: ProbeKind::KubeApiserver {
-                        ca_file: None,
-                        client: None,
-                    },
-                    ..probe.clone()
-                }),
-                balance: Balance::LeastConnections,
-                ..backend("k3s-api", 21, 6443)
-            },
-            Backend {
-                first_server: 3,
-                probe: Some(probe),
-                ..backend("traefik-https", 24, 443)
-            },
-        ],
+        backends: backends(),
         proxy: Proxy {
             threads: None,
             drain: Duration::from_secs(30),
@@ -208,6 +184,34 @@ pub(crate) fn config() -> Config {
             allow: vec!["127.0.0.0/8".parse().expect("a network")],
         },
     }
+}
+
+fn backends() -> Vec<Backend> {
+    let probe = Probe {
+        kind: ProbeKind::Tcp,
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
+        rise: 2,
+        fall: 3,
+    };
+    vec![
+        Backend {
+            probe: Some(Probe {
+                kind: ProbeKind::KubeApiserver {
+                    ca_file: None,
+                    client: None,
+                },
+                ..probe.clone()
+            }),
+            balance: Balance::LeastConnections,
+            ..backend("k3s-api", 21, 6443)
+        },
+        Backend {
+            first_server: 3,
+            probe: Some(probe),
+            ..backend("traefik-https", 24, 443)
+        },
+    ]
 }
 
 fn vip(name: &str, last: u8, vrid: u8) -> Vip {
@@ -268,9 +272,7 @@ pub(crate) fn troubled() -> View {
     let (supervisor, vrrp, proxy) = (view.boards.supervisor, view.boards.vrrp, view.boards.proxy);
     supervisor.children[1].deaths.set(2);
     supervisor.children[1].last_end.set("killed by signal 9");
-    supervisor
-        .warning
-        .set("proxy runs as root: there is no user fmc-lb-proxy");
+    supervisor.warnings[0].set("proxy runs as root: there is no user fmc-lb-proxy");
     vrrp.realtime.set(0);
     vrrp.vips[1].state.set(VipState::Fault.on_board());
     vrrp.vips[1].since.set(ago(4_200));

@@ -96,7 +96,12 @@ impl Server {
         } else {
             &self.denied_places
         };
+        let counters = self.answers.counters();
+        if !allowed {
+            counters.http_denied.add(1);
+        }
         let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+            counters.http_dropped.add(1);
             tracing::debug!(%client, "too many HTTP connections");
             return;
         };

@@ -14,6 +14,7 @@ pub(crate) struct Totals {
     pub(crate) accepted: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    pub(crate) accept_errors: u64,
 }
 
 impl Totals {
@@ -23,6 +24,7 @@ impl Totals {
             accepted: slot.accepted.get(),
             bytes_in: slot.bytes_in.get(),
             bytes_out: slot.bytes_out.get(),
+            accept_errors: slot.accept_errors.get(),
         }
     }
 }
@@ -33,6 +35,7 @@ pub(crate) struct PerSecond {
     pub(crate) accepted: f64,
     pub(crate) bytes_in: f64,
     pub(crate) bytes_out: f64,
+    pub(crate) accept_errors: f64,
 }
 
 /// The samples of all listeners, oldest first.
@@ -64,6 +67,7 @@ impl Rates {
             accepted: rate(then.accepted, current.accepted),
             bytes_in: rate(then.bytes_in, current.bytes_in),
             bytes_out: rate(then.bytes_out, current.bytes_out),
+            accept_errors: rate(then.accept_errors, current.accept_errors),
         }
     }
 }
@@ -77,6 +81,7 @@ mod tests {
             accepted,
             bytes_in: accepted * 100,
             bytes_out: accepted * 1_000,
+            accept_errors: 0,
         }
     }
 

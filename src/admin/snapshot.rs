@@ -41,7 +41,7 @@ impl View {
                 .map(|backend| self.backend(backend, &processes.proxy, now))
                 .collect(),
         };
-        status.warnings = warnings::of(self, &processes, &status, now);
+        status.warnings = warnings::of((self, rates), &processes, &status, now);
         status
     }
 
@@ -120,6 +120,7 @@ impl View {
                     bytes_in: slot.bytes_in.get(),
                     bytes_out: slot.bytes_out.get(),
                     idle_closed: slot.idle_closed.get(),
+                    aborted: slot.aborted.get(),
                     accepted_per_second: per_second.accepted,
                     bytes_in_per_second: per_second.bytes_in,
                     bytes_out_per_second: per_second.bytes_out,

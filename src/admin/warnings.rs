@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use common::board::{ServerState, VipState};
+use common::board::{ServerState, Text, VipState};
 use common::config::{Backend, NodeIndex, VipIndex};
 use common::status::Status;
 use common::time::Moment;
 
 use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
+use super::rates::{Rates, Totals};
 use super::view::View;
 use crate::status::human;
 
@@ -18,7 +19,12 @@ const ADVERT_GRACE: Duration = Duration::from_secs(1);
 const BOTH_ACTIVE: Duration = Duration::from_secs(1);
 
 /// All warnings, the most pressing first.
-pub(crate) fn of(view: &View, processes: &Processes, status: &Status, now: Moment) -> Vec<String> {
+pub(crate) fn of(
+    (view, rates): (&View, &Rates),
+    processes: &Processes,
+    status: &Status,
+    now: Moment,
+) -> Vec<String> {
     let mut found = Vec::new();
     for process in processes.all() {
         found.extend(process_warning(process, now));
@@ -29,16 +35,15 @@ pub(crate) fn of(view: &View, processes: &Processes, status: &Status, now: Momen
     if let Some(peer) = view.config.peer_of(view.node) {
         peer_warnings(view, peer, now, &mut found);
     }
+    found.extend(accept_warnings(view, rates, now));
     for backend in &view.config.backends {
         found.extend(backend_warning(view, backend));
     }
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);
     }
-    let supervisor = view.boards.supervisor.warning.get();
-    // One text holds all that the supervisor has to say.
-    let said = supervisor.split("; ").flat_map(str::lines);
-    found.extend(said.filter(|one| !one.is_empty()).map(str::to_owned));
+    let said = view.boards.supervisor.warnings.iter().map(Text::get);
+    found.extend(said.filter(|one| !one.is_empty()));
     found
 }
 
@@ -127,6 +132,22 @@ fn vip_warning(view: &View, vip: VipIndex, peer: &str, now: Moment) -> Option<St
             human::age(silent)
         )
     })
+}
+
+/// Listeners whose accept(2) has failed in the last seconds: their clients wait in the queue.
+fn accept_warnings(view: &View, rates: &Rates, now: Moment) -> Vec<String> {
+    let slots = &view.boards.proxy.listeners;
+    let listeners = view.config.listeners.iter().zip(slots).enumerate();
+    let failing = listeners
+        .filter(|(index, (_, slot))| rates.of(*index, now, Totals::of(slot)).accept_errors > 0.0);
+    failing
+        .map(|(_, (listener, _))| {
+            format!(
+                "listener {} cannot accept connections: are descriptors used up?",
+                listener.name
+            )
+        })
+        .collect()
 }
 
 fn backend_warning(view: &View, backend: &Backend) -> Option<String> {

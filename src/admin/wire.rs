@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of requests and answers.
 pub(crate) const VERSION: u32 = 1;
-/// Longest request and longest answer to it that either side waits for, in bytes with the newline.
+/// Longest request, in bytes with the newline.
 pub(crate) const LONGEST_REQUEST: usize = 64 * 1024;
 
 /// `{"version":1,"command":"status"}`

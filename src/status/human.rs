@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// At most seven characters: "312 ms", "4.2 s", "3m 12s", "5h 03m", "12d 4h".
+/// Short: "312 ms", "4.2 s", "3m 12s", "5h 03m", "12d 04h".
 pub(crate) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {

@@ -176,6 +176,7 @@ fn listener_trouble(listener: &ListenerStatus) -> String {
         ("denied", listener.denied),
         ("no server reached", listener.failed),
         ("accept errors", listener.accept_errors),
+        ("aborted", listener.aborted),
     ];
     let said: Vec<_> = counted
         .iter()

@@ -335,8 +335,10 @@ impl<'a> Loop<'a> {
         if anew {
             header.started.set(now);
         }
-        let warning = &self.with.boards.supervisor.warning;
-        warning.set(&self.with.kit.warnings.join("; "));
+        let places = &self.with.boards.supervisor.warnings;
+        for (index, place) in places.iter().enumerate() {
+            place.set(self.with.kit.warnings.get(index).map_or("", String::as_str));
+        }
     }
 
     fn is_over(&self) -> bool {

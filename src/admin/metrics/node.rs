@@ -37,6 +37,17 @@ static DEATHS: Family = Family::counter(
     "Deaths of the process that nobody asked for.",
 );
 
+static HTTP_DENIED: Family = Family::counter(
+    "fmc_lb_admin_http_denied_total",
+    &[],
+    "HTTP connections from addresses that [admin] allow does not list.",
+);
+static HTTP_DROPPED: Family = Family::counter(
+    "fmc_lb_admin_http_dropped_total",
+    &[],
+    "HTTP connections closed without an answer, because too many were open.",
+);
+
 #[cfg(test)]
 pub(super) static FAMILIES: &[&Family] = &[
     &BUILD_INFO,
@@ -45,6 +56,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &PROCESS_UP,
     &HEARTBEAT_AGE,
     &DEATHS,
+    &HTTP_DENIED,
+    &HTTP_DROPPED,
 ];
 
 pub(super) fn fill(page: &mut Page, view: &View, status: &Status, clocks: Clocks) {
@@ -53,6 +66,9 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status, clocks: Clocks
     let since_1970 = started.map(|at| clocks.epoch.as_secs_f64() + at.as_nanos() as f64 / 1e9);
     page.gauge_if_known(&START_TIME, &[], since_1970);
     page.gauge(&WARNINGS, &[], status.warnings.len() as f64);
+    let admin = view.boards.admin;
+    page.count(&HTTP_DENIED, &[], admin.http_denied.get());
+    page.count(&HTTP_DROPPED, &[], admin.http_dropped.get());
     for process in &status.processes {
         let labels = [process.name.as_str()];
         page.gauge(&PROCESS_UP, &labels, flag(process.state == "running"));

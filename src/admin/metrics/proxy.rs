@@ -53,6 +53,11 @@ static IDLE_CLOSED: Family = Family::counter(
     LISTENER,
     "Sessions ended because nothing was said for the idle timeout.",
 );
+static ABORTED: Family = Family::counter(
+    "fmc_lb_listener_aborted_total",
+    LISTENER,
+    "Sessions ended by a reset or an error of either side, also while a server was looked for.",
+);
 static SERVER_STATE: Family = Family::gauge(
     "fmc_lb_server_state",
     &["backend", "server", "state"],
@@ -112,6 +117,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &RECEIVED,
     &SENT,
     &IDLE_CLOSED,
+    &ABORTED,
     &SERVER_STATE,
     &SERVER_SESSIONS,
     &WEIGHT,
@@ -148,6 +154,7 @@ fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
     page.count(&RECEIVED, &labels, listener.bytes_in);
     page.count(&SENT, &labels, listener.bytes_out);
     page.count(&IDLE_CLOSED, &labels, listener.idle_closed);
+    page.count(&ABORTED, &labels, listener.aborted);
 }
 
 fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {

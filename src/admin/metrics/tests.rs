@@ -111,7 +111,7 @@ fn every_counter_of_a_vip_shows_its_cell() {
 fn every_counter_of_a_listener_shows_its_cell() {
     let view = fixture::healthy();
     let slot = &view.boards.proxy.listeners[1];
-    let cells: [(&str, &Cell); 8] = [
+    let cells: [(&str, &Cell); 9] = [
         ("fmc_lb_listener_sessions", &slot.sessions),
         ("fmc_lb_listener_accepted_total", &slot.accepted),
         ("fmc_lb_listener_denied_total", &slot.denied),
@@ -120,6 +120,7 @@ fn every_counter_of_a_listener_shows_its_cell() {
         ("fmc_lb_listener_received_bytes_total", &slot.bytes_in),
         ("fmc_lb_listener_sent_bytes_total", &slot.bytes_out),
         ("fmc_lb_listener_idle_closed_total", &slot.idle_closed),
+        ("fmc_lb_listener_aborted_total", &slot.aborted),
     ];
     assert_cells_move(&view, "listener=\"https\"", "listener=\"api\"", &cells);
 }
@@ -325,5 +326,21 @@ fn docs_metrics_md_is_what_the_descriptions_say() {
     assert!(
         found == wanted,
         "docs/metrics.md is stale: FMC_LB_BLESS=1 cargo test --release -p fmc-lb metrics"
+    );
+}
+
+#[test]
+fn refusals_of_the_http_server_are_counted() {
+    let view = fixture::healthy();
+    view.boards.admin.http_denied.add(2);
+    view.boards.admin.http_dropped.add(3);
+    let text = page_of(&view);
+    assert!(
+        text.contains("\nfmc_lb_admin_http_denied_total 2\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nfmc_lb_admin_http_dropped_total 3\n"),
+        "{text}"
     );
 }

@@ -54,7 +54,7 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].downs backends[].servers[].probe_failures backends[].servers[].probe_ms_ago \
         backends[].servers[].probe_time_ms backends[].servers[].probes backends[].servers[].reason \
         backends[].servers[].sessions backends[].servers[].since_ms_ago backends[].servers[].state \
-        backends[].servers[].weight config_hash listeners listeners[].accept_errors listeners[].accepted \
+        backends[].servers[].weight config_hash listeners listeners[].aborted listeners[].accept_errors listeners[].accepted \
         listeners[].accepted_per_second listeners[].backend listeners[].binds listeners[].bytes_in \
         listeners[].bytes_in_per_second listeners[].bytes_out listeners[].bytes_out_per_second \
         listeners[].denied listeners[].failed listeners[].idle_closed listeners[].name listeners[].sessions \
@@ -237,7 +237,8 @@ fn missing_rights_and_settings_are_warnings() {
     let view = fixture::healthy();
     view.boards.vrrp.realtime.set(0);
     view.boards.vrrp.memory_locked.set(0);
-    view.boards.supervisor.warning.set("one thing; another");
+    view.boards.supervisor.warnings[0].set("one thing");
+    view.boards.supervisor.warnings[1].set("another");
     assert_warns(
         &view,
         "vrrp has no real-time priority (CAP_SYS_NICE): a busy machine may delay adverts",
@@ -253,6 +254,29 @@ fn missing_rights_and_settings_are_warnings() {
         &no_key,
         "[pair] has no key_file: the pair channel is off, and nothing proves that an advert is lb2's",
     );
+}
+
+#[test]
+fn a_listener_that_cannot_accept_is_a_warning_while_it_lasts() {
+    let view = fixture::healthy();
+    let slot = &view.boards.proxy.listeners[0];
+    let mut rates = Rates::default();
+    let then = CLOCKS.now - Duration::from_secs(2);
+    let totals = view.boards.proxy.listeners.iter().map(Totals::of).collect();
+    rates.record(then, totals);
+    let warned = |rates: &Rates| {
+        let warnings = view.status(rates, CLOCKS).warnings;
+        let wanted = "listener api cannot accept connections: are descriptors used up?";
+        warnings.iter().any(|one| one == wanted)
+    };
+    assert!(!warned(&rates));
+    slot.accept_errors.add(1);
+    assert!(warned(&rates));
+    for seconds in 0..5 {
+        let totals = view.boards.proxy.listeners.iter().map(Totals::of).collect();
+        rates.record(then + Duration::from_millis(seconds), totals);
+    }
+    assert!(!warned(&rates));
 }
 
 #[test]
