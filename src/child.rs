@@ -121,7 +121,7 @@ impl Work {
                     .with_context(|| format!("read {}", path.display()))?;
                 self.files.insert(path, content);
             }
-            Handle::Config | Handle::Process | Handle::Unknown => {}
+            Handle::Config | Handle::Unknown => {}
         }
         Ok(())
     }

@@ -116,8 +116,6 @@ pub(crate) enum Handle {
     Http { address: String },
     /// The content of a file that the configuration names, sealed.
     File { path: PathBuf },
-    /// The child itself (pidfd_open(2)).
-    Process,
     /// Named by a newer version.
     #[serde(other)]
     Unknown,

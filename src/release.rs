@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use common::board::Child;
-use common::config::{Config, NodeIndex};
+use common::config::{Config, NodeIndex, VipIndex};
 
 use crate::supervisor::{self, Folder};
 use crate::{check, cli, control};
@@ -15,51 +15,67 @@ use crate::{check, cli, control};
     reason = "what was done is this command's output"
 )]
 pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
-    // Not as the node at its start: what is left must go also when a key file is missing now.
-    let loaded = match check::load(&args.config) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            eprint!("{}", error.render());
-            return Ok(ExitCode::from(2));
-        }
-    };
-    let node = loaded
-        .config
-        .node_of(args.node.as_deref(), &check::this_machine())?;
     let folder = Folder::new(&args.runtime.runtime_dir);
     // A living supervisor sees to all of this itself; and none may start meanwhile.
     let _claim = folder.claim()?;
-    for line in release(&loaded.config, node, &folder)? {
+    // Not as the node at its start: what is left must go also when a key file is missing now.
+    let loaded = match check::load(&args.config) {
+        Ok(loaded) => Some(loaded),
+        Err(error) => {
+            eprint!("{}", error.render());
+            None
+        }
+    };
+    let config = loaded.as_ref().map(|loaded| &loaded.config);
+    // The leases first: the other node waits for that. The shadows whatever comes of it: what is
+    // remembered needs no file.
+    let leases = config.map(|config| {
+        let node = config.node_of(args.node.as_deref(), &check::this_machine())?;
+        release_leases(config, node, &folder)
+    });
+    let shadows = remove_shadows(config, &folder);
+    let leases = leases.transpose()?.unwrap_or_default();
+    for line in leases.into_iter().chain([shadows?]) {
         println!("{line}");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if loaded.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    })
+}
+
+fn lives(folder: &Folder, child: Child) -> bool {
+    control::is_alive(&folder.control_socket(child))
 }
 
 /// Says what was done, and what was not and why.
-fn release(config: &Config, node: NodeIndex, folder: &Folder) -> anyhow::Result<Vec<String>> {
-    let lives = |child| control::is_alive(&folder.control_socket(child));
-    let mut done = Vec::new();
+fn release_leases(
+    config: &Config,
+    node: NodeIndex,
+    folder: &Folder,
+) -> anyhow::Result<Vec<String>> {
     if config.vips.is_empty() {
-        done.push("no virtual IPs in the configuration".to_owned());
-        return Ok(done);
+        return Ok(vec!["no virtual IPs in the configuration".to_owned()]);
     }
-    if lives(Child::Vrrp) {
-        done.push("leases stay: vrrp runs".to_owned());
-    } else {
-        let released = vrrp::release::resign(config, node).context("release the leases")?;
-        done.extend(released.iter().map(|vip| {
-            let vip = &config.vips[vip.0];
-            format!("released {} ({})", vip.name, vip.address)
-        }));
-        if released.is_empty() {
-            done.push("no lease was left".to_owned());
-        }
+    if lives(folder, Child::Vrrp) {
+        return Ok(vec!["leases stay: vrrp runs".to_owned()]);
     }
-    if lives(Child::Proxy) {
-        done.push("shadows stay: proxy runs".to_owned());
-    } else {
-        supervisor::remove_shadows(config, folder)?;
-        done.push("shadows removed, kernel settings restored".to_owned());
+    let released = vrrp::release::resign(config, node).context("release the leases")?;
+    if released.is_empty() {
+        return Ok(vec!["no lease was left".to_owned()]);
     }
-    Ok(done)
+    let line = |vip: &VipIndex| {
+        let vip = &config.vips[vip.0];
+        format!("released {} ({})", vip.name, vip.address)
+    };
+    Ok(released.iter().map(line).collect())
+}
+
+fn remove_shadows(config: Option<&Config>, folder: &Folder) -> anyhow::Result<String> {
+    if lives(folder, Child::Proxy) {
+        return Ok("shadows stay: proxy runs".to_owned());
+    }
+    supervisor::remove_shadows(config, folder)?;
+    Ok("shadows removed, kernel settings restored".to_owned())
 }

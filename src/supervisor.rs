@@ -80,7 +80,7 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         events: Events::new(&signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
     };
     Loop::new(watch, processes)?.run()?;
-    shadows::remove(place.config, &folder)?;
+    shadows::remove(Some(place.config), &folder)?;
     folder.clear();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -190,3 +190,63 @@ fn nothing_stale(site: &mut Site) -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_broken_file_keeps_nobody_from_adopting_and_is_no_start() -> Result<()> {
+    let site = Site::start(&config_at(Duration::from_millis(100)), Service::Echo)?;
+    site.watched("broken-file", |site| {
+        let before = children(site, Node::Lb1)?;
+        site.pair.set_config("[nodes.lb1]\naddress = 7\n")?;
+        site.pair.kill_part(Node::Lb1, Part::Supervisor)?;
+        site.pair.start(Node::Lb1)?;
+        site.wait("the three are adopted", |site| all_run(site, Node::Lb1))?;
+        let after = children(site, Node::Lb1)?;
+        ensure!(before == after, "{before:?} became {after:?}");
+        // Where there is nobody to adopt it ends with 2, which the unit does not retry; and the
+        // shadows go by what is remembered.
+        site.pair.kill_all(Node::Lb1)?;
+        site.pair.start(Node::Lb1)?;
+        let started = site.pair.supervisor(Node::Lb1).context("was started")?;
+        let code = started.wait(Duration::from_secs(5))?.code();
+        ensure!(code == Some(2), "exit code {code:?}");
+        let config = site.pair.config_file().display().to_string();
+        let released = site
+            .pair
+            .command(Node::Lb1, &["release", "--config", &config])?;
+        ensure!(released.status.code() == Some(2), "{released:?}");
+        let left = site
+            .lab
+            .exec(Node::Lb1, &["ip", "-4", "address", "show", "dev", "lo"])?;
+        ensure!(!left.contains("192.168.0.1"), "{left}");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_interface_that_is_made_anew_answers_no_arp_for_a_vip() -> Result<()> {
+    let site = Site::start(&config_at(Duration::from_millis(100)), Service::Echo)?;
+    site.watched("mended", |site| {
+        let setting = "/proc/sys/net/ipv4/conf/eth0/arp_ignore";
+        let arp_ignore = |site: &Site| site.lab.exec(Node::Lb2, &["cat", setting]);
+        let shadows = |site: &Site| {
+            site.lab
+                .exec(Node::Lb2, &["ip", "-4", "address", "show", "dev", "lo"])
+        };
+        let has_both = |text: String| text.contains(".0.10/32") && text.contains(".0.14/32");
+        ensure!(arp_ignore(site)?.trim() == "1");
+        // What a new interface starts with.
+        site.lab
+            .exec(Node::Lb2, &["sh", "-c", &format!("echo 0 > {setting}")])?;
+        site.lab.ip(Node::Lb2, "address flush dev lo")?;
+        ensure!(!has_both(shadows(site)?));
+        let lost = Instant::now();
+        site.wait("setting and shadows are mended", |site| {
+            arp_ignore(site).is_ok_and(|value| value.trim() == "1")
+                && shadows(site).is_ok_and(has_both)
+        })?;
+        let took = lost.elapsed();
+        println!("mended after {took:?}");
+        ensure!(took < Duration::from_secs(3), "{took:?}");
+        Ok(())
+    })
+}

@@ -16,7 +16,6 @@ use std::time::Duration;
 use anyhow::Context;
 use common::board::{Child, LAYOUT};
 use rustix::net::SocketFlags;
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::control::{Body, Channel, Handle, Hello, ReceiveError, Received, Setup, Wait};
 use crate::rights;
@@ -49,17 +48,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Keeps a descriptor of its own for each handle, and one for the process itself.
+    /// Keeps a descriptor of its own for each handle.
     pub(super) fn new(setup: Setup, handles: &[(Handle, OwnedFd)]) -> io::Result<Self> {
-        let mut kept = handles
+        let handles = handles
             .iter()
             .map(|(handle, descriptor)| Ok((handle.clone(), descriptor.try_clone()?)))
             .collect::<io::Result<Vec<_>>>()?;
-        kept.push((Handle::Process, pidfd_open(getpid(), PidfdFlags::empty())?));
-        Ok(Self {
-            setup,
-            handles: kept,
-        })
+        Ok(Self { setup, handles })
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::folder::Folder;
 use super::kit::Inheritance;
 use super::process::{self, Process};
-use crate::control::{self, ANSWER_LIMIT, Body, Channel, Handle, Hello, Received, Wait};
+use crate::control::{self, ANSWER_LIMIT, Body, Channel, Hello, Received, Wait};
 
 /// Limit for a killed process to be gone. All its sockets are closed by then.
 const GONE_LIMIT: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub(super) fn survivors(folder: &Folder) -> anyhow::Result<Vec<Survivor>> {
             connected => {
                 let adopted = connected
                     .with_context(|| format!("connect to {}", path.display()))
-                    .and_then(|channel| adopt(child, channel));
+                    .and_then(|channel| adopt(child, channel, folder));
                 match adopted {
                     Ok(survivor) => survivors.push(survivor),
                     Err(error) => {
@@ -55,7 +55,7 @@ fn is_dead(error: &io::Error) -> bool {
     )
 }
 
-fn adopt(child: Child, channel: Channel) -> anyhow::Result<Survivor> {
+fn adopt(child: Child, channel: Channel, folder: &Folder) -> anyhow::Result<Survivor> {
     channel.limit_waiting(Some(ANSWER_LIMIT))?;
     let hello = receive_hello(&channel)?;
     if hello.kind != child.word() || hello.layout != LAYOUT || !hello.running {
@@ -66,16 +66,21 @@ fn adopt(child: Child, channel: Channel) -> anyhow::Result<Survivor> {
             hello.layout
         );
     }
-    let (setup, mut handles) = channel.receive_setup()?;
-    let place = handles
-        .iter()
-        .position(|(handle, _)| *handle == Handle::Process)
-        .context("it sent no pidfd of itself")?;
-    let (_, pidfd) = handles.swap_remove(place);
+    // What it says of itself is not what we signal later.
+    let (pid, pidfd) = folder
+        .remembered(child)
+        .context("it is not the process that the runtime folder remembers")?;
+    if hello.pid != pid {
+        bail!(
+            "it calls itself process {}, and {pid} was started",
+            hello.pid
+        );
+    }
+    let (setup, handles) = channel.receive_setup()?;
     channel.send(Body::Adopt, &[])?;
     channel.limit_waiting(None)?;
     Ok(Survivor {
-        process: Process::adopt(child, hello.pid, channel, pidfd),
+        process: Process::adopt(child, pid, channel, pidfd),
         inheritance: Inheritance {
             child,
             setup,
@@ -95,7 +100,7 @@ fn receive_hello(channel: &Channel) -> anyhow::Result<Hello> {
 
 /// Kills a child that does not answer, and waits until its sockets are closed.
 fn end(child: Child, folder: &Folder) -> anyhow::Result<()> {
-    if let Some(pidfd) = folder.remembered(child) {
+    if let Some((_, pidfd)) = folder.remembered(child) {
         process::kill(&pidfd);
         wait_until_gone(&pidfd)
             .with_context(|| format!("wait for the end of the old {}", child.word()))?;
@@ -121,5 +126,64 @@ fn wait_until_gone(pidfd: &OwnedFd) -> io::Result<()> {
     match poll(&mut waiting, Some(&limit))? {
         0 => Err(io::ErrorKind::TimedOut.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    use crate::control::Setup;
+
+    /// A child that says it is process `says`; answers once, then is gone.
+    fn impostor(folder: &Folder, says: u32) -> std::thread::JoinHandle<()> {
+        let listening = control::listen(&folder.control_socket(Child::Admin)).expect("listen");
+        let setup = Setup {
+            node: "lb1".to_owned(),
+            threads: 1,
+            runtime_dir: folder.path().to_owned(),
+            user: None,
+            handles: 0,
+        };
+        std::thread::spawn(move || {
+            let flags = rustix::net::SocketFlags::CLOEXEC;
+            let accepted = rustix::net::accept_with(&listening, flags).expect("a supervisor");
+            drop(listening);
+            let channel = Channel::new(accepted);
+            let hello = Hello {
+                layout: LAYOUT,
+                pid: says,
+                kind: Child::Admin.word().to_owned(),
+                software: "0".to_owned(),
+                running: true,
+            };
+            channel.send(Body::Hello(hello), &[]).expect("sent");
+            // Refused before that, or after.
+            let _ = channel.send_setup(setup, &[]);
+            let _ = channel.receive(Wait::Yes);
+        })
+    }
+
+    #[test]
+    fn only_the_process_that_was_started_is_adopted() {
+        let folder = tempfile::tempdir().expect("folder");
+        let folder = Folder::new(folder.path());
+        let mut started = Command::new("sleep").arg("60").spawn().expect("sleep(1)");
+        folder
+            .remember(Child::Admin, started.id())
+            .expect("written");
+        let child = impostor(&folder, started.id());
+        let adopted = survivors(&folder).expect("it answers");
+        assert_eq!(adopted.len(), 1);
+        drop(adopted);
+        child.join().expect("it ends");
+
+        // It names another process: that one is left alone, the one that we started is replaced.
+        let child = impostor(&folder, std::process::id());
+        assert!(survivors(&folder).expect("refused").is_empty());
+        child.join().expect("it ends");
+        assert!(!started.wait().expect("our child").success());
+        assert!(folder.remembered(Child::Admin).is_none());
     }
 }

@@ -6,7 +6,7 @@
 //! | `vrrp.ctl`, `proxy.ctl`, `admin.ctl` | control sockets of the children |
 //! | `vrrp.pid`, … | process id and start time of each child, to find one that does not answer |
 //! | `admin.sock` | the admin socket |
-//! | `sysctls.json` | kernel settings as they were before us |
+//! | `sysctls.json` | kernel settings as they were before us, and which VIPs have shadows |
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -105,15 +105,15 @@ impl Folder {
         )
     }
 
-    /// The process that was remembered, if it still lives.
-    pub(crate) fn remembered(&self, child: Child) -> Option<OwnedFd> {
+    /// The process that was remembered and its number, if it still lives.
+    pub(crate) fn remembered(&self, child: Child) -> Option<(u32, OwnedFd)> {
         let text = std::fs::read_to_string(self.pid_file(child)).ok()?;
         let (pid, started) = text.split_once(' ')?;
         let pid: u32 = pid.parse().ok()?;
         let process = pidfd_open(Pid::from_raw(pid.try_into().ok()?)?, PidfdFlags::empty()).ok()?;
         // Asked after the descriptor was opened: it is the same process, not one that was given the
         // number since.
-        (start_time(pid)? == started).then_some(process)
+        (start_time(pid)? == started).then_some((pid, process))
     }
 
     /// Removes what the child's processes left here.

@@ -215,7 +215,7 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::AdminSocket
             | Handle::Http { .. }
             | Handle::File { .. } => true,
-            Handle::Config | Handle::Board { .. } | Handle::Process | Handle::Unknown => false,
+            Handle::Config | Handle::Board { .. } | Handle::Unknown => false,
         })
         .map(|(handle, descriptor)| (child, handle, descriptor))
         .collect()
@@ -243,7 +243,6 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::AdminSocket
             | Handle::Http { .. }
             | Handle::File { .. }
-            | Handle::Process
             | Handle::Unknown => false,
         });
         let (_, memory) = found.ok_or_else(|| {

@@ -23,7 +23,7 @@ pub(super) fn install(config: &Config, folder: &Folder) -> anyhow::Result<Vec<St
     }
     let installed = put(config, folder);
     if installed.is_err()
-        && let Err(error) = remove(config, folder)
+        && let Err(error) = remove(Some(config), folder)
     {
         tracing::warn!("some of the shadows stay: {error:#}");
     }
@@ -81,12 +81,11 @@ impl Keeper {
     }
 }
 
-/// Removes the shadows and restores the settings. Says whether there was anything to restore.
-pub(crate) fn remove(config: &Config, folder: &Folder) -> anyhow::Result<()> {
+/// Removes the shadows that are remembered and those of `config` (`None` = it cannot be read), and
+/// restores the settings.
+pub(crate) fn remove(config: Option<&Config>, folder: &Folder) -> anyhow::Result<()> {
     let saved = read(folder)?.unwrap_or_default();
-    if !config.vips.is_empty() {
-        shadow::remove(config, &saved).context("remove the shadows of the VIPs")?;
-    }
+    shadow::remove(config, &saved).context("remove the shadows of the VIPs")?;
     match std::fs::remove_file(folder.sysctls()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", folder.sysctls().display()))

@@ -335,9 +335,20 @@ impl<'a> Loop<'a> {
         if anew {
             header.started.set(now);
         }
+        self.publish_warnings();
+    }
+
+    /// One text for each warning; the last one says how many more there are.
+    fn publish_warnings(&self) {
+        let warnings = &self.with.kit.warnings;
         let places = &self.with.boards.supervisor.warnings;
         for (index, place) in places.iter().enumerate() {
-            place.set(self.with.kit.warnings.get(index).map_or("", String::as_str));
+            let left = warnings.len().saturating_sub(index);
+            if index + 1 == places.len() && left > 1 {
+                place.set(&format!("{left} more warnings: see the log"));
+            } else {
+                place.set(warnings.get(index).map_or("", String::as_str));
+            }
         }
     }
 

@@ -30,10 +30,12 @@ const SETTINGS: &str = "/proc/sys/net/ipv4/conf";
 /// What the shadows need.
 const NEEDED: [(&str, u8); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 
-/// Settings as they were found, to be restored.
+/// Settings as they were found, to be restored, and the VIPs whose shadows are to be removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSettings {
     settings: Vec<SavedSetting>,
+    #[serde(default)]
+    shadows: BTreeSet<Ipv4Addr>,
 }
 
 /// One of them.
@@ -68,6 +70,7 @@ pub enum ShadowError {
 /// and has not restored yet (`earlier`) is kept: what stands there now is ours.
 pub fn record(config: &Config, earlier: Option<SavedSettings>) -> SavedSettings {
     let mut saved = earlier.unwrap_or_default();
+    saved.shadows.extend(vips(config));
     for interface in interfaces(config) {
         for (name, _) in NEEDED {
             let known = saved
@@ -86,8 +89,8 @@ pub fn record(config: &Config, earlier: Option<SavedSettings>) -> SavedSettings 
     saved
 }
 
-/// Makes the settings, then the shadows of all VIPs; what is there already stays. Gives warnings
-/// for a human.
+/// Makes the settings, then the shadows of all VIPs; what is there already stays. Shadows of VIPs
+/// that the configuration no longer names are removed. Gives warnings for a human.
 ///
 /// # Errors
 /// The first change that the kernel refused; an interface that is missing is a warning.
@@ -109,7 +112,9 @@ pub fn install(config: &Config) -> Result<Vec<String>, ShadowError> {
         warnings
             .push("lo is down: connections to a VIP from this node itself will fail".to_owned());
     }
-    for address in vips(config) {
+    let vips = vips(config);
+    remove_shadows(&mut route, |found| !vips.contains(&found))?;
+    for address in vips {
         route.put_shadow(Placement {
             interface: loopback.index,
             interface_name: LOOPBACK,
@@ -160,24 +165,20 @@ pub fn lapses(config: &Config, look: Look) -> Result<Vec<String>, ShadowError> {
     Ok(lapses)
 }
 
-/// Removes our shadows, then restores the settings that still have our value.
+/// Removes our shadows, those that were recorded and those of `config`, then restores the settings
+/// that still have our value. `None` = the configuration cannot be read.
 ///
 /// # Errors
 /// The first change that the kernel refused. Nothing is restored while a shadow is left: it would
 /// answer ARP.
-pub fn remove(config: &Config, saved: &SavedSettings) -> Result<(), ShadowError> {
-    let mut route = RouteSocket::open()?;
-    if let Some(loopback) = route.interface(LOOPBACK)? {
-        let vips = vips(config);
-        for found in route.addresses()? {
-            let ours = found.interface == loopback.index
-                && vips.contains(&found.address)
-                && found.is_labelled(LOOPBACK);
-            if ours {
-                route.remove(&found)?;
-            }
-        }
+pub fn remove(config: Option<&Config>, saved: &SavedSettings) -> Result<(), ShadowError> {
+    let mut ours = saved.shadows.clone();
+    ours.extend(config.map(vips).unwrap_or_default());
+    if ours.is_empty() && saved.settings.is_empty() {
+        return Ok(());
     }
+    let mut route = RouteSocket::open()?;
+    remove_shadows(&mut route, |found| ours.contains(&found))?;
     for setting in &saved.settings {
         let ours = NEEDED
             .iter()
@@ -186,6 +187,23 @@ pub fn remove(config: &Config, saved: &SavedSettings) -> Result<(), ShadowError>
         let now = read(&setting.interface, &setting.name);
         if ours.is_some() && now == ours && now != Some(setting.found) {
             write(&setting.interface, &setting.name, setting.found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what carries our label on `lo`, if it is one of `which`.
+fn remove_shadows(
+    route: &mut RouteSocket,
+    which: impl Fn(Ipv4Addr) -> bool,
+) -> Result<(), ShadowError> {
+    let Some(loopback) = route.interface(LOOPBACK)? else {
+        return Ok(());
+    };
+    for found in route.addresses()? {
+        let labelled = found.interface == loopback.index && found.is_labelled(LOOPBACK);
+        if labelled && which(found.address) {
+            route.remove(&found)?;
         }
     }
     Ok(())

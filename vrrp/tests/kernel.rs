@@ -231,7 +231,7 @@ fn shadows_come_and_go_with_their_settings_restored() {
             (setting("arp_ignore"), setting("arp_announce")),
             ("1".to_owned(), "2".to_owned())
         );
-        shadow::remove(&config, &second).expect("removed");
+        shadow::remove(Some(&config), &second).expect("removed");
         assert!(!lan.has(1, "lo", VIP) && !lan.has(1, "lo", OTHER_VIP));
         assert!(lan.has(1, "lo", [192, 0, 2, 77]));
         assert_eq!(
@@ -292,4 +292,23 @@ fn what_somebody_undid_is_seen_and_made_again() {
     );
     install();
     assert_eq!(lapses(Look::SettingsAndShadows), Vec::<String>::new());
+}
+
+#[test]
+fn a_shadow_of_an_earlier_configuration_goes_at_install_and_by_what_was_recorded() {
+    let lan = Lan::new(1);
+    let both = config(SECOND);
+    let mut one = both.clone();
+    one.vips.truncate(1);
+    lan.inside(1, || {
+        let saved = shadow::record(&both, None);
+        shadow::install(&both).expect("installed");
+        shadow::remove(None, &saved).expect("removed");
+        assert!(!lan.has(1, "lo", VIP) && !lan.has(1, "lo", OTHER_VIP));
+        shadow::install(&both).expect("installed");
+        lan.ip(1, &["address", "add", "192.0.2.77/32", "dev", "lo"]);
+        shadow::install(&one).expect("installed");
+        assert!(lan.has(1, "lo", VIP) && !lan.has(1, "lo", OTHER_VIP));
+        assert!(lan.has(1, "lo", [192, 0, 2, 77]), "it is somebody else's");
+    });
 }
