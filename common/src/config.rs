@@ -4,6 +4,7 @@
 //! `draft` resolves names and defaults; `rules` and `files` check what must hold between values; `build` makes the
 //! [`Config`]. Every step reports all it finds, with the place in the file and a remedy ([`Report`]).
 
+mod backend;
 mod build;
 mod diagnostic;
 mod document;
@@ -15,8 +16,10 @@ mod identity;
 pub mod key;
 pub mod keys;
 pub mod kind;
+mod listener;
 mod nearest;
 mod parse;
+mod probe;
 mod reader;
 mod rules;
 mod schema;
@@ -33,10 +36,13 @@ use ipnet::IpNet;
 
 use crate::addr::{Priority, Vrid};
 
+pub use backend::{Backend, Balance, Server};
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
 pub use files::{FileFact, FileFacts};
 pub use identity::{Machine, NodeError};
+pub use listener::{Bind, Keepalive, Listener};
 pub use parse::{Parsed, Viewpoint, Who};
+pub use probe::{ClientCertificate, Probe, ProbeKind};
 pub use schema::schema;
 
 /// Most nodes a configuration may name.
@@ -150,111 +156,6 @@ pub enum ChecksumForm {
     Pseudo,
     /// Over the message only (RFC 9568, section 5.2.8).
     Message,
-}
-
-/// What accepts connections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    pub name: String,
-    /// At least one.
-    pub binds: Vec<Bind>,
-    pub backend: BackendIndex,
-    /// Clients that are served; `None` = everybody. An IPv4-mapped client address is compared as IPv4.
-    pub allow: Option<Vec<IpNet>>,
-    /// While no server of its backend is usable here and some are at the other node, the VIP moves there.
-    pub required: bool,
-    pub client_timeout: Option<Duration>,
-    pub tunnel_timeout: Option<Duration>,
-    pub keepalive: Option<Keepalive>,
-}
-
-/// One address of a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bind {
-    pub address: SocketAddr,
-    /// The VIP that the file named, or whose address this is.
-    pub vip: Option<VipIndex>,
-}
-
-/// TCP keepalive of both sides of a session (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keepalive {
-    /// Idle time before the first probe, whole seconds, default 60 s.
-    pub idle: Duration,
-    /// Time between probes, whole seconds, default 10 s.
-    pub interval: Duration,
-    /// Unanswered probes before the connection is given up, default 3.
-    pub count: u32,
-}
-
-/// A pool of servers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    pub name: String,
-    /// At least one.
-    pub servers: Vec<Server>,
-    /// Place of the first server on the boards; the others follow in order.
-    pub first_server: usize,
-    pub balance: Balance,
-    pub probe: Option<Probe>,
-    /// Limit of one connection attempt, default 5 s.
-    pub connect_timeout: Duration,
-    /// Attempts beyond the first, each on another server while there is one, default 3.
-    pub retries: u32,
-    pub server_timeout: Option<Duration>,
-    pub keepalive: Option<Keepalive>,
-}
-
-/// One member of a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Server {
-    pub address: SocketAddr,
-    /// Share of new sessions, 0 to 256, default 1; 0 = none.
-    pub weight: u16,
-}
-
-/// How a backend chooses a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    /// Smooth weighted round-robin.
-    RoundRobin,
-    /// The server with the fewest sessions in proportion to its weight.
-    LeastConnections,
-}
-
-/// A periodic check of each server of a backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    pub kind: ProbeKind,
-    /// Time between the starts of two probes of a server, default 2 s.
-    pub interval: Duration,
-    /// Limit of one probe, at most the interval; default the smaller of the interval and 2 s.
-    pub timeout: Duration,
-    /// Good probes in a row that bring a server up, default 2.
-    pub rise: u32,
-    /// Bad probes in a row that take a server down, default 3.
-    pub fall: u32,
-}
-
-/// What a probe does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbeKind {
-    /// A TCP connection can be made.
-    Tcp,
-    /// TLS and `GET /readyz`, judged as a kube-apiserver answers.
-    KubeApiserver {
-        /// Certificates that the server's is checked against; `None` = it is not checked.
-        ca_file: Option<PathBuf>,
-        /// Client certificate and its key (PEM).
-        client: Option<ClientCertificate>,
-    },
-}
-
-/// Files of a client certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
 }
 
 /// Settings of the proxy process.

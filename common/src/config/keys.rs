@@ -1,13 +1,21 @@
 //! Every key of the file: its kind, its default and what it does. Nothing else in the program knows
 //! a key that is not here.
 
-mod relay;
+mod backend;
+mod listener;
+mod probe;
+mod process;
+mod tcp;
 
 use std::time::Duration;
 
 use super::kind::{Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape};
 
-pub(super) use relay::{ADMIN, BACKENDS, KEEPALIVE, LISTENERS, PROBE, PROXY, SERVER, TIMEOUTS};
+pub(super) use backend::{BACKENDS, SERVER, TIMEOUTS};
+pub(super) use listener::LISTENERS;
+pub(super) use probe::PROBE;
+pub(super) use process::{ADMIN, PROXY};
+pub(super) use tcp::KEEPALIVE;
 
 /// The sections in the order in which `--show` prints them.
 pub const SECTIONS: &[&Section] = &[
@@ -17,6 +25,7 @@ pub const SECTIONS: &[&Section] = &[
 const TEN_MS: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
+const WEEK: Duration = Duration::from_secs(168 * 3_600);
 const PRIORITY: IntegerRange = IntegerRange {
     min: 1,
     max: 255,

@@ -1,18 +1,17 @@
 //! The effective configuration as TOML: every key of the table of keys, with its default where the
 //! file does not name it.
 
+mod relay;
+
 use std::fmt::{Display, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::relay::{backend_value, listener_value};
 use super::keys;
 use super::kind::{Default, Section, show_duration};
 use super::rules::FAST_BELOW;
-use super::{
-    Admin, AdminHttp, Backend, Balance, Bind, ChecksumForm, Config, Keepalive, Listener, Node,
-    Pair, Probe, ProbeKind, Proxy, Runs, Transport, Vip,
-};
+use super::{Admin, AdminHttp, ChecksumForm, Config, Node, Pair, Proxy, Runs, Transport, Vip};
 
 impl Config {
     /// The configuration with every default written out. It parses to the same [`Config`]. Values
@@ -146,73 +145,6 @@ fn vip_value(vip: &Vip, nodes: &[Node], key: &str) -> Option<String> {
     }
 }
 
-fn listener_value(listener: &Listener, config: &Config, key: &str) -> Option<String> {
-    match key {
-        "bind" => Some(array(
-            listener.binds.iter().map(|bind| bind_text(bind, config)),
-        )),
-        "backend" => Some(quoted(&config.backends[listener.backend.0].name)),
-        "mode" => Some(quoted("relay")),
-        "allow" => listener.allow.as_ref().map(|allow| array(allow.iter())),
-        "required" => Some(listener.required.to_string()),
-        "client_timeout" => Some(or_off(listener.client_timeout)),
-        "tunnel_timeout" => Some(or_off(listener.tunnel_timeout)),
-        "keepalive" => Some(keepalive(listener.keepalive)),
-        _ => None,
-    }
-}
-
-fn backend_value(backend: &Backend, key: &str) -> Option<String> {
-    match key {
-        "servers" => {
-            let mut text = "[\n".to_owned();
-            for server in &backend.servers {
-                let value_of = |key: &str| match key {
-                    "address" => Some(quoted(server.address)),
-                    "weight" => Some(server.weight.to_string()),
-                    _ => None,
-                };
-                text.push_str(&format!("    {},\n", inline(&keys::SERVER, value_of)));
-            }
-            text.push(']');
-            Some(text)
-        }
-        "balance" => Some(quoted(match backend.balance {
-            Balance::RoundRobin => "round-robin",
-            Balance::LeastConnections => "least-connections",
-        })),
-        "probe" => Some(match &backend.probe {
-            Some(probe) => inline(&keys::PROBE, |key| probe_value(probe, key)),
-            None => quoted("off"),
-        }),
-        "connect_timeout" => Some(quoted(show_duration(backend.connect_timeout))),
-        "retries" => Some(backend.retries.to_string()),
-        "server_timeout" => Some(or_off(backend.server_timeout)),
-        "keepalive" => Some(keepalive(backend.keepalive)),
-        _ => None,
-    }
-}
-
-fn probe_value(probe: &Probe, key: &str) -> Option<String> {
-    let (kind, ca_file, client) = match &probe.kind {
-        ProbeKind::Tcp => ("tcp", None, None),
-        ProbeKind::KubeApiserver { ca_file, client } => {
-            ("kube-apiserver", ca_file.as_ref(), client.as_ref())
-        }
-    };
-    match key {
-        "kind" => Some(quoted(kind)),
-        "interval" => Some(quoted(show_duration(probe.interval))),
-        "timeout" => Some(quoted(show_duration(probe.timeout))),
-        "rise" => Some(probe.rise.to_string()),
-        "fall" => Some(probe.fall.to_string()),
-        "ca_file" => path(ca_file),
-        "cert_file" => path(client.map(|client| &client.cert_file)),
-        "key_file" => path(client.map(|client| &client.key_file)),
-        _ => None,
-    }
-}
-
 fn proxy_value(proxy: &Proxy, key: &str) -> Option<String> {
     match key {
         "threads" => proxy.threads.map(|threads| threads.to_string()),
@@ -231,25 +163,6 @@ fn admin_value(admin: &Admin, key: &str) -> Option<String> {
         "allow" => Some(array(admin.allow.iter())),
         _ => None,
     }
-}
-
-fn bind_text(bind: &Bind, config: &Config) -> String {
-    match bind.vip {
-        Some(vip) => format!("vips.{}:{}", config.vips[vip.0].name, bind.address.port()),
-        None => SocketAddr::to_string(&bind.address),
-    }
-}
-
-fn keepalive(keepalive: Option<Keepalive>) -> String {
-    let Some(keepalive) = keepalive else {
-        return quoted("off");
-    };
-    inline(&keys::KEEPALIVE, |key| match key {
-        "idle" => Some(quoted(show_duration(keepalive.idle))),
-        "interval" => Some(quoted(show_duration(keepalive.interval))),
-        "count" => Some(keepalive.count.to_string()),
-        _ => None,
-    })
 }
 
 fn or_off(duration: Option<Duration>) -> String {

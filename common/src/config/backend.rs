@@ -1,0 +1,41 @@
+//! Pools of servers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Keepalive, Probe};
+
+/// A pool of servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    pub name: String,
+    /// At least one.
+    pub servers: Vec<Server>,
+    /// Place of the first server on the boards; the others follow in order.
+    pub first_server: usize,
+    pub balance: Balance,
+    pub probe: Option<Probe>,
+    /// Limit of one connection attempt, default 5 s.
+    pub connect_timeout: Duration,
+    /// Attempts beyond the first, each on another server while there is one, default 3.
+    pub retries: u32,
+    pub server_timeout: Option<Duration>,
+    pub keepalive: Option<Keepalive>,
+}
+
+/// One member of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    pub address: SocketAddr,
+    /// Share of new sessions, 0 to 256, default 1; 0 = none.
+    pub weight: u16,
+}
+
+/// How a backend chooses a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// Smooth weighted round-robin.
+    RoundRobin,
+    /// The server with the fewest sessions in proportion to its weight.
+    LeastConnections,
+}

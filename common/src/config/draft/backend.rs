@@ -1,0 +1,65 @@
+//! Backends while they are checked.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::probe::ProbeDraft;
+use super::{at_own_or, count, keepalive, own_or, small};
+use crate::config::value::{At, Values};
+use crate::config::{Balance, Keepalive};
+
+#[derive(Debug)]
+pub(in crate::config) struct BackendDraft {
+    pub(in crate::config) name: At<String>,
+    /// How many the file names, if the list could be read.
+    pub(in crate::config) server_count: Option<At<usize>>,
+    /// Without those that were wrong.
+    pub(in crate::config) servers: Vec<ServerDraft>,
+    pub(in crate::config) balance: Option<Balance>,
+    pub(in crate::config) probe: Option<Option<ProbeDraft>>,
+    pub(in crate::config) connect_timeout: Option<Duration>,
+    pub(in crate::config) retries: Option<u32>,
+    pub(in crate::config) server_timeout: Option<At<Option<Duration>>>,
+    pub(in crate::config) keepalive: Option<Option<Keepalive>>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct ServerDraft {
+    pub(in crate::config) address: At<SocketAddr>,
+    pub(in crate::config) weight: u16,
+}
+
+impl BackendDraft {
+    pub(super) fn of(name: &At<String>, values: &Values, timeouts: &Values) -> Self {
+        let servers = values.list::<Values>("servers");
+        Self {
+            name: name.clone(),
+            server_count: count(values, "servers"),
+            servers: servers
+                .into_iter()
+                .flat_map(|list| list.value)
+                .filter_map(|server| ServerDraft::of(&server.value))
+                .collect(),
+            balance: values.get::<&str>("balance").map(|word| match word.value {
+                "least-connections" => Balance::LeastConnections,
+                _ => Balance::RoundRobin,
+            }),
+            probe: values
+                .get::<Option<Values>>("probe")
+                .map(|probe| probe.value.map(|values| ProbeDraft::of(&values, name.span))),
+            connect_timeout: own_or("connect_timeout", values, ("connect", timeouts)),
+            retries: values.get("retries").and_then(small),
+            server_timeout: at_own_or("server_timeout", values, ("server", timeouts)),
+            keepalive: keepalive(values),
+        }
+    }
+}
+
+impl ServerDraft {
+    pub(super) fn of(values: &Values) -> Option<Self> {
+        Some(Self {
+            address: values.get("address")?,
+            weight: u16::try_from(values.get::<u64>("weight")?.value).ok()?,
+        })
+    }
+}

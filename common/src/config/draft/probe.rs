@@ -1,0 +1,39 @@
+//! Probes while they are checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::small;
+use crate::config::diagnostic::Span;
+use crate::config::value::{At, Values};
+
+#[derive(Debug)]
+pub(in crate::config) struct ProbeDraft {
+    /// The probe itself; for a default one, the backend's name.
+    pub(in crate::config) span: Span,
+    pub(in crate::config) kind: Option<At<&'static str>>,
+    pub(in crate::config) interval: Option<At<Duration>>,
+    pub(in crate::config) timeout: Option<At<Duration>>,
+    pub(in crate::config) rise: Option<u32>,
+    pub(in crate::config) fall: Option<u32>,
+    pub(in crate::config) ca_file: Option<At<PathBuf>>,
+    pub(in crate::config) cert_file: Option<At<PathBuf>>,
+    pub(in crate::config) key_file: Option<At<PathBuf>>,
+}
+
+impl ProbeDraft {
+    pub(super) fn of(values: &Values, backend: Span) -> Self {
+        let is_default = values.entries.iter().all(|(_, value)| !value.given);
+        Self {
+            span: if is_default { backend } else { values.header },
+            kind: values.get("kind"),
+            interval: values.get("interval"),
+            timeout: values.get("timeout"),
+            rise: values.get("rise").and_then(small),
+            fall: values.get("fall").and_then(small),
+            ca_file: values.get("ca_file"),
+            cert_file: values.get("cert_file"),
+            key_file: values.get("key_file"),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Nodes, pair and VIPs while they are checked.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::byte;
+use crate::config::diagnostic::{Findings, Span};
+use crate::config::nearest::remedy_for_name;
+use crate::config::value::{At, Value, Values};
+use crate::config::{ChecksumForm, Runs, Transport};
+
+#[derive(Debug)]
+pub(in crate::config) struct NodeDraft {
+    pub(in crate::config) name: At<String>,
+    pub(in crate::config) address: Option<At<Ipv4Addr>>,
+    pub(in crate::config) priority: Option<At<u8>>,
+    pub(in crate::config) runs: Option<At<Runs>>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct PairDraft {
+    pub(in crate::config) header: Span,
+    pub(in crate::config) interface: Option<At<String>>,
+    pub(in crate::config) key_file: Option<At<PathBuf>>,
+    pub(in crate::config) heartbeat: Option<At<Option<Duration>>>,
+    pub(in crate::config) port: Option<At<u16>>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct VipDraft {
+    pub(in crate::config) name: At<String>,
+    pub(in crate::config) address: Option<At<Ipv4Net>>,
+    pub(in crate::config) vrid: Option<At<u8>>,
+    pub(in crate::config) interface: Option<At<String>>,
+    /// In the order of the nodes.
+    pub(in crate::config) priorities: Vec<Option<At<u8>>>,
+    pub(in crate::config) advert_interval: Option<At<Duration>>,
+    pub(in crate::config) preempt: Option<At<bool>>,
+    pub(in crate::config) preempt_delay: Option<At<Duration>>,
+    pub(in crate::config) transport: Option<Transport>,
+    pub(in crate::config) checksum: Option<ChecksumForm>,
+}
+
+impl NodeDraft {
+    pub(super) fn of(name: &At<String>, values: &Values) -> Self {
+        Self {
+            name: name.clone(),
+            address: values.get("address"),
+            priority: values.get("priority").and_then(byte),
+            runs: values.get::<&str>("runs").map(|word| {
+                word.with(match word.value {
+                    "keepalived" => Runs::Keepalived,
+                    _ => Runs::FmcLb,
+                })
+            }),
+        }
+    }
+
+    /// Whether fmc-lb runs there.
+    pub(in crate::config) fn is_ours(&self) -> bool {
+        self.runs
+            .as_ref()
+            .is_none_or(|runs| runs.value == Runs::FmcLb)
+    }
+}
+
+impl PairDraft {
+    pub(super) fn of(values: &Values) -> Self {
+        Self {
+            header: values.header,
+            interface: values.get("interface"),
+            key_file: values.get("key_file"),
+            heartbeat: values.get("heartbeat"),
+            port: values
+                .get::<u64>("port")
+                .and_then(|port| u16::try_from(port.value).ok().map(|value| port.with(value))),
+        }
+    }
+}
+
+impl VipDraft {
+    pub(super) fn of(name: &At<String>, values: &Values, vrrp: &Values) -> Self {
+        let word = |key: &str| {
+            values
+                .get::<&str>(key)
+                .or_else(|| vrrp.get(key))
+                .map(|word| word.value)
+        };
+        Self {
+            name: name.clone(),
+            address: values.get("address"),
+            vrid: values.get("vrid").and_then(byte),
+            interface: values.get("interface"),
+            priorities: Vec::new(),
+            advert_interval: values
+                .get("advert_interval")
+                .or_else(|| vrrp.get("advert_interval")),
+            preempt: values.get("preempt").or_else(|| vrrp.get("preempt")),
+            preempt_delay: values
+                .get("preempt_delay")
+                .or_else(|| vrrp.get("preempt_delay")),
+            transport: word("transport").map(|word| match word {
+                "unicast" => Transport::Unicast,
+                _ => Transport::Multicast,
+            }),
+            checksum: word("checksum").map(|word| match word {
+                "message" => ChecksumForm::Message,
+                _ => ChecksumForm::Pseudo,
+            }),
+        }
+    }
+}
+
+pub(super) fn priorities(
+    values: &Values,
+    nodes: &[NodeDraft],
+    findings: &mut Findings,
+) -> Vec<Option<At<u8>>> {
+    let own = values
+        .get::<Vec<(At<String>, At<Value>)>>("priority")
+        .map_or_else(Vec::new, |by_node| by_node.value);
+    for (name, _) in &own {
+        if nodes.iter().all(|node| node.name.value != name.value) {
+            let names = nodes.iter().map(|node| node.name.value.as_str());
+            findings.error(
+                name.span,
+                format!("there is no node `{}`", name.value),
+                remedy_for_name("nodes", &name.value, names),
+            );
+        }
+    }
+    nodes
+        .iter()
+        .map(|node| {
+            let found = own.iter().find(|(name, _)| name.value == node.name.value);
+            match found {
+                Some((_, at)) => {
+                    if let Value::Integer(number) = at.value {
+                        byte(at.with(number))
+                    } else {
+                        None
+                    }
+                }
+                None => node.priority.clone(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,127 @@
+//! The keys of the pools of servers, and of the limits of their sessions.
+
+use std::time::Duration;
+
+use super::probe::PROBE;
+use super::tcp::KEEPALIVE;
+use super::{SECOND, TEN_MS, WEEK};
+use crate::config::MAX_WEIGHT;
+use crate::config::kind::{
+    Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
+};
+
+pub(super) const IDLE: DurationRange = DurationRange::new(SECOND, WEEK).or_off();
+const CONNECT: DurationRange = DurationRange::new(TEN_MS, Duration::from_secs(300));
+
+pub(in crate::config) const BACKENDS: Section = Section {
+    name: "backends",
+    shape: Shape::Named,
+    doc: "A pool of servers.",
+    keys: &[
+        Key {
+            name: "servers",
+            kind: Kind::List(&Kind::TableOr(&SERVER, "address")),
+            default: Default::Required,
+            doc: "The servers: an address with a port, or { address = …, weight = … }",
+        },
+        Key {
+            name: "balance",
+            kind: Kind::Choice(Choice {
+                values: &["round-robin", "least-connections"],
+                later: &[],
+            }),
+            default: Default::Toml("\"round-robin\""),
+            doc: "How a server is chosen: in turn, or the one with the fewest sessions; both by weight",
+        },
+        Key {
+            name: "probe",
+            kind: Kind::TableOrOff(&PROBE),
+            default: Default::Toml("{}"),
+            doc: "How servers are checked, or \"off\": all count as up",
+        },
+        Key {
+            name: "connect_timeout",
+            kind: Kind::Duration(CONNECT),
+            default: Default::Inherited {
+                section: "timeouts",
+                key: "connect",
+            },
+            doc: "As [timeouts] connect, for this backend only",
+        },
+        Key {
+            name: "retries",
+            kind: Kind::Integer(IntegerRange::new(0, 100)),
+            default: Default::Toml("3"),
+            doc: "Attempts to connect beyond the first, each on another server while there is one",
+        },
+        Key {
+            name: "server_timeout",
+            kind: Kind::Duration(IDLE),
+            default: Default::Inherited {
+                section: "timeouts",
+                key: "server",
+            },
+            doc: "As [timeouts] server, for this backend only",
+        },
+        Key {
+            name: "keepalive",
+            kind: Kind::TableOrOff(&KEEPALIVE),
+            default: Default::Toml("{}"),
+            doc: "TCP keepalive towards servers, or \"off\"",
+        },
+    ],
+};
+
+pub(in crate::config) const SERVER: Section = Section {
+    name: "server",
+    shape: Shape::Inline,
+    doc: "One member of a backend.",
+    keys: &[
+        Key {
+            name: "address",
+            kind: Kind::Text(Form::Server),
+            default: Default::Required,
+            doc: "Address and port of the server",
+        },
+        Key {
+            name: "weight",
+            kind: Kind::Integer(IntegerRange::new(0, MAX_WEIGHT)),
+            default: Default::Toml("1"),
+            doc: "Share of new sessions in proportion to the other servers; 0 = none",
+        },
+    ],
+};
+
+pub(in crate::config) const TIMEOUTS: Section = Section {
+    name: "timeouts",
+    shape: Shape::Once,
+    doc: "Limits for all listeners and backends, each of which may override them.",
+    keys: &[
+        Key {
+            name: "client",
+            kind: Kind::Duration(IDLE),
+            default: Default::Toml("\"off\""),
+            doc: "A session ends when nothing has passed in either direction for so long; with `server` \
+                  set too, the shorter of the two counts",
+        },
+        Key {
+            name: "server",
+            kind: Kind::Duration(IDLE),
+            default: Default::Toml("\"off\""),
+            doc: "The same, for the sessions of a backend",
+        },
+        Key {
+            name: "tunnel",
+            kind: Kind::Duration(IDLE),
+            default: Default::Toml("\"1h\""),
+            doc: "The same; set, it supersedes client and server. The default holds only where neither \
+                  of them is set",
+        },
+        Key {
+            name: "connect",
+            kind: Kind::Duration(CONNECT),
+            default: Default::Toml("\"5s\""),
+            doc: "Limit of one attempt to connect to a server",
+        },
+    ],
+};
