@@ -19,6 +19,7 @@ mod notify;
 mod process;
 mod shadows;
 mod sockets;
+mod tcp_options;
 mod watch;
 
 use std::process::ExitCode;

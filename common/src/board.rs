@@ -144,6 +144,18 @@ board_enum! {
 }
 
 board_enum! {
+    /// Why a listener accepts nothing now: more connections wait in the kernel's queue.
+    Hold {
+        None = 0 => "none",
+        /// It has as many sessions as it may have.
+        Sessions = 1 => "max_sessions",
+        /// All listeners together have.
+        AllSessions = 2 => "proxy.max_sessions",
+        Rate = 3 => "accept_rate",
+    }
+}
+
+board_enum! {
     /// Why a packet of protocol 112 was dropped, in the order of the validation ladder.
     DropReason {
         IpHeader = 0 => "ip_header",
@@ -321,6 +333,16 @@ pub struct ListenerSlot {
     pub idle_closed: Cell,
     /// Ended by a reset or an error of either side, also while a server was looked for.
     pub aborted: Cell,
+    /// Closed at once, without an answer, because of `drop`.
+    pub dropped: Cell,
+    /// Closed at once because their client had as many sessions as it may have.
+    pub limited_sessions: Cell,
+    /// Closed at once because their client came too fast.
+    pub limited_rate: Cell,
+    /// [`Hold`]: why nothing is accepted now.
+    pub hold: Cell,
+    /// Times that a relay thread has stopped accepting because of a limit.
+    pub holds: Cell,
 }
 
 /// One server, by its place in the configuration (backends in order, servers in order).

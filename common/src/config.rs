@@ -40,7 +40,7 @@ pub use backend::{Backend, Balance, Server};
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
 pub use files::{FileFact, FileFacts};
 pub use identity::{Machine, NodeError};
-pub use listener::{Bind, Keepalive, Listener};
+pub use listener::{Bind, Keepalive, Listener, SocketOptions, SourceLimit};
 pub use parse::{Parsed, Viewpoint, Who};
 pub use probe::{ClientCertificate, Probe, ProbeKind};
 pub use schema::schema;
@@ -163,6 +163,8 @@ pub enum ChecksumForm {
 pub struct Proxy {
     /// Relay threads, 1 to [`MAX_THREADS`]; `None` = one for each core.
     pub threads: Option<usize>,
+    /// Sessions of all listeners at the same time; `None` = no limit.
+    pub max_sessions: Option<u64>,
     /// How long sessions may go on after a stop was asked for, default 30 s.
     pub drain: Duration,
 }

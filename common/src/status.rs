@@ -106,6 +106,17 @@ pub struct ListenerStatus {
     pub idle_closed: u64,
     /// Ended by a reset or an error of either side, also while a server was looked for.
     pub aborted: u64,
+    /// Closed without an answer because of `drop`.
+    pub dropped: u64,
+    /// Refused because their client had as many sessions as it may have.
+    pub limited_sessions: u64,
+    /// Refused because their client came too fast.
+    pub limited_rate: u64,
+    /// The limit because of which more connections wait now: `none`, `max_sessions`,
+    /// `proxy.max_sessions` or `accept_rate`.
+    pub hold: String,
+    /// Times that a relay thread has held connections back because of a limit.
+    pub holds: u64,
     /// New connections a second, over the last few seconds.
     pub accepted_per_second: f64,
     pub bytes_in_per_second: f64,

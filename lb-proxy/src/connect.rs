@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::config::{Backend, BackendIndex, Keepalive};
+use common::config::{BackendIndex, Keepalive};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
@@ -61,7 +61,7 @@ pub(crate) async fn to_backend(proxy: &Proxy, index: BackendIndex) -> Result<Lin
         };
         tried.insert(number);
         attempts += 1;
-        match to_server(proxy, backend, server).await {
+        match to_server(proxy, index, server).await {
             Ok(link) => return Ok(link),
             Err(source) if attempts > backend.retries => {
                 let address = server.address;
@@ -80,10 +80,11 @@ pub(crate) async fn to_backend(proxy: &Proxy, index: BackendIndex) -> Result<Lin
 }
 
 /// One attempt. The session is counted before the attempt, so that a burst of clients spreads.
-async fn to_server(proxy: &Proxy, backend: &Backend, server: Candidate) -> io::Result<Link> {
+async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io::Result<Link> {
+    let backend = &proxy.config.backends[index.0];
     let slot = &proxy.board.servers[server.place];
     let session = Counted::new(&slot.sessions);
-    let connecting = open(proxy, server.place, server.address);
+    let connecting = open(proxy, index, (server.place, server.address));
     let connected = match timeout(backend.connect_timeout, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -93,6 +94,9 @@ async fn to_server(proxy: &Proxy, backend: &Backend, server: Candidate) -> io::R
     socket.set_tcp_nodelay(true)?;
     if let Some(keepalive) = backend.keepalive {
         socket.set_tcp_keepalive(&keepalive_options(keepalive))?;
+    }
+    if backend.user_timeout.is_some() {
+        socket.set_tcp_user_timeout(backend.user_timeout)?;
     }
     slot.connected.add(1);
     Ok(Link {
@@ -104,8 +108,8 @@ async fn to_server(proxy: &Proxy, backend: &Backend, server: Candidate) -> io::R
 /// Connects to the server at `place`, with SO_LINGER 0 from the start and never from a VIP.
 pub(crate) async fn open(
     proxy: &Proxy,
-    place: usize,
-    address: SocketAddr,
+    backend: BackendIndex,
+    (place, address): (usize, SocketAddr),
 ) -> io::Result<TcpStream> {
     loop {
         let socket = match address {
@@ -114,10 +118,10 @@ pub(crate) async fn open(
         };
         let options = SockRef::from(&socket);
         options.set_linger(Some(Duration::ZERO))?;
-        let bound = proxy.sources.bound(place).filter(|_| address.is_ipv4());
-        if let Some(own) = bound {
+        let bound = proxy.sources.bound(backend, (place, address));
+        if let Some(source) = bound {
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-            socket.bind((own, 0).into())?;
+            socket.bind((source, 0).into())?;
         }
         let stream = socket.connect(address).await?;
         if bound.is_some() || !proxy.sources.is_wrong(place, stream.local_addr()?.ip()) {

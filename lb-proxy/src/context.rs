@@ -9,6 +9,7 @@ use common::time::Moment;
 
 use crate::clock::CoarseClock;
 use crate::drain::Tracker;
+use crate::limit::Limits;
 use crate::pool::Pool;
 use crate::source::Sources;
 
@@ -19,6 +20,7 @@ pub(crate) struct Proxy {
     pub(crate) board: &'static ProxyBoard,
     pub(crate) pool: Pool,
     pub(crate) sources: Sources,
+    pub(crate) limits: Limits,
 }
 
 /// What the sessions of one relay thread share.

@@ -28,6 +28,7 @@
 //! The crate never learns who owns a VIP, changes nothing of the network configuration and opens no
 //! file.
 
+mod access;
 mod balance;
 mod clock;
 mod connect;
@@ -36,6 +37,7 @@ mod control;
 mod drain;
 mod health;
 mod keeper;
+mod limit;
 mod listener;
 mod pool;
 mod probe;

@@ -11,20 +11,26 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::board::{Hold, ListenerSlot};
 use common::config::Listener;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use crate::access::{self, Access};
+use crate::clock;
 use crate::connect::keepalive_options;
 use crate::context::Thread;
+use crate::limit::Wait;
 use crate::session;
 
 /// Connections that are accepted before others run.
 const BATCH: u32 = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// While a limit of sessions is reached it is looked at this often.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
 
 /// Takes over a listening socket. Accepted sockets inherit what is set here, so that TCP_NODELAY
 /// and keepalive cost no system call for each connection.
@@ -37,6 +43,7 @@ pub(crate) fn adopt(socket: OwnedFd, listener: &Listener) -> io::Result<TcpListe
         Some(keepalive) => options.set_tcp_keepalive(&keepalive_options(keepalive))?,
         None => options.set_keepalive(false)?,
     }
+    options.set_tcp_user_timeout(listener.user_timeout)?;
     TcpListener::from_std(socket)
 }
 
@@ -55,12 +62,23 @@ pub(crate) async fn accept_loop(
                 pause = FIRST_PAUSE;
                 slot.accepted.add(1);
                 let config = &thread.proxy.config.listeners[listener];
-                if session::allowed(config, address.ip()) {
-                    tokio::spawn(session::serve(client, listener, Arc::clone(&thread)));
-                } else {
-                    slot.denied.add(1);
-                    debug!(listener = config.name, client = %address, "a client was denied");
-                    reset(client);
+                match access::of(config, address.ip()) {
+                    Access::Served => {
+                        // It is held here, and those behind it wait in the kernel's queue.
+                        wait_for_room(&thread, listener).await;
+                        let session =
+                            session::serve((client, address), listener, Arc::clone(&thread));
+                        tokio::spawn(session);
+                    }
+                    Access::Denied => {
+                        slot.denied.add(1);
+                        debug!(listener = config.name, client = %address, "a client was denied");
+                        reset(client);
+                    }
+                    Access::Dropped => {
+                        slot.dropped.add(1);
+                        vanish(client);
+                    }
                 }
                 in_a_row += 1;
                 if in_a_row == BATCH {
@@ -91,6 +109,46 @@ async fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (client, address) = socket.accept().await?;
     SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
     Ok((client, address))
+}
+
+/// Returns when the limits let one more session be served.
+async fn wait_for_room(thread: &Thread, listener: usize) {
+    let proxy = &thread.proxy;
+    let slot = &proxy.board.listeners[listener];
+    let mut held = false;
+    loop {
+        let (hold, pause) = match proxy.limits.may_serve(listener, proxy.board, clock::now()) {
+            Ok(()) => break,
+            Err(Wait::Full(hold)) => (hold, LOOK_FOR_ROOM),
+            Err(Wait::Pace(pause)) => (Hold::Rate, pause),
+        };
+        if !held {
+            held = true;
+            hold_back(slot, hold);
+        }
+        sleep(pause).await;
+    }
+    if held {
+        slot.hold.set(Hold::None.on_board());
+    }
+}
+
+fn hold_back(slot: &ListenerSlot, hold: Hold) {
+    slot.holds.add(1);
+    slot.hold.set(hold.on_board());
+}
+
+/// Closes so that the RST does not get beyond the node's own network.
+fn vanish(client: TcpStream) {
+    let socket = SockRef::from(&client);
+    let near = match client.local_addr() {
+        Ok(SocketAddr::V6(_)) => socket.set_unicast_hops_v6(1),
+        Ok(SocketAddr::V4(_)) | Err(_) => socket.set_ttl_v4(1),
+    };
+    if let Err(error) = near {
+        debug!(%error, "a client that is not to be answered gets an RST");
+    }
+    reset(client);
 }
 
 /// Closes with RST, since the socket has SO_LINGER 0.

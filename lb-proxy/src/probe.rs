@@ -160,7 +160,7 @@ impl Target {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Verdict> {
-        let connecting = connect::open(&self.proxy, self.place, self.address);
+        let connecting = connect::open(&self.proxy, self.backend, (self.place, self.address));
         let error = match timeout_at(deadline, connecting).await {
             // A probe has nothing to lose by a reset, and a server that logs resets has something
             // to say otherwise.

@@ -3,9 +3,12 @@
 //!
 //! Each direction reads into the thread's scratch buffer and writes from it at once; only what the
 //! other socket does not take is kept, in a buffer of its own that is freed when it is empty, and
-//! nothing more is read meanwhile. So an idle session owns no buffer. A bulk transfer through
-//! splice(2) belongs into [`move_bytes`], between read and write.
+//! nothing more is read meanwhile. So an idle session owns no buffer. When much comes at once the
+//! direction goes on by splice(2) through a large pipe ([`bulk`]), until little comes again.
 #![expect(clippy::disallowed_types, reason = "moves bytes between sockets")]
+
+mod bulk;
+mod pipe;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -21,8 +24,11 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
+use self::bulk::{MANY, Stop, bulk};
 use crate::clock::CoarseClock;
 use crate::context::{Bytes, Traffic};
+
+pub(crate) use self::pipe::share_among;
 
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -84,8 +90,8 @@ pub(crate) async fn relay(client: &mut TcpStream, server: &mut TcpStream, meter:
     }
 }
 
-/// One direction to its end. The first that ends stays to hear whether its source aborts; the
-/// second returns.
+/// One direction to its end. The first that ends passes the FIN on and stays to hear whether its
+/// source aborts; the second returns.
 async fn direction(
     from: &mut ReadHalf<'_>,
     to: &mut WriteHalf<'_>,
@@ -93,11 +99,12 @@ async fn direction(
     bytes: &Bytes,
 ) -> io::Result<()> {
     pump(from, to, state, bytes).await?;
-    to.shutdown().await?;
-    state.touch();
     if state.end_direction() == Ended::Both {
+        // The caller closes both sockets at once, which sends the FIN.
         return Ok(());
     }
+    to.shutdown().await?;
+    state.touch();
     Err(broken(from).await)
 }
 
@@ -122,6 +129,9 @@ async fn pump(
             Moved::All(n) => {
                 bytes.add(n);
                 state.touch();
+                if n >= MANY && bulk(from, to, state, bytes).await? == Stop::End {
+                    return Ok(());
+                }
             }
             Moved::Rest(n, rest) => {
                 bytes.add(n);

@@ -4,11 +4,11 @@
     reason = "holds the two sockets of a session"
 )]
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::{Config, Listener};
+use common::config::Config;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -16,13 +16,29 @@ use tracing::debug;
 
 use crate::connect::{self, Link};
 use crate::context::{Counted, Thread};
+use crate::limit::Refusal;
 use crate::relay::{End, Meter, relay};
 
 /// Serves an accepted connection to its end. Both sockets reset when dropped, unless they were
 /// closed in order.
-pub(crate) async fn serve(mut client: TcpStream, listener: usize, thread: Arc<Thread>) {
+pub(crate) async fn serve(
+    (mut client, address): (TcpStream, SocketAddr),
+    listener: usize,
+    thread: Arc<Thread>,
+) {
     let _alive = thread.sessions.enter();
     let slot = &thread.proxy.board.listeners[listener];
+    let limits = &thread.proxy.limits;
+    let _admitted = match limits.admit(listener, address.ip(), thread.clock.read()) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            match refusal {
+                Refusal::Sessions => slot.limited_sessions.add(1),
+                Refusal::Rate => slot.limited_rate.add(1),
+            }
+            return;
+        }
+    };
     let _session = Counted::new(&slot.sessions);
     let Some(mut server) = server_for(&client, listener, &thread).await else {
         return;
@@ -45,15 +61,6 @@ pub(crate) async fn serve(mut client: TcpStream, listener: usize, thread: Arc<Th
             debug!(listener, %error, "a session was aborted");
         }
     }
-}
-
-/// Whether the listener serves this client. An IPv4-mapped address is compared as IPv4.
-pub(crate) fn allowed(listener: &Listener, client: IpAddr) -> bool {
-    let client = client.to_canonical();
-    listener
-        .allow
-        .as_ref()
-        .is_none_or(|nets| nets.iter().any(|net| net.contains(&client)))
 }
 
 /// Connects to a server, unless the client goes away first.

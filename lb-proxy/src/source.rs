@@ -8,35 +8,76 @@
 //! is left to the kernel, which knows every interface of the node, and looked at afterwards (one
 //! getsockname(2)). Should it be a VIP, that connection is given up before a byte was relayed, and
 //! the server is connected to from the node's own address from then on.
+//!
+//! A backend may name addresses of its own instead: each has 28,000 ports or more for every server,
+//! so several of them let more connections be open at once.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use common::config::{Config, MAX_SERVERS, NodeIndex};
+use common::config::{BackendIndex, Config, MAX_SERVERS, NodeIndex};
+
+/// The addresses that the file names for one backend and the node has.
+#[derive(Debug, Default)]
+struct Configured {
+    v4: Vec<IpAddr>,
+    v6: Vec<IpAddr>,
+    turn: AtomicUsize,
+}
 
 /// Which servers need a source address of our choice.
 #[derive(Debug)]
 pub(crate) struct Sources {
     vips: Vec<Ipv4Addr>,
     own: Ipv4Addr,
+    /// By backend.
+    configured: Vec<Configured>,
     /// By place on the board.
     from_own: [AtomicBool; MAX_SERVERS],
 }
 
 impl Sources {
-    pub(crate) fn new(config: &Config, node: NodeIndex) -> Self {
+    /// `has` tells whether the node has an address.
+    pub(crate) fn new(config: &Config, node: NodeIndex, has: impl Fn(IpAddr) -> bool) -> Self {
+        let configured = config.backends.iter().map(|backend| {
+            let of_node = backend.source.iter().copied().filter(|source| has(*source));
+            let (v4, v6) = of_node.partition(IpAddr::is_ipv4);
+            Configured {
+                v4,
+                v6,
+                turn: AtomicUsize::new(0),
+            }
+        });
         Self {
+            configured: configured.collect(),
             vips: config.vips.iter().map(|vip| vip.address).collect(),
             own: config.nodes[node.0].address,
             from_own: [const { AtomicBool::new(false) }; MAX_SERVERS],
         }
     }
 
-    /// The address to bind before connecting to the server at `place`; `None` = the kernel chooses.
-    pub(crate) fn bound(&self, place: usize) -> Option<Ipv4Addr> {
-        self.from_own[place]
-            .load(Ordering::Relaxed)
-            .then_some(self.own)
+    /// The address to bind before connecting to the server at `place` of the backend; `None` = the
+    /// kernel chooses.
+    pub(crate) fn bound(
+        &self,
+        backend: BackendIndex,
+        (place, server): (usize, SocketAddr),
+    ) -> Option<IpAddr> {
+        let configured = &self.configured[backend.0];
+        let own = || {
+            let forced = server.is_ipv4() && self.from_own[place].load(Ordering::Relaxed);
+            forced.then_some(IpAddr::V4(self.own))
+        };
+        configured.next(server).or_else(own)
+    }
+
+    /// The backends whose `source` names addresses and none that the node has.
+    pub(crate) fn without_any<'a>(&self, config: &'a Config) -> Vec<&'a str> {
+        let backends = config.backends.iter().zip(&self.configured);
+        backends
+            .filter(|(backend, found)| !backend.source.is_empty() && found.is_empty())
+            .map(|(backend, _)| backend.name.as_str())
+            .collect()
     }
 
     /// Looks at what the kernel chose: `true` if it was a VIP, and then it will not choose again.
@@ -46,5 +87,23 @@ impl Sources {
             self.from_own[place].store(true, Ordering::Relaxed);
         }
         wrong
+    }
+}
+
+impl Configured {
+    fn next(&self, server: SocketAddr) -> Option<IpAddr> {
+        let sources = if server.is_ipv4() { &self.v4 } else { &self.v6 };
+        match sources.as_slice() {
+            [] => None,
+            [one] => Some(*one),
+            several => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                Some(several[turn % several.len()])
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
     }
 }

@@ -6,6 +6,7 @@
 )]
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -13,19 +14,22 @@ use std::time::Duration;
 
 use common::board::{LAYOUT, ProxyBoard};
 use common::config::{Config, MAX_THREADS};
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::clock;
 use crate::context::{Proxy, Thread};
 use crate::keeper::{self, Keeper, Verdicts};
+use crate::limit::Limits;
 use crate::listener::{accept_loop, adopt};
 use crate::pool::{Pool, Snapshot};
 use crate::probe::{self, Target, tls::TlsError};
+use crate::relay;
 use crate::source::Sources;
 use crate::{Control, Inputs, ListeningSocket};
 
@@ -34,6 +38,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// Tasks that run before a runtime looks at sockets and timers again: few, so that a heartbeat is
 /// on time under load.
 const TASKS_IN_A_ROW: u32 = 16;
+/// Descriptors that are not for sessions.
+const RESERVED_DESCRIPTORS: u64 = 1_024;
 /// Outcomes of probes that wait for the keeper.
 const WAITING_OUTCOMES: usize = 64;
 
@@ -133,12 +139,31 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
     };
     keeper::first_states(config, board, (verdicts, clock::now()));
     let state = |place: usize| keeper::state_of(&board.servers[place]);
+    let sources = Sources::new(config, *node, is_of_this_node);
+    for backend in sources.without_any(config) {
+        warn!(
+            backend,
+            "this node has no address of the backend's `source`: the kernel chooses one"
+        );
+    }
     Arc::new(Proxy {
         config: Arc::clone(config),
         board,
         pool: Pool::new(config, Snapshot::new(config, state)),
-        sources: Sources::new(config, *node),
+        sources,
+        limits: Limits::new(config, possible_sessions()),
     })
+}
+
+/// The kernel lets a socket be bound to an address of the machine only (without IP_FREEBIND).
+fn is_of_this_node(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Each session has two descriptors; probes and the process itself need a few more.
+fn possible_sessions() -> u64 {
+    let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+    (most.saturating_sub(RESERVED_DESCRIPTORS) / 2).max(1)
 }
 
 /// The board is ours from here on: gauges of an earlier proxy are cleared, counters and verdicts
@@ -146,6 +171,7 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
 fn sign_on(board: &ProxyBoard, threads: usize) {
     for slot in &board.listeners {
         slot.sessions.set(0);
+        slot.hold.set(0);
     }
     for slot in &board.servers {
         slot.sessions.set(0);
@@ -213,6 +239,8 @@ fn relay_thread(
     stop: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
     let name = format!("relay-{}", thread.index);
+    let threads = thread.proxy.board.threads.get();
+    relay::share_among(usize::try_from(threads).unwrap_or(1));
     in_runtime(&name, async move {
         let adopted = adopt_all(&thread.proxy.config, sockets)?;
         accept_until_stop(&thread, adopted, stop).await?;

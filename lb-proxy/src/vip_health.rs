@@ -45,77 +45,44 @@ fn serves(listener: &Listener, vip: VipIndex) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-    use std::time::Duration;
-
     use common::board::ServerState::{Down, Draining, Maintenance, Unknown, Up};
-    use common::config::{Admin, Backend, BackendIndex, Balance, Bind, Pair, Proxy, Server};
+    use common::config::BackendIndex;
 
     use super::*;
 
-    fn backend(first_server: usize, weights: &[u16]) -> Backend {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        Backend {
-            name: String::new(),
-            servers: weights
-                .iter()
-                .map(|weight| Server {
-                    address,
-                    weight: *weight,
-                })
-                .collect(),
-            first_server,
-            balance: Balance::RoundRobin,
-            probe: None,
-            connect_timeout: Duration::from_secs(5),
-            retries: 3,
-            server_timeout: None,
-            keepalive: None,
-        }
+    /// Two backends: three servers of weight 1, and two of which one has weight 0.
+    const BACKENDS: &str = r#"
+[nodes.lb1]
+address = "192.0.2.2"
+[pair]
+interface = "eth0"
+[backends.one]
+servers = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
+[backends.two]
+servers = ["127.0.0.1:4", { address = "127.0.0.1:5", weight = 0 }]
+[listeners.one]
+bind = ["127.0.0.1:6"]
+backend = "one"
+"#;
+
+    fn config() -> Config {
+        Config::from_running(BACKENDS).expect("it is valid")
     }
 
     fn listener(backend: usize, vip: usize, required: bool) -> Listener {
-        Listener {
-            name: String::new(),
-            binds: vec![Bind {
-                address: SocketAddr::from(([127, 0, 0, 1], 1)),
-                vip: Some(VipIndex(vip)),
-            }],
-            backend: BackendIndex(backend),
-            allow: None,
-            required,
-            client_timeout: None,
-            tunnel_timeout: None,
-            keepalive: None,
-        }
-    }
-
-    /// Two backends: three servers of weight 1, and two of which one has weight 0.
-    fn config(listeners: Vec<Listener>) -> Config {
-        Config {
-            nodes: Vec::new(),
-            pair: Pair {
-                interface: String::new(),
-                key_file: None,
-                heartbeat: None,
-                port: 9601,
-            },
-            vips: Vec::new(),
-            listeners,
-            backends: vec![backend(0, &[1, 1, 1]), backend(3, &[1, 0])],
-            proxy: Proxy {
-                threads: None,
-                drain: Duration::ZERO,
-            },
-            admin: Admin {
-                http: None,
-                allow: Vec::new(),
-            },
-        }
+        let mut listener = config().listeners.remove(0);
+        listener.binds[0].vip = Some(VipIndex(vip));
+        listener.backend = BackendIndex(backend);
+        listener.required = required;
+        listener
     }
 
     fn health(listeners: Vec<Listener>, states: [ServerState; 5]) -> u64 {
-        vip_health(&config(listeners), VipIndex(0), |place| states[place])
+        let config = Config {
+            listeners,
+            ..config()
+        };
+        vip_health(&config, VipIndex(0), |place| states[place])
     }
 
     #[test]

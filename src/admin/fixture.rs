@@ -4,15 +4,11 @@ use std::array;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::addr::{Priority, Vrid};
 use common::board::{
     AdminBoard, Cell, Header, MomentCell, PeerSlot, ProxyBoard, ServerSlot, ServerState,
     SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
 };
-use common::config::{
-    Admin, Backend, BackendIndex, Balance, Bind, ChecksumForm, Config, Listener, MAX_THREADS, Node,
-    NodeIndex, Pair, Probe, ProbeKind, Proxy, Runs, Server, Transport, Vip, VipIndex,
-};
+use common::config::{Config, MAX_THREADS, NodeIndex};
 use common::time::Moment;
 
 use super::Boards;
@@ -24,6 +20,39 @@ pub(crate) const CLOCKS: Clocks = Clocks {
     now: Moment::from_nanos(3_600_000_000_000),
     epoch: Duration::from_secs(1_777_636_800 - 3_600),
 };
+const CONFIG: &str = r#"
+[nodes.lb1]
+address = "192.168.0.11"
+priority = 250
+[nodes.lb2]
+address = "192.168.0.12"
+priority = 240
+[pair]
+interface = "eth0"
+key_file = "/etc/fmc-lb/pair.key"
+[vrrp]
+advert_interval = "100ms"
+[vips.api]
+address = "192.168.0.10/24"
+vrid = 51
+[vips.web]
+address = "192.168.0.14/24"
+vrid = 52
+[listeners.api]
+bind = ["vips.api:6443"]
+backend = "k3s-api"
+[listeners.https]
+bind = ["vips.web:443"]
+backend = "traefik-https"
+[backends.k3s-api]
+servers = ["10.17.4.21:6443", "10.17.4.22:6443", "10.17.4.23:6443"]
+balance = "least-connections"
+probe = { kind = "kube-apiserver" }
+[backends.traefik-https]
+servers = ["10.17.4.24:443", "10.17.4.25:443", "10.17.4.26:443"]
+[admin]
+http = "off"
+"#;
 pub(crate) const CONFIG_HASH: u64 = 0x9f2c_41d0_7be8_5a10;
 
 fn cells<const N: usize>() -> [Cell; N] {
@@ -156,114 +185,7 @@ fn alive(boards: &Boards) {
 
 /// Two nodes, two VIPs, two listeners, two backends.
 pub(crate) fn config() -> Config {
-    let node = |name: &str, last: u8| Node {
-        name: name.to_owned(),
-        address: [192, 168, 0, last].into(),
-        runs: Runs::FmcLb,
-    };
-    Config {
-        nodes: vec![node("lb1", 11), node("lb2", 12)],
-        pair: Pair {
-            interface: "eth0".to_owned(),
-            key_file: Some("/etc/fmc-lb/pair.key".into()),
-            heartbeat: Some(Duration::from_millis(20)),
-            port: 9601,
-        },
-        vips: vec![vip("api", 10, 51), vip("web", 14, 52)],
-        listeners: vec![
-            listener("api", "192.168.0.10:6443", 0),
-            listener("https", "192.168.0.14:443", 1),
-        ],
-        backends: backends(),
-        proxy: Proxy {
-            threads: None,
-            drain: Duration::from_secs(30),
-        },
-        admin: Admin {
-            http: None,
-            allow: vec!["127.0.0.0/8".parse().expect("a network")],
-        },
-    }
-}
-
-fn backends() -> Vec<Backend> {
-    let probe = Probe {
-        kind: ProbeKind::Tcp,
-        interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(2),
-        rise: 2,
-        fall: 3,
-    };
-    vec![
-        Backend {
-            probe: Some(Probe {
-                kind: ProbeKind::KubeApiserver {
-                    ca_file: None,
-                    client: None,
-                },
-                ..probe.clone()
-            }),
-            balance: Balance::LeastConnections,
-            ..backend("k3s-api", 21, 6443)
-        },
-        Backend {
-            first_server: 3,
-            probe: Some(probe),
-            ..backend("traefik-https", 24, 443)
-        },
-    ]
-}
-
-fn vip(name: &str, last: u8, vrid: u8) -> Vip {
-    let priority = |value| Priority::new(value).expect("not zero");
-    Vip {
-        name: name.to_owned(),
-        address: [192, 168, 0, last].into(),
-        prefix_len: 24,
-        vrid: Vrid::new(vrid).expect("not zero"),
-        interface: "eth0".to_owned(),
-        priorities: vec![priority(250), priority(240)],
-        advert_interval: Duration::from_millis(100),
-        preempt: true,
-        preempt_delay: Duration::from_secs(10),
-        transport: Transport::Multicast,
-        checksum: ChecksumForm::Pseudo,
-    }
-}
-
-fn listener(name: &str, bind: &str, index: usize) -> Listener {
-    Listener {
-        name: name.to_owned(),
-        binds: vec![Bind {
-            address: bind.parse().expect("an address"),
-            vip: Some(VipIndex(index)),
-        }],
-        backend: BackendIndex(index),
-        allow: None,
-        required: true,
-        client_timeout: None,
-        tunnel_timeout: None,
-        keepalive: None,
-    }
-}
-
-fn backend(name: &str, first: u8, port: u16) -> Backend {
-    Backend {
-        name: name.to_owned(),
-        servers: (first..first + 3)
-            .map(|last| Server {
-                address: ([10, 17, 4, last], port).into(),
-                weight: 1,
-            })
-            .collect(),
-        first_server: 0,
-        balance: Balance::RoundRobin,
-        probe: None,
-        connect_timeout: Duration::from_secs(5),
-        retries: 3,
-        server_timeout: None,
-        keepalive: None,
-    }
+    Config::from_running(CONFIG).expect("it is valid")
 }
 
 /// The same node on a bad day: the proxy died, a VIP is lost, a server is down and one drains, lb2 is silent.

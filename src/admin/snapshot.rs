@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::board::{ServerState, VipState};
+use common::board::{Hold, ServerState, VipState};
 use common::config::{Backend, Balance, ProbeKind, VipIndex};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status, VipStatus};
 use common::time::Moment;
@@ -121,6 +121,11 @@ impl View {
                     bytes_out: slot.bytes_out.get(),
                     idle_closed: slot.idle_closed.get(),
                     aborted: slot.aborted.get(),
+                    dropped: slot.dropped.get(),
+                    limited_sessions: slot.limited_sessions.get(),
+                    limited_rate: slot.limited_rate.get(),
+                    hold: Hold::from_board(slot.hold.get()).word().to_owned(),
+                    holds: slot.holds.get(),
                     accepted_per_second: per_second.accepted,
                     bytes_in_per_second: per_second.bytes_in,
                     bytes_out_per_second: per_second.bytes_out,

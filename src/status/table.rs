@@ -4,6 +4,7 @@ mod grid;
 
 use std::time::Duration;
 
+use common::board::Hold;
 use common::status::{BackendStatus, ListenerStatus, PeerStatus, ServerStatus, Status, VipStatus};
 
 use self::grid::{Column, Grid, wrap};
@@ -166,6 +167,12 @@ fn listeners(listeners: &[ListenerStatus]) -> Vec<String> {
             grid.note(format!("also {}", listener.binds[1..].join(", ")));
         }
         grid.note(listener_trouble(listener));
+        if listener.hold != Hold::None.word() && !listener.hold.is_empty() {
+            grid.note(format!(
+                "more connections wait: {} is reached",
+                listener.hold
+            ));
+        }
     }
     section(grid.lines())
 }
@@ -177,6 +184,9 @@ fn listener_trouble(listener: &ListenerStatus) -> String {
         ("no server reached", listener.failed),
         ("accept errors", listener.accept_errors),
         ("aborted", listener.aborted),
+        ("dropped", listener.dropped),
+        ("client has too many sessions", listener.limited_sessions),
+        ("client came too fast", listener.limited_rate),
     ];
     let said: Vec<_> = counted
         .iter()

@@ -137,6 +137,8 @@ impl Kit {
         if !self.has(|handle| matches!(handle, Handle::Listener { .. })) {
             let listeners = sockets::bind_listeners(place.config, self.threads)?;
             self.add(Child::Proxy, listeners);
+            self.warnings
+                .extend(sockets::backlog_warnings(place.config));
         }
         if !self.has(|handle| matches!(handle, Handle::AdminSocket)) {
             let path = place.folder.admin_socket();

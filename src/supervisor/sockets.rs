@@ -13,9 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use common::config::{AdminHttp, Config, MAX_THREADS, NodeIndex};
+use common::config::{AdminHttp, Config, MAX_THREADS, NodeIndex, SocketOptions};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::tcp_options;
 use crate::control::Handle;
 use crate::rights;
 
@@ -37,13 +38,13 @@ pub(super) fn bind_listeners(
     config: &Config,
     threads: usize,
 ) -> anyhow::Result<Vec<(Handle, OwnedFd)>> {
-    let backlog = backlog();
+    let limit = backlog_limit();
     let mut sockets = Vec::new();
     for (listener, settings) in config.listeners.iter().enumerate() {
         for (bind, settings_of_bind) in settings.binds.iter().enumerate() {
             for thread in 0..threads {
                 let address = settings_of_bind.address;
-                let socket = relay_socket(address, backlog)
+                let socket = relay_socket(address, &settings.socket, limit)
                     .with_context(|| format!("listener {}: bind {address}", settings.name))?;
                 let handle = Handle::Listener {
                     listener,
@@ -55,6 +56,21 @@ pub(super) fn bind_listeners(
         }
     }
     Ok(sockets)
+}
+
+/// Listeners whose backlog the kernel cuts.
+pub(super) fn backlog_warnings(config: &Config) -> Vec<String> {
+    let limit = backlog_limit();
+    let capped = config.listeners.iter().filter_map(|listener| {
+        let wanted = i32::from(listener.socket.backlog?);
+        (wanted > limit).then(|| {
+            format!(
+                "listener {}: net.core.somaxconn caps the backlog of {wanted} at {limit}",
+                listener.name
+            )
+        })
+    });
+    capped.collect()
 }
 
 /// Binds the admin HTTP server's addresses. One that is taken costs a warning, not the start: the
@@ -106,13 +122,33 @@ pub(super) fn bind_admin_socket(path: &Path) -> io::Result<OwnedFd> {
 
 /// Everything set here is inherited by each accepted connection: a killed proxy ends its sessions
 /// with RST (linger 0), so that a truncated stream never looks complete.
-fn relay_socket(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+fn relay_socket(
+    address: SocketAddr,
+    options: &SocketOptions,
+    backlog_limit: i32,
+) -> io::Result<OwnedFd> {
     let socket = tcp_socket(address)?;
     socket.set_reuse_port(true)?;
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(interface) = &options.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark)?;
+    }
+    if let Some(mss) = options.mss {
+        socket.set_tcp_mss(mss.into())?;
+    }
+    if let Some(wait) = options.defer_accept {
+        let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
+        tcp_options::set_defer_accept(&socket, seconds)?;
+    }
+    if let Some(queue) = options.fast_open {
+        tcp_options::set_fast_open(&socket, queue.into())?;
+    }
     socket.bind(&address.into())?;
-    socket.listen(backlog)?;
+    socket.listen(options.backlog.map_or(backlog_limit, i32::from))?;
     Ok(socket.into())
 }
 
@@ -143,7 +179,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// As much as the kernel allows: connections wait here while a dead proxy is replaced.
-fn backlog() -> i32 {
+fn backlog_limit() -> i32 {
     std::fs::read_to_string("/proc/sys/net/core/somaxconn")
         .ok()
         .and_then(|limit| limit.trim().parse().ok())
@@ -157,7 +193,8 @@ mod tests {
     #[test]
     fn accepted_connections_inherit_linger_and_nodelay() {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let listening = Socket::from(relay_socket(any, 8).expect("bind"));
+        let listening =
+            Socket::from(relay_socket(any, &SocketOptions::default(), 8).expect("bind"));
         let address = listening.local_addr().expect("address");
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
         client.connect(&address).expect("connect");
@@ -170,15 +207,50 @@ mod tests {
     #[test]
     fn each_thread_has_a_socket_of_its_own_on_the_same_address() {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let first = Socket::from(relay_socket(any, 8).expect("bind"));
+        let first = Socket::from(relay_socket(any, &SocketOptions::default(), 8).expect("bind"));
         let address = first.local_addr().expect("address").as_socket();
-        relay_socket(address.expect("an IP address"), 8).expect("bind again");
+        relay_socket(
+            address.expect("an IP address"),
+            &SocketOptions::default(),
+            8,
+        )
+        .expect("bind again");
+    }
+
+    #[test]
+    fn the_options_of_the_file_are_set() {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let options = SocketOptions {
+            interface: Some("lo".to_owned()),
+            backlog: Some(16),
+            defer_accept: Some(Duration::from_secs(3)),
+            fast_open: Some(32),
+            mss: Some(1_200),
+            mark: Some(7),
+        };
+        let listening = Socket::from(relay_socket(any, &options, 4_096).expect("root may set all"));
+        assert_eq!(listening.device().expect("device"), Some(b"lo".to_vec()));
+        assert_eq!(listening.mark().expect("mark"), 7);
+        assert_eq!(listening.tcp_mss().expect("mss"), 1_200);
+        let address = listening.local_addr().expect("address");
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        client.connect(&address).expect("connect");
+        // Nothing was sent, so there is nothing to accept yet.
+        let error = listening.accept().expect_err("deferred");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        client.send(b"hello").expect("send");
+        listening.set_nonblocking(false).expect("blocking");
+        let limit = Some(Duration::from_secs(5));
+        listening
+            .set_read_timeout(limit)
+            .expect("accept(2) obeys it");
+        listening.accept().expect("it has data now");
     }
 
     #[test]
     fn an_address_that_is_not_ours_yet_can_be_bound() {
         let vip: SocketAddr = ([192, 0, 2, 10], 6443).into();
-        relay_socket(vip, 8).expect("IP_FREEBIND");
+        relay_socket(vip, &SocketOptions::default(), 8).expect("IP_FREEBIND");
     }
 
     #[test]

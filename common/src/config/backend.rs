@@ -1,6 +1,6 @@
 //! Pools of servers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{Keepalive, Probe};
@@ -21,6 +21,11 @@ pub struct Backend {
     pub retries: u32,
     pub server_timeout: Option<Duration>,
     pub keepalive: Option<Keepalive>,
+    /// TCP_USER_TIMEOUT towards servers, at least 1 s; `None` = the kernel's retransmission limit.
+    pub user_timeout: Option<Duration>,
+    /// Addresses that connections come from, in turn, those of them that the node has; empty = the
+    /// kernel chooses.
+    pub source: Vec<IpAddr>,
 }
 
 /// One member of a backend.

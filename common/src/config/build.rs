@@ -83,10 +83,17 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
             .collect(),
         backend: BackendIndex(listener.backend.as_ref()?.value),
         allow: listener.allow.as_ref().map(|allow| allow.value.clone()),
+        deny: listener.deny.as_ref()?.value.clone(),
+        drop: listener.drop.as_ref()?.value.clone(),
+        max_sessions: listener.max_sessions,
+        accept_rate: listener.accept_rate,
+        source_limit: listener.source_limit.as_ref()?.value.clone(),
         required: listener.required?,
         client_timeout: listener.client_timeout.as_ref()?.value,
         tunnel_timeout: listener.tunnel_timeout.as_ref()?.value,
         keepalive: listener.keepalive?,
+        user_timeout: listener.user_timeout?,
+        socket: listener.socket.clone()?,
     })
 }
 
@@ -109,6 +116,10 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         retries: backend.retries?,
         server_timeout: backend.server_timeout.as_ref()?.value,
         keepalive: backend.keepalive?,
+        user_timeout: backend.user_timeout?,
+        source: backend.source.as_ref().map_or_else(Vec::new, |source| {
+            source.value.iter().map(|address| address.value).collect()
+        }),
     })
 }
 

@@ -91,7 +91,7 @@ impl AdminDraft {
     fn of(values: &Values) -> Self {
         Self {
             http: values.get("http"),
-            allow: networks(values),
+            allow: networks(values, "allow"),
         }
     }
 
@@ -134,12 +134,17 @@ fn byte(number: At<u64>) -> Option<At<u8>> {
     Some(number.with(value))
 }
 
+fn number<T: TryFrom<u64>>(values: &Values, key: &str) -> Option<T> {
+    let number = values.get::<u64>(key)?;
+    T::try_from(number.value).ok()
+}
+
 fn small(number: At<u64>) -> Option<u32> {
     u32::try_from(number.value).ok()
 }
 
-fn networks(values: &Values) -> Option<At<Vec<IpNet>>> {
-    let list = values.list::<IpNet>("allow")?;
+fn networks(values: &Values, key: &str) -> Option<At<Vec<IpNet>>> {
+    let list = values.list::<IpNet>(key)?;
     let networks = list.value.iter().map(|network| network.value).collect();
     Some(list.with(networks))
 }
@@ -160,6 +165,7 @@ fn proxy_of(values: &Values) -> Option<Proxy> {
         threads: values
             .get::<u64>("threads")
             .and_then(|threads| usize::try_from(threads.value).ok()),
+        max_sessions: number(values, "max_sessions"),
         drain: values.get("drain")?.value,
     })
 }

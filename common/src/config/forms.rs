@@ -98,6 +98,7 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Subnet => subnet(text),
         Form::Network => network(text),
         Form::Server => server(text),
+        Form::Source => source(text),
         Form::Bind => bind(text),
         Form::Http => http(text),
         Form::Path => path(text),
@@ -199,6 +200,18 @@ fn server(text: &str) -> Result<Value, Fault> {
     let address = socket(text, Form::Server)?;
     host(address.ip(), text)?;
     Ok(Value::Server(address))
+}
+
+fn source(text: &str) -> Result<Value, Fault> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        let help = match text.parse::<SocketAddr>() {
+            Ok(_) => "write it without a port: the kernel chooses one".to_owned(),
+            Err(_) => example(Form::Source),
+        };
+        return Err(not_a(text, Form::Source, help));
+    };
+    host(address, text)?;
+    Ok(Value::Source(address))
 }
 
 fn bind(text: &str) -> Result<Value, Fault> {

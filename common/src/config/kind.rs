@@ -113,6 +113,8 @@ pub enum Form {
     Network,
     /// `10.17.4.21:6443`
     Server,
+    /// `10.17.4.11`: an address of a machine, IPv4 or IPv6.
+    Source,
     /// `vips.api:6443`, or an address with a port.
     Bind,
     /// `node:9600`, an address with a port, or `off`.
@@ -131,6 +133,7 @@ impl Form {
             Self::Subnet => "an IPv4 address with its subnet's prefix length",
             Self::Network => "a network",
             Self::Server => "an address with a port",
+            Self::Source => "an address",
             Self::Bind => "a VIP or an address, with a port",
             Self::Http => "an address with a port, `node` with a port, or \"off\"",
             Self::Path => "a full path",
@@ -146,6 +149,7 @@ impl Form {
             Self::Subnet => "192.168.0.10/24",
             Self::Network => "192.168.0.0/24",
             Self::Server => "10.17.4.21:6443",
+            Self::Source => "10.17.4.11",
             Self::Bind => "vips.api:6443",
             Self::Http => "node:9600",
             Self::Path => "/etc/fmc-lb/pair.key",
@@ -160,6 +164,7 @@ impl Form {
             Self::Ipv4 => r"^\d+\.\d+\.\d+\.\d+$",
             Self::Subnet => r"^\d+\.\d+\.\d+\.\d+/\d+$",
             Self::Network => r"^[0-9a-fA-F.:]+/\d+$",
+            Self::Source => r"^[0-9a-fA-F.:]+$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Bind => r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Http => r"^(off|(node|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+)$",

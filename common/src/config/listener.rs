@@ -16,11 +16,51 @@ pub struct Listener {
     pub backend: BackendIndex,
     /// Clients that are served; `None` = everybody. An IPv4-mapped client address is compared as IPv4.
     pub allow: Option<Vec<IpNet>>,
+    /// Clients that are refused, also where `allow` names them.
+    pub deny: Vec<IpNet>,
+    /// Clients that are refused without an answer.
+    pub drop: Vec<IpNet>,
+    /// Sessions at the same time; more wait. `None` = no limit.
+    pub max_sessions: Option<u64>,
+    /// New sessions a second; more wait. `None` = no limit.
+    pub accept_rate: Option<u64>,
+    pub source_limit: SourceLimit,
     /// While no server of its backend is usable here and some are at the other node, the VIP moves there.
     pub required: bool,
     pub client_timeout: Option<Duration>,
     pub tunnel_timeout: Option<Duration>,
     pub keepalive: Option<Keepalive>,
+    /// TCP_USER_TIMEOUT towards clients, at least 1 s; `None` = the kernel's retransmission limit.
+    pub user_timeout: Option<Duration>,
+    pub socket: SocketOptions,
+}
+
+/// What one client address (IPv6: one /64) may have of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SourceLimit {
+    /// Sessions at the same time; `None` = no limit.
+    pub sessions: Option<u32>,
+    /// New sessions a second; `None` = no limit.
+    pub rate: Option<u64>,
+    /// Clients without these limits.
+    pub exempt: Vec<IpNet>,
+}
+
+/// Options of the listening sockets, set before they are bound.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SocketOptions {
+    /// SO_BINDTODEVICE; `None` = every interface.
+    pub interface: Option<String>,
+    /// Length of the accept queue; `None` = net.core.somaxconn.
+    pub backlog: Option<u16>,
+    /// TCP_DEFER_ACCEPT, whole seconds; `None` = off.
+    pub defer_accept: Option<Duration>,
+    /// TCP_FASTOPEN: length of its queue; `None` = off.
+    pub fast_open: Option<u16>,
+    /// TCP_MAXSEG, 88 to 32767; `None` = by the MTU.
+    pub mss: Option<u16>,
+    /// SO_MARK; `None` = no mark.
+    pub mark: Option<u32>,
 }
 
 /// One address of a listener.

@@ -148,6 +148,7 @@ fn vip_value(vip: &Vip, nodes: &[Node], key: &str) -> Option<String> {
 fn proxy_value(proxy: &Proxy, key: &str) -> Option<String> {
     match key {
         "threads" => proxy.threads.map(|threads| threads.to_string()),
+        "max_sessions" => proxy.max_sessions.map(|most| most.to_string()),
         "drain" => Some(quoted(show_duration(proxy.drain))),
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! The values of a section after each was read as its kind demands, with their places in the file.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ pub(super) enum Value {
     Subnet(Ipv4Net),
     Network(IpNet),
     Server(SocketAddr),
+    Source(IpAddr),
     Bind(BindText),
     Http(Option<AdminHttp>),
     Path(PathBuf),
@@ -131,6 +132,7 @@ from_variant! {
     Subnet => Ipv4Net,
     Network => IpNet,
     Server => SocketAddr,
+    Source => IpAddr,
     Bind => BindText,
     Http => Option<AdminHttp>,
     Path => PathBuf,

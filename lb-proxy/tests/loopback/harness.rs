@@ -8,17 +8,38 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::addr::{Priority, Vrid};
 use common::board::{Cell, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot};
-use common::config::{
-    Admin, Backend, BackendIndex, Balance, Bind, ChecksumForm, Config, Listener, Node, NodeIndex,
-    Pair, Probe, Proxy, Runs, Server, Transport, Vip, VipIndex,
-};
+use common::config::{Backend, Config, Listener, NodeIndex, Probe, Server, VipIndex};
 use lb_proxy::{Control, Inputs, ListeningSocket, RunError};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Nothing on loopback takes this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+
+/// Nothing ends a session but its ends; tests that want a limit set it.
+const CONFIG: &str = r#"
+[nodes.lb1]
+address = "192.0.2.2"
+[pair]
+interface = "eth0"
+[vips.api]
+address = "192.0.2.10/24"
+vrid = 51
+[listeners.api]
+bind = ["127.0.0.1:65535"]
+backend = "k3s-api"
+keepalive = "off"
+[backends.k3s-api]
+servers = ["127.0.0.1:1"]
+probe = "off"
+keepalive = "off"
+[timeouts]
+tunnel = "off"
+[proxy]
+drain = "5s"
+[admin]
+http = "off"
+"#;
 
 /// A configuration with one VIP, one listener and one backend, to be changed before the start.
 pub(crate) struct Setup {
@@ -30,43 +51,21 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn new(servers: &[SocketAddr]) -> Self {
-        let vip = Vip {
-            name: "api".into(),
-            address: Ipv4Addr::new(192, 0, 2, 10),
-            prefix_len: 24,
-            vrid: Vrid::new(51).expect("not zero"),
-            interface: "eth0".into(),
-            priorities: vec![Priority::OWNER],
-            advert_interval: Duration::from_secs(1),
-            preempt: true,
-            preempt_delay: Duration::ZERO,
-            transport: Transport::Multicast,
-            checksum: ChecksumForm::Pseudo,
-        };
-        let config = Config {
-            nodes: vec![Node {
-                name: "lb1".into(),
-                address: Ipv4Addr::new(127, 0, 0, 9),
-                runs: Runs::FmcLb,
-            }],
-            pair: Pair {
-                interface: "eth0".into(),
-                key_file: None,
-                heartbeat: None,
-                port: 9601,
-            },
-            vips: vec![vip],
-            listeners: vec![listener()],
-            backends: vec![backend(servers)],
-            proxy: Proxy {
-                threads: None,
-                drain: Duration::from_secs(5),
-            },
-            admin: Admin {
-                http: None,
-                allow: Vec::new(),
-            },
-        };
+        let mut config = Config::from_running(CONFIG).expect("it is valid");
+        // Each test its own port: the kernel chooses.
+        let bind = &mut config.listeners[0].binds[0];
+        bind.address.set_port(0);
+        bind.vip = Some(VipIndex(0));
+        // The address that connections to servers come from, if it is bound.
+        config.nodes[0].address = Ipv4Addr::new(127, 0, 0, 9);
+        let template = config.backends[0].servers[0];
+        config.backends[0].servers = servers
+            .iter()
+            .map(|address| Server {
+                address: *address,
+                ..template
+            })
+            .collect();
         Self {
             config,
             threads: 1,
@@ -115,40 +114,6 @@ impl Setup {
             control,
             running: Some(std::thread::spawn(|| lb_proxy::run(inputs, handle))),
         }
-    }
-}
-
-fn listener() -> Listener {
-    Listener {
-        name: "api".into(),
-        binds: vec![Bind {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            vip: Some(VipIndex(0)),
-        }],
-        backend: BackendIndex(0),
-        allow: None,
-        required: true,
-        client_timeout: None,
-        tunnel_timeout: None,
-        keepalive: None,
-    }
-}
-
-fn backend(servers: &[SocketAddr]) -> Backend {
-    let server = |address: &SocketAddr| Server {
-        address: *address,
-        weight: 1,
-    };
-    Backend {
-        name: "k3s-api".into(),
-        servers: servers.iter().map(server).collect(),
-        first_server: 0,
-        balance: Balance::RoundRobin,
-        probe: None,
-        connect_timeout: Duration::from_secs(5),
-        retries: 3,
-        server_timeout: None,
-        keepalive: None,
     }
 }
 

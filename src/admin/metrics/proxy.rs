@@ -1,6 +1,6 @@
 //! Metrics of the data plane: listeners and servers.
 
-use common::board::ServerState;
+use common::board::{Hold, ServerState};
 use common::status::{ListenerStatus, ServerStatus, Status};
 
 use super::{Family, Page, seconds};
@@ -57,6 +57,26 @@ static ABORTED: Family = Family::counter(
     "fmc_lb_listener_aborted_total",
     LISTENER,
     "Sessions ended by a reset or an error of either side, also while a server was looked for.",
+);
+static DROPPED: Family = Family::counter(
+    "fmc_lb_listener_dropped_total",
+    LISTENER,
+    "Connections closed without an answer because of the listener's drop list.",
+);
+static LIMITED: Family = Family::counter(
+    "fmc_lb_listener_limited_total",
+    &["listener", "limit"],
+    "Connections refused because their client had too many sessions (sessions) or came too fast (rate).",
+);
+static HOLD: Family = Family::gauge(
+    "fmc_lb_listener_hold",
+    &["listener", "limit"],
+    "1 for the limit because of which more connections wait now (none, max_sessions, proxy.max_sessions, accept_rate), 0 for the others.",
+);
+static HOLDS: Family = Family::counter(
+    "fmc_lb_listener_holds_total",
+    LISTENER,
+    "Times that a relay thread has held connections back because of a limit.",
 );
 static SERVER_STATE: Family = Family::gauge(
     "fmc_lb_server_state",
@@ -118,6 +138,10 @@ pub(super) static FAMILIES: &[&Family] = &[
     &SENT,
     &IDLE_CLOSED,
     &ABORTED,
+    &DROPPED,
+    &LIMITED,
+    &HOLD,
+    &HOLDS,
     &SERVER_STATE,
     &SERVER_SESSIONS,
     &WEIGHT,
@@ -155,6 +179,16 @@ fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
     page.count(&SENT, &labels, listener.bytes_out);
     page.count(&IDLE_CLOSED, &labels, listener.idle_closed);
     page.count(&ABORTED, &labels, listener.aborted);
+    page.count(&DROPPED, &labels, listener.dropped);
+    for (limit, count) in [
+        ("sessions", listener.limited_sessions),
+        ("rate", listener.limited_rate),
+    ] {
+        page.count(&LIMITED, &[labels[0], limit], count);
+    }
+    let holds = Hold::ALL.iter().map(|hold| hold.word());
+    page.one_of(&HOLD, &labels, (&listener.hold, holds));
+    page.count(&HOLDS, &labels, listener.holds);
 }
 
 fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {

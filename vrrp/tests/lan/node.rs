@@ -62,6 +62,7 @@ pub(crate) fn config(interval: Duration) -> Config {
         backends: Vec::new(),
         proxy: Proxy {
             threads: None,
+            max_sessions: None,
             drain: Duration::from_secs(30),
         },
         admin: Admin {

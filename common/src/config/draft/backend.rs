@@ -1,6 +1,6 @@
 //! Backends while they are checked.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::probe::ProbeDraft;
@@ -21,6 +21,8 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) retries: Option<u32>,
     pub(in crate::config) server_timeout: Option<At<Option<Duration>>>,
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
+    pub(in crate::config) user_timeout: Option<Option<Duration>>,
+    pub(in crate::config) source: Option<At<Vec<At<IpAddr>>>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ impl BackendDraft {
             retries: values.get("retries").and_then(small),
             server_timeout: at_own_or("server_timeout", values, ("server", timeouts)),
             keepalive: keepalive(values),
+            user_timeout: values.get("user_timeout").map(|limit| limit.value),
+            source: values.list("source"),
         }
     }
 }

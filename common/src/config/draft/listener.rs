@@ -7,11 +7,11 @@ use ipnet::IpNet;
 
 use super::backend::BackendDraft;
 use super::vrrp::VipDraft;
-use super::{at_own_or, count, keepalive, networks};
-use crate::config::Keepalive;
+use super::{at_own_or, count, keepalive, networks, number};
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, BindText, Values};
+use crate::config::{Keepalive, SocketOptions, SourceLimit};
 
 #[derive(Debug)]
 pub(in crate::config) struct ListenerDraft {
@@ -23,10 +23,17 @@ pub(in crate::config) struct ListenerDraft {
     /// Index into the backends.
     pub(in crate::config) backend: Option<At<usize>>,
     pub(in crate::config) allow: Option<At<Vec<IpNet>>>,
+    pub(in crate::config) deny: Option<At<Vec<IpNet>>>,
+    pub(in crate::config) drop: Option<At<Vec<IpNet>>>,
+    pub(in crate::config) max_sessions: Option<u64>,
+    pub(in crate::config) accept_rate: Option<u64>,
+    pub(in crate::config) source_limit: Option<At<SourceLimit>>,
     pub(in crate::config) required: Option<bool>,
     pub(in crate::config) client_timeout: Option<At<Option<Duration>>>,
     pub(in crate::config) tunnel_timeout: Option<At<Option<Duration>>>,
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
+    pub(in crate::config) user_timeout: Option<Option<Duration>>,
+    pub(in crate::config) socket: Option<SocketOptions>,
 }
 
 /// Where a listener binds, with the VIP resolved.
@@ -45,13 +52,43 @@ impl ListenerDraft {
             bind_count: count(values, "bind"),
             binds: Vec::new(),
             backend: None,
-            allow: networks(values),
+            allow: networks(values, "allow"),
+            deny: networks(values, "deny"),
+            drop: networks(values, "drop"),
+            max_sessions: number(values, "max_sessions"),
+            accept_rate: number(values, "accept_rate"),
+            source_limit: source_limit(values),
             required: values.get("required").map(|required| required.value),
             client_timeout: at_own_or("client_timeout", values, ("client", timeouts)),
             tunnel_timeout: at_own_or("tunnel_timeout", values, ("tunnel", timeouts)),
             keepalive: keepalive(values),
+            user_timeout: values.get("user_timeout").map(|limit| limit.value),
+            socket: socket_options(values),
         }
     }
+}
+
+fn source_limit(values: &Values) -> Option<At<SourceLimit>> {
+    let table = values.get::<Option<Values>>("source_limit")?;
+    let Some(limit) = &table.value else {
+        return Some(table.with(SourceLimit::default()));
+    };
+    Some(table.with(SourceLimit {
+        sessions: number(limit, "sessions"),
+        rate: number(limit, "rate"),
+        exempt: networks(limit, "exempt")?.value,
+    }))
+}
+
+fn socket_options(values: &Values) -> Option<SocketOptions> {
+    Some(SocketOptions {
+        interface: values.get("interface").map(|name| name.value),
+        backlog: number(values, "backlog"),
+        defer_accept: values.get::<Option<Duration>>("defer_accept")?.value,
+        fast_open: number(values, "fast_open"),
+        mss: number(values, "mss"),
+        mark: number(values, "mark"),
+    })
 }
 
 pub(super) fn backend(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::probe::PROBE;
-use super::tcp::KEEPALIVE;
+use super::tcp::{KEEPALIVE, USER_TIMEOUT};
 use super::{SECOND, TEN_MS, WEEK};
 use crate::config::MAX_WEIGHT;
 use crate::config::kind::{
@@ -68,6 +68,19 @@ pub(in crate::config) const BACKENDS: Section = Section {
             kind: Kind::TableOrOff(&KEEPALIVE),
             default: Default::Toml("{}"),
             doc: "TCP keepalive towards servers, or \"off\"",
+        },
+        Key {
+            name: "user_timeout",
+            kind: Kind::Duration(USER_TIMEOUT),
+            default: Default::Toml("\"off\""),
+            doc: "A server that acknowledges nothing for so long is given up (TCP_USER_TIMEOUT)",
+        },
+        Key {
+            name: "source",
+            kind: Kind::List(&Kind::Text(Form::Source)),
+            default: Default::Unset("the kernel chooses, never a VIP"),
+            doc: "Addresses that connections to the servers come from, in turn (each has ports of its own): each \
+                  node takes those of the list that it has",
         },
     ],
 };

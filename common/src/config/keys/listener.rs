@@ -1,8 +1,22 @@
 //! The keys of what accepts connections.
 
+use std::time::Duration;
+
+use super::SECOND;
 use super::backend::IDLE;
-use super::tcp::KEEPALIVE;
-use crate::config::kind::{Choice, Default, Form, Key, Kind, Section, Shape};
+use super::tcp::{KEEPALIVE, USER_TIMEOUT};
+use crate::config::kind::{
+    Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
+};
+
+/// Sessions, or sessions a second: more than any machine has.
+pub(super) const MANY: IntegerRange = IntegerRange::new(1, 10_000_000);
+/// TCP_DEFER_ACCEPT is rounded to retransmissions of the SYN-ACK, 1 s, 3 s, 7 s … (tcp(7)).
+const DEFER: DurationRange = DurationRange::new(SECOND, Duration::from_secs(60))
+    .steps_of(SECOND)
+    .or_off();
+/// TCP_MSS_MIN and the largest value of TCP_MAXSEG (tcp.h).
+const MSS: IntegerRange = IntegerRange::new(88, 32_767);
 
 pub(in crate::config) const LISTENERS: Section = Section {
     name: "listeners",
@@ -37,6 +51,38 @@ pub(in crate::config) const LISTENERS: Section = Section {
             doc: "Networks of the clients that are served; all others are refused",
         },
         Key {
+            name: "deny",
+            kind: Kind::List(&Kind::Text(Form::Network)),
+            default: Default::Toml("[]"),
+            doc: "Networks of clients that are refused (RST), also where `allow` names them",
+        },
+        Key {
+            name: "drop",
+            kind: Kind::List(&Kind::Text(Form::Network)),
+            default: Default::Toml("[]"),
+            doc: "Networks of clients that are refused without an answer, looked at before `deny`: the \
+                  RST ends at the first router, so only clients on the node's own network see it",
+        },
+        Key {
+            name: "max_sessions",
+            kind: Kind::Integer(MANY),
+            default: Default::Unset("no limit but [proxy] max_sessions"),
+            doc: "Sessions at the same time; more wait in the kernel's queue",
+        },
+        Key {
+            name: "accept_rate",
+            kind: Kind::Integer(MANY),
+            default: Default::Unset("no limit"),
+            doc: "New sessions a second, after a burst of what a tenth of a second allows; more wait in \
+                  the kernel's queue",
+        },
+        Key {
+            name: "source_limit",
+            kind: Kind::TableOrOff(&SOURCE_LIMIT),
+            default: Default::Toml("\"off\""),
+            doc: "What one client address may have; more is refused (RST)",
+        },
+        Key {
             name: "required",
             kind: Kind::Bool,
             default: Default::Toml("true"),
@@ -65,6 +111,76 @@ pub(in crate::config) const LISTENERS: Section = Section {
             kind: Kind::TableOrOff(&KEEPALIVE),
             default: Default::Toml("{}"),
             doc: "TCP keepalive towards clients, or \"off\"",
+        },
+        Key {
+            name: "user_timeout",
+            kind: Kind::Duration(USER_TIMEOUT),
+            default: Default::Toml("\"off\""),
+            doc: "A client that acknowledges nothing for so long is given up (TCP_USER_TIMEOUT)",
+        },
+        Key {
+            name: "interface",
+            kind: Kind::Text(Form::Interface),
+            default: Default::Unset("connections are accepted from every interface"),
+            doc: "Only connections that arrive on this interface (SO_BINDTODEVICE)",
+        },
+        Key {
+            name: "backlog",
+            kind: Kind::Integer(IntegerRange::new(1, 65_535)),
+            default: Default::Unset("net.core.somaxconn"),
+            doc: "Connections that wait to be accepted, for each address and relay thread",
+        },
+        Key {
+            name: "defer_accept",
+            kind: Kind::Duration(DEFER),
+            default: Default::Toml("\"off\""),
+            doc: "A connection without a byte is accepted only after so long (TCP_DEFER_ACCEPT); not \
+                  for protocols in which the server speaks first",
+        },
+        Key {
+            name: "fast_open",
+            kind: Kind::Integer(IntegerRange::new(1, 65_535)),
+            default: Default::Unset("no TCP Fast Open"),
+            doc: "Connections with data in the SYN that may wait (TCP_FASTOPEN); needs \
+                  net.ipv4.tcp_fastopen = 3",
+        },
+        Key {
+            name: "mss",
+            kind: Kind::Integer(MSS),
+            default: Default::Unset("what the interface's MTU gives"),
+            doc: "Largest segment that clients are asked to send (TCP_MAXSEG)",
+        },
+        Key {
+            name: "mark",
+            kind: Kind::Integer(IntegerRange::new(1, u32::MAX as u64)),
+            default: Default::Unset("no mark"),
+            doc: "Mark of the packets to clients, for routing rules and firewalls (SO_MARK)",
+        },
+    ],
+};
+
+pub(in crate::config) const SOURCE_LIMIT: Section = Section {
+    name: "source_limit",
+    shape: Shape::Inline,
+    doc: "What one client address (IPv6: one /64) may have of a listener.",
+    keys: &[
+        Key {
+            name: "sessions",
+            kind: Kind::Integer(MANY),
+            default: Default::Unset("no limit"),
+            doc: "Sessions at the same time",
+        },
+        Key {
+            name: "rate",
+            kind: Kind::Integer(MANY),
+            default: Default::Unset("no limit"),
+            doc: "New sessions a second, after a burst of what a tenth of a second allows",
+        },
+        Key {
+            name: "exempt",
+            kind: Kind::List(&Kind::Text(Form::Network)),
+            default: Default::Toml("[]"),
+            doc: "Networks without these limits: many clients behind one address",
         },
     ],
 };

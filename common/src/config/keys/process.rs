@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::WEEK;
+use super::listener::MANY;
 use crate::config::MAX_THREADS;
 use crate::config::kind::{Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape};
 
@@ -16,6 +17,12 @@ pub(in crate::config) const PROXY: Section = Section {
             kind: Kind::Integer(IntegerRange::new(1, MAX_THREADS as u64)),
             default: Default::Unset("one for each core"),
             doc: "Relay threads",
+        },
+        Key {
+            name: "max_sessions",
+            kind: Kind::Integer(MANY),
+            default: Default::Unset("what the limit of descriptors allows"),
+            doc: "Sessions of all listeners at the same time; more wait in the kernel's queues",
         },
         Key {
             name: "drain",

@@ -9,6 +9,10 @@ use crate::config::kind::{Default, DurationRange, IntegerRange, Key, Kind, Secti
 const KEEPALIVE_TIME: DurationRange =
     DurationRange::new(SECOND, Duration::from_secs(32_767)).steps_of(SECOND);
 
+/// TCP_USER_TIMEOUT is in milliseconds; below a second a lost segment would end a connection.
+pub(super) const USER_TIMEOUT: DurationRange =
+    DurationRange::new(SECOND, Duration::from_secs(3_600)).or_off();
+
 pub(in crate::config) const KEEPALIVE: Section = Section {
     name: "keepalive",
     shape: Shape::Inline,

@@ -12,6 +12,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             loops(server, draft, findings);
             is_vip(server, draft, findings);
         }
+        source(backend, draft, findings);
         let used = draft
             .listeners
             .iter()
@@ -90,6 +91,36 @@ fn loops(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
             ),
             "write the address of the machine that serves",
         );
+    }
+}
+
+/// A connection from a VIP would lose its way back when the VIP moves.
+fn source(backend: &BackendDraft, draft: &Draft, findings: &mut Findings) {
+    let sources = backend.source.iter().flat_map(|list| &list.value);
+    for source in sources {
+        let vip = draft.vips.iter().find(|vip| {
+            let net = vip.address.as_ref();
+            net.is_some_and(|net| IpAddr::V4(net.value.addr()) == source.value)
+        });
+        if let Some(vip) = vip {
+            findings.error(
+                source.span,
+                format!(
+                    "`{}` is VIP `{}`: connections from it would break when it moves",
+                    source.value, vip.name.value
+                ),
+                "write addresses of the nodes themselves",
+            );
+        }
+        let of_family =
+            |server: &ServerDraft| server.address.value.is_ipv4() == source.value.is_ipv4();
+        if !backend.servers.is_empty() && !backend.servers.iter().any(of_family) {
+            findings.error(
+                source.span,
+                format!("no server of backend `{}` can be reached from `{}`: all have the other kind of address", backend.name.value, source.value),
+                "remove it",
+            );
+        }
     }
 }
 

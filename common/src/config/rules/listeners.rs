@@ -29,6 +29,8 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             stray(bind, draft, findings);
         }
         allow(listener, draft, findings);
+        never_allowed(listener, findings);
+        no_limit(listener, findings);
         endless(listener, draft, findings);
         superseded(listener, draft, findings);
     }
@@ -180,6 +182,42 @@ fn allow(listener: &ListenerDraft, draft: &Draft, findings: &mut Findings) {
                 );
             }
         }
+    }
+}
+
+/// A network of `allow` that lies inside one that is refused.
+fn never_allowed(listener: &ListenerDraft, findings: &mut Findings) {
+    let Some(allow) = &listener.allow else {
+        return;
+    };
+    for (key, list) in [("deny", &listener.deny), ("drop", &listener.drop)] {
+        let Some(list) = list else { continue };
+        let covered = allow
+            .value
+            .iter()
+            .find(|net| list.value.iter().any(|refused| refused.contains(*net)));
+        if let Some(net) = covered {
+            findings.error(
+                list.span,
+                format!("`{key}` refuses all of {net}, which `allow` names"),
+                "remove it from one of the two: what is refused is looked at first",
+            );
+        }
+    }
+}
+
+fn no_limit(listener: &ListenerDraft, findings: &mut Findings) {
+    if let Some(limit) = &listener.source_limit
+        && limit.given
+        && limit.value.sessions.is_none()
+        && limit.value.rate.is_none()
+        && !limit.value.exempt.is_empty()
+    {
+        findings.error(
+            limit.span,
+            "`source_limit` exempts from a limit that it does not set",
+            "add `sessions` or `rate`",
+        );
     }
 }
 

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use super::{array, inline, or_off, path, quoted};
 use crate::config::keys;
 use crate::config::kind::show_duration;
-use crate::config::{Backend, Balance, Bind, Config, Keepalive, Listener, Probe, ProbeKind};
+use crate::config::{
+    Backend, Balance, Bind, Config, Keepalive, Listener, Probe, ProbeKind, SocketOptions,
+    SourceLimit,
+};
 
 pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) -> Option<String> {
     match key {
@@ -15,12 +18,46 @@ pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) ->
         "backend" => Some(quoted(&config.backends[listener.backend.0].name)),
         "mode" => Some(quoted("relay")),
         "allow" => listener.allow.as_ref().map(|allow| array(allow.iter())),
+        "deny" => Some(array(listener.deny.iter())),
+        "drop" => Some(array(listener.drop.iter())),
+        "max_sessions" => shown(listener.max_sessions),
+        "accept_rate" => shown(listener.accept_rate),
+        "source_limit" => Some(source_limit(&listener.source_limit)),
         "required" => Some(listener.required.to_string()),
         "client_timeout" => Some(or_off(listener.client_timeout)),
         "tunnel_timeout" => Some(or_off(listener.tunnel_timeout)),
         "keepalive" => Some(keepalive(listener.keepalive)),
+        "user_timeout" => Some(or_off(listener.user_timeout)),
+        _ => socket_value(&listener.socket, key),
+    }
+}
+
+fn socket_value(socket: &SocketOptions, key: &str) -> Option<String> {
+    match key {
+        "interface" => socket.interface.as_ref().map(quoted),
+        "backlog" => shown(socket.backlog),
+        "defer_accept" => Some(or_off(socket.defer_accept)),
+        "fast_open" => shown(socket.fast_open),
+        "mss" => shown(socket.mss),
+        "mark" => shown(socket.mark),
         _ => None,
     }
+}
+
+fn source_limit(limit: &SourceLimit) -> String {
+    if *limit == SourceLimit::default() {
+        return quoted("off");
+    }
+    inline(&keys::SOURCE_LIMIT, |key| match key {
+        "sessions" => shown(limit.sessions),
+        "rate" => shown(limit.rate),
+        "exempt" => Some(array(limit.exempt.iter())),
+        _ => None,
+    })
+}
+
+fn shown(number: Option<impl ToString>) -> Option<String> {
+    number.map(|number| number.to_string())
 }
 
 pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
@@ -50,6 +87,8 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
         "retries" => Some(backend.retries.to_string()),
         "server_timeout" => Some(or_off(backend.server_timeout)),
         "keepalive" => Some(keepalive(backend.keepalive)),
+        "user_timeout" => Some(or_off(backend.user_timeout)),
+        "source" => (!backend.source.is_empty()).then(|| array(backend.source.iter())),
         _ => None,
     }
 }

@@ -1,0 +1,132 @@
+//! How many sessions there may be, and how fast they may come.
+//!
+//! What is beyond a listener's or the process's limit waits in the kernel's queue; what one client
+//! has too much of is refused.
+
+mod clients;
+mod rate;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::board::{Hold, ListenerSlot, ProxyBoard};
+use common::config::{Config, Listener};
+use common::time::Moment;
+
+use self::clients::Clients;
+use self::rate::Rate;
+
+pub(crate) use self::clients::{Admitted, Refusal};
+
+/// The limits of all listeners, shared by the relay threads.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Of the whole process.
+    max_sessions: u64,
+    listeners: Vec<Limit>,
+}
+
+/// The limits of one listener.
+#[derive(Debug)]
+struct Limit {
+    max_sessions: Option<u64>,
+    accepts: Option<Accepts>,
+    /// `None` = a client may have as many as it likes.
+    clients: Option<Clients>,
+}
+
+/// A rate that several threads take from.
+#[derive(Debug)]
+struct Accepts {
+    rate: Rate,
+    /// When the rate allows the next one, in nanoseconds.
+    next: AtomicU64,
+}
+
+/// Why a listener accepts nothing now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Until a session ends.
+    Full(Hold),
+    /// So long, for its rate.
+    Pace(Duration),
+}
+
+impl Limits {
+    /// `possible`: the sessions that this process has descriptors for.
+    pub(crate) fn new(config: &Config, possible: u64) -> Self {
+        let wanted = config.proxy.max_sessions.unwrap_or(possible);
+        Self {
+            max_sessions: wanted.min(possible),
+            listeners: config.listeners.iter().map(Limit::new).collect(),
+        }
+    }
+
+    /// Whether a listener may serve one more. Threads that ask at the same time may each get a yes,
+    /// so the limits are exact to within the number of threads.
+    pub(crate) fn may_serve(
+        &self,
+        listener: usize,
+        board: &ProxyBoard,
+        now: Moment,
+    ) -> Result<(), Wait> {
+        let limit = &self.listeners[listener];
+        let full = |most: Option<u64>, sessions: u64| most.is_some_and(|most| sessions >= most);
+        if full(limit.max_sessions, board.listeners[listener].sessions.get()) {
+            return Err(Wait::Full(Hold::Sessions));
+        }
+        if full(Some(self.max_sessions), sessions(&board.listeners)) {
+            return Err(Wait::Full(Hold::AllSessions));
+        }
+        match &limit.accepts {
+            Some(accepts) => accepts.take(now).map_err(Wait::Pace),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a client's new session until the value is dropped, or refuses it.
+    pub(crate) fn admit(
+        &self,
+        listener: usize,
+        client: std::net::IpAddr,
+        now: Moment,
+    ) -> Result<Option<Admitted<'_>>, Refusal> {
+        match &self.listeners[listener].clients {
+            Some(clients) => clients.admit(client, now),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Limit {
+    fn new(listener: &Listener) -> Self {
+        Self {
+            max_sessions: listener.max_sessions,
+            accepts: listener.accept_rate.map(|per_second| Accepts {
+                rate: Rate::per_second(per_second),
+                next: AtomicU64::new(0),
+            }),
+            clients: Clients::new(&listener.source_limit),
+        }
+    }
+}
+
+impl Accepts {
+    fn take(&self, now: Moment) -> Result<(), Duration> {
+        let mut next = self.next.load(Ordering::Relaxed);
+        loop {
+            let after = self.rate.take(next, now)?;
+            match self
+                .next
+                .compare_exchange_weak(next, after, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return Ok(()),
+                Err(other) => next = other,
+            }
+        }
+    }
+}
+
+fn sessions(listeners: &[ListenerSlot]) -> u64 {
+    listeners.iter().map(|slot| slot.sessions.get()).sum()
+}

@@ -1,0 +1,93 @@
+//! Many bytes one way by splice(2): they never enter the process.
+
+use std::io;
+
+use tokio::io::Interest;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::task::yield_now;
+
+use super::pipe::{CAPACITY, Pipe};
+use super::{State, broken};
+use crate::context::Bytes;
+
+/// A read of so many bytes makes a direction a bulk transfer; below it a copy is as cheap.
+pub(super) const MANY: usize = 16 * 1024;
+/// Small turns in a row that end a bulk transfer.
+const SMALL_TURNS: u32 = 4;
+
+/// Why a bulk transfer stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The source has sent its FIN.
+    End,
+    /// Few bytes come, or there is no pipe: go on by copying.
+    Calm,
+}
+
+/// Moves bytes until the source's FIN or until few come at once.
+pub(super) async fn bulk(
+    from: &ReadHalf<'_>,
+    to: &WriteHalf<'_>,
+    state: &State<'_>,
+    bytes: &Bytes,
+) -> io::Result<Stop> {
+    let (mut small, mut in_a_row) = (0, 0);
+    while small < SMALL_TURNS {
+        from.ready(Interest::READABLE).await?;
+        // Taken only now: who waits for bytes needs none.
+        let Some(mut pipe) = Pipe::take() else {
+            return Ok(Stop::Calm);
+        };
+        let filled = from
+            .as_ref()
+            .try_io(Interest::READABLE, || pipe.fill(from.as_ref()));
+        let n = match filled {
+            Ok(0) => return Ok(Stop::End),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                in_a_row = 0;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        pour(&mut pipe, (from, to), state, bytes).await?;
+        small = if n < MANY { small + 1 } else { 0 };
+        in_a_row += n;
+        if in_a_row >= CAPACITY {
+            in_a_row = 0;
+            yield_now().await;
+        }
+    }
+    Ok(Stop::Calm)
+}
+
+/// Empties the pipe. The source is not read meanwhile, but its abort is heard.
+async fn pour(
+    pipe: &mut Pipe,
+    (from, to): (&ReadHalf<'_>, &WriteHalf<'_>),
+    state: &State<'_>,
+    bytes: &Bytes,
+) -> io::Result<()> {
+    let mut waiting = None;
+    while pipe.held() > 0 {
+        match to
+            .as_ref()
+            .try_io(Interest::WRITABLE, || pipe.drain(to.as_ref()))
+        {
+            Ok(n) => {
+                bytes.add(n);
+                state.touch();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                waiting.get_or_insert_with(|| state.waiting());
+                tokio::select! {
+                    biased;
+                    ready = to.ready(Interest::WRITABLE) => drop(ready?),
+                    error = broken(from) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Large pipes for splice(2), a few for each thread.
+//!
+//! A pipe that holds bytes belongs to one direction of one session; an empty one goes back. So a
+//! session that waits for its source holds none, and readers that do not read can take all of them:
+//! then the others copy.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::unistd::pipe2;
+
+/// What a pipe takes. One of the kernel's default size (64 KiB) moves so little at once that it
+/// costs more than copying.
+pub(super) const CAPACITY: usize = 1024 * 1024;
+/// Most pipes of all threads together: a user without privileges has 64 MiB of them
+/// (/proc/sys/fs/pipe-user-pages-soft), and two proxies live while one replaces the other.
+const MOST: usize = 24;
+const FLAGS: SpliceFFlags = SpliceFFlags::SPLICE_F_MOVE.union(SpliceFFlags::SPLICE_F_NONBLOCK);
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { idle: Vec::new(), made: 0, limit: 0 }) };
+}
+
+/// The pipes of one thread.
+#[derive(Debug)]
+struct Pool {
+    idle: Vec<Ends>,
+    /// In use or idle.
+    made: usize,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Ends {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+/// Sets how many pipes this thread may have, out of [`MOST`] for `threads` of them.
+pub(crate) fn share_among(threads: usize) {
+    POOL.with_borrow_mut(|pool| pool.limit = (MOST / threads.max(1)).max(1));
+}
+
+/// A pipe, taken from its thread's pool until dropped.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    /// `None` only while it is dropped.
+    ends: Option<Ends>,
+    /// Bytes in it.
+    held: usize,
+}
+
+impl Pipe {
+    /// An empty pipe; `None` = all are in use, or the kernel gives no large one: copy instead.
+    pub(super) fn take() -> Option<Self> {
+        POOL.with_borrow_mut(|pool| {
+            let ends = match pool.idle.pop() {
+                Some(ends) => ends,
+                None if pool.made < pool.limit => {
+                    let ends = pool.make()?;
+                    pool.made += 1;
+                    ends
+                }
+                None => return None,
+            };
+            Some(Self {
+                ends: Some(ends),
+                held: 0,
+            })
+        })
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Takes what the socket has; 0 = its peer has sent a FIN. To be called with an empty pipe:
+    /// then "would block" means that the socket has nothing.
+    pub(super) fn fill(&mut self, from: impl AsFd) -> io::Result<usize> {
+        debug_assert_eq!(self.held, 0, "a full pipe would block as well");
+        let n = splice(from, None, &self.ends().write, None, CAPACITY, FLAGS)?;
+        self.held += n;
+        Ok(n)
+    }
+
+    /// Gives the socket what it takes.
+    pub(super) fn drain(&mut self, to: impl AsFd) -> io::Result<usize> {
+        let n = splice(&self.ends().read, None, to, None, self.held, FLAGS)?;
+        self.held -= n;
+        Ok(n)
+    }
+
+    fn ends(&self) -> &Ends {
+        self.ends.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        POOL.with_borrow_mut(|pool| match self.ends.take() {
+            Some(ends) if self.held == 0 => pool.idle.push(ends),
+            // What a broken session has left in it is nobody else's.
+            _ => pool.made -= 1,
+        });
+    }
+}
+
+impl Pool {
+    fn make(&mut self) -> Option<Ends> {
+        let capacity = i32::try_from(CAPACITY).expect("a mebibyte");
+        let made = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).and_then(|(read, write)| {
+            fcntl(&write, FcntlArg::F_SETPIPE_SZ(capacity))?;
+            Ok(Ends { read, write })
+        });
+        match made {
+            Ok(ends) => Some(ends),
+            Err(error) => {
+                // No use in asking for each session again: the user's share is taken.
+                self.limit = self.made;
+                tracing::warn!(
+                    pipes = self.made,
+                    %error,
+                    "no more large pipes: what is beyond is copied, at more cost"
+                );
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_has_its_share_and_gets_back_what_is_empty() {
+        share_among(MOST / 2);
+        let (one, two) = (Pipe::take().expect("one"), Pipe::take().expect("two"));
+        assert!(Pipe::take().is_none());
+        drop(one);
+        let again = Pipe::take().expect("it came back");
+        assert!(Pipe::take().is_none());
+        drop((again, two));
+        POOL.with_borrow(|pool| assert_eq!((pool.idle.len(), pool.made), (2, 2)));
+    }
+
+    #[test]
+    fn a_pipe_with_bytes_of_a_broken_session_is_given_to_nobody() {
+        share_among(MOST);
+        let (mut far, near) = UnixStream::pair().expect("a pair");
+        far.write_all(b"secret").expect("sent");
+        let mut pipe = Pipe::take().expect("one");
+        assert_eq!(pipe.fill(&near).expect("six bytes"), 6);
+        drop(pipe);
+        POOL.with_borrow(|pool| assert_eq!((pool.idle.len(), pool.made), (0, 0)));
+        assert_eq!(Pipe::take().expect("a new one").held(), 0);
+    }
+
+    #[test]
+    fn bytes_pass_through_and_an_empty_source_would_block() {
+        share_among(MOST);
+        let (mut far, near) = UnixStream::pair().expect("a pair");
+        near.set_nonblocking(true).expect("set");
+        let (mut out, target) = UnixStream::pair().expect("a pair");
+        let mut pipe = Pipe::take().expect("one");
+        let error = pipe.fill(&near).expect_err("nothing was sent");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        far.write_all(b"hello").expect("sent");
+        assert_eq!(pipe.fill(&near).expect("five bytes"), 5);
+        assert_eq!(pipe.drain(&target).expect("all"), 5);
+        assert_eq!(pipe.held(), 0);
+        let mut got = [0; 5];
+        out.read_exact(&mut got).expect("they arrive");
+        assert_eq!(&got, b"hello");
+        drop(far);
+        assert_eq!(pipe.fill(&near).expect("the end"), 0);
+    }
+}
