@@ -184,3 +184,39 @@ fn the_vip_moves_where_servers_can_be_reached() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_failure_that_both_nodes_see_moves_no_vip_and_neither_does_its_end() -> Result<()> {
+    site()?.watched("a-failure-that-both-nodes-see", |site| {
+        let masters_are = |site: &Site, node, wanted: &str| {
+            site.servers(node).is_ok_and(|all| {
+                let mut masters = all
+                    .iter()
+                    .filter(|(address, ..)| address.ends_with(":6443"));
+                masters.all(|(_, state, _)| state == wanted)
+            })
+        };
+        for _ in 0..2 {
+            for (mode, state) in [(Mode::Refuse, "down"), (Mode::Up, "up")] {
+                for master in &site.cluster.masters {
+                    master.backend().set(mode);
+                }
+                let limit = Instant::now() + Duration::from_secs(10);
+                // Looked at the whole time, and for a while after both have seen it.
+                let mut seen = None;
+                while seen.is_none_or(|seen: Instant| seen.elapsed() < Duration::from_secs(2)) {
+                    ensure!(site.holds_both(Node::Lb1), "a VIP moved");
+                    ensure!(Instant::now() < limit, "not seen by both nodes");
+                    if [Node::Lb1, Node::Lb2]
+                        .into_iter()
+                        .all(|node| masters_are(site, node, state))
+                    {
+                        seen.get_or_insert_with(Instant::now);
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+        Ok(())
+    })
+}

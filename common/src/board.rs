@@ -287,7 +287,7 @@ pub struct PeerSlot {
     pub version: Cell,
     /// Hash of its configuration; 0 = unknown.
     pub config_hash: Cell,
-    /// Its health byte for each VIP (see [`ProxyBoard::vip_health`]), 255 = it does not know yet;
+    /// Its health byte for each VIP (see [`ProxyBoard::vip_sure`]), 255 = it does not know yet;
     /// valid while `heartbeat` is fresh.
     pub vip_health: [Cell; MAX_VIPS],
     /// Its [`VipState`] for each VIP; valid while `heartbeat` is fresh.
@@ -306,6 +306,11 @@ pub struct ProxyBoard {
     /// For each VIP: 0 = a required listener has no usable server, otherwise the smallest share of usable servers of
     /// its required listeners in percent, 1 to 100 (100 if it has no required listener).
     pub vip_health: [Cell; MAX_VIPS],
+    /// The same, but a server whose last probe failed does not count: what is sure. The other node is told this one, so
+    /// that it gives nothing up for servers that are about to be missed here, too.
+    pub vip_sure: [Cell; MAX_VIPS],
+    /// The same, but a server whose last probe was good counts: what may be hoped for.
+    pub vip_hope: [Cell; MAX_VIPS],
     /// 1 = every server was probed at least once since the node started.
     pub probed: Cell,
     pub listeners: [ListenerSlot; MAX_LISTENERS],

@@ -28,6 +28,8 @@ pub(crate) struct Health {
     good: u32,
     /// Failed probes in a row since the last other one.
     failed: u32,
+    /// What the last probe found: it serves. `None` = there was none.
+    last_good: Option<bool>,
 }
 
 impl Health {
@@ -40,7 +42,18 @@ impl Health {
             fall,
             good: 0,
             failed: 0,
+            last_good: None,
         }
+    }
+
+    /// Whether it gets new sessions and nothing speaks against that.
+    pub(crate) fn is_sure(&self) -> bool {
+        usable(self.state) && self.last_good != Some(false)
+    }
+
+    /// Whether it gets new sessions, or may soon.
+    pub(crate) fn is_hoped_for(&self) -> bool {
+        usable(self.state) || self.last_good == Some(true)
     }
 
     pub(crate) fn state(&self) -> ServerState {
@@ -54,6 +67,11 @@ impl Health {
 
     /// Takes what a probe found; the state before, if it has changed.
     pub(crate) fn handle_probe(&mut self, verdict: Verdict) -> Option<ServerState> {
+        match &verdict {
+            Verdict::Good(_) => self.last_good = Some(true),
+            Verdict::NotReady(_) | Verdict::Failed(_) => self.last_good = Some(false),
+            Verdict::NotAsked(_) => {}
+        }
         match verdict {
             Verdict::Good(reason) => self.handle_good(reason),
             Verdict::NotReady(reason) => self.handle_not_ready(reason),
@@ -222,6 +240,25 @@ mod tests {
             None
         );
         assert_eq!(health, before);
+    }
+
+    #[test]
+    fn the_last_probe_makes_a_server_doubtful_or_hoped_for() {
+        let mut health = Health::new(Up, 2, 2);
+        let mut probe = |verdict| {
+            health.handle_probe(verdict);
+            (health.state(), health.is_sure(), health.is_hoped_for())
+        };
+        assert_eq!(probe(good()), (Up, true, true));
+        assert_eq!(probe(failed()), (Up, false, true));
+        assert_eq!(
+            probe(Verdict::NotAsked("SOCKERR".into())),
+            (Up, false, true)
+        );
+        assert_eq!(probe(failed()), (Down, false, false));
+        assert_eq!(probe(good()), (Down, false, true));
+        assert_eq!(probe(good()), (Up, true, true));
+        assert_eq!(probe(not_ready()), (Draining, false, false));
     }
 
     #[test]

@@ -128,6 +128,8 @@ impl Keeper {
         }
         kept.warned = false;
         let first = !std::mem::replace(&mut kept.probed, true);
+        let promise = |health: &Health| (health.is_sure(), health.is_hoped_for());
+        let promised = promise(&kept.health);
         let before = kept.health.handle_probe(outcome.verdict);
         let (state, reason) = (kept.health.state(), kept.health.reason());
         slot.reason.set(reason);
@@ -146,7 +148,7 @@ impl Keeper {
             }
             None => {
                 debug!(backend = backend.name, %server, state = state.word(), reason, "probed");
-                if first {
+                if first || promise(&kept.health) != promised {
                     self.publish();
                 }
             }
@@ -164,8 +166,13 @@ impl Keeper {
         let state = |place: usize| self.servers[place].health.state();
         pool.publish(Snapshot::new(config, state));
         for index in 0..config.vips.len() {
-            let health = vip_health(config, VipIndex(index), state);
+            let vip = VipIndex(index);
+            let health = vip_health(config, vip, |place| usable(state(place)));
             board.vip_health[index].set(health);
+            let sure = vip_health(config, vip, |place| self.servers[place].health.is_sure());
+            board.vip_sure[index].set(sure);
+            let hope = |place: usize| self.servers[place].health.is_hoped_for();
+            board.vip_hope[index].set(vip_health(config, vip, hope));
         }
         let probed = self.servers.iter().all(|kept| kept.probed);
         board.probed.set(u64::from(probed));

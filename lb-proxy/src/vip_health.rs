@@ -1,32 +1,25 @@
 //! How healthy the data plane behind each VIP is. Pure.
 
-use common::board::ServerState;
-use common::config::{Config, Listener, VipIndex};
-
-use crate::health::usable;
+use common::config::{Config, VipIndex};
 
 /// The health of a VIP as it stands on the board: 0 = a required listener has no usable server,
 /// otherwise the smallest share of usable servers of its required listeners in percent, 1 to 100
 /// (100 if it has no required listener).
 ///
-/// `state` gives the state of the server at a place. Servers of weight 0 are left out: they serve
-/// nobody new.
-pub(crate) fn vip_health(
-    config: &Config,
-    vip: VipIndex,
-    state: impl Fn(usize) -> ServerState,
-) -> u64 {
+/// `counts` says whether the server at a place is usable. Servers of weight 0 are left out: they
+/// serve nobody new.
+pub(crate) fn vip_health(config: &Config, vip: VipIndex, counts: impl Fn(usize) -> bool) -> u64 {
     config
         .listeners
         .iter()
-        .filter(|listener| listener.required && serves(listener, vip))
+        .filter(|listener| listener.required && listener.serves(vip))
         .map(|listener| {
             let backend = &config.backends[listener.backend.0];
             let (mut all, mut good) = (0_u64, 0_u64);
             for (index, server) in backend.servers.iter().enumerate() {
                 if server.weight > 0 {
                     all += 1;
-                    good += u64::from(usable(state(backend.first_server + index)));
+                    good += u64::from(counts(backend.first_server + index));
                 }
             }
             if good == 0 {
@@ -39,16 +32,15 @@ pub(crate) fn vip_health(
         .unwrap_or(100)
 }
 
-fn serves(listener: &Listener, vip: VipIndex) -> bool {
-    listener.binds.iter().any(|bind| bind.vip == Some(vip))
-}
-
 #[cfg(test)]
 mod tests {
-    use common::board::ServerState::{Down, Draining, Maintenance, Unknown, Up};
-    use common::config::BackendIndex;
+    use std::net::Ipv4Addr;
+
+    use common::board::ServerState::{self, Down, Draining, Maintenance, Unknown, Up};
+    use common::config::{BackendIndex, Listener};
 
     use super::*;
+    use crate::health::usable;
 
     /// Two backends: three servers of weight 1, and two of which one has weight 0.
     const BACKENDS: &str = r#"
@@ -82,7 +74,7 @@ backend = "one"
             listeners,
             ..config()
         };
-        vip_health(&config, VipIndex(0), |place| states[place])
+        vip_health(&config, VipIndex(0), |place| usable(states[place]))
     }
 
     #[test]
@@ -106,6 +98,17 @@ backend = "one"
         let others = vec![listener(0, 0, false), listener(1, 1, true)];
         assert_eq!(health(others, [Down; 5]), 100);
         assert_eq!(health(Vec::new(), [Down; 5]), 100);
+    }
+
+    #[test]
+    fn a_listener_on_every_address_serves_every_vip() {
+        let mut everywhere = listener(0, 0, true);
+        everywhere.binds[0].vip = None;
+        assert_eq!(health(vec![everywhere.clone()], [Down; 5]), 100);
+        everywhere.binds[0]
+            .address
+            .set_ip(Ipv4Addr::UNSPECIFIED.into());
+        assert_eq!(health(vec![everywhere], [Down; 5]), 0);
     }
 
     #[test]

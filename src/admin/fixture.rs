@@ -92,6 +92,8 @@ pub(crate) fn empty_boards() -> Boards {
         threads: Cell::default(),
         accepting: array::from_fn::<_, MAX_THREADS, _>(|_| MomentCell::default()),
         vip_health: cells(),
+        vip_sure: cells(),
+        vip_hope: cells(),
         probed: Cell::default(),
         listeners: array::from_fn(|_| Default::default()),
         servers: array::from_fn(|_| server_slot()),

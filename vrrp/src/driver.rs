@@ -18,7 +18,9 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::{Child, LAYOUT, PeerSlot, ProxyBoard, SupervisorBoard, VipState, VrrpBoard};
+use common::board::{
+    Cell, Child, LAYOUT, PeerSlot, ProxyBoard, SupervisorBoard, VipState, VrrpBoard,
+};
 use common::config::{Config, MAX_THREADS, NodeIndex, VipIndex};
 use common::time::Moment;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -308,7 +310,7 @@ impl Driver {
             woke_on_time: self.lateness <= ON_TIME,
             accepting: self.accepting(),
             proxy_deaths: [deaths[0].get(), deaths[1].get(), deaths[2].get()],
-            own_health: own_health(self.proxy, place),
+            own_health: own_health(self.proxy, &self.proxy.vip_hope[place]),
             peer_health: fresh.then(|| peer_health(peer, place)).flatten(),
             interface_fault: self.ports[self.units[place].port].fault.as_deref(),
             supervisor_gone_since: self.supervisor_gone_since,
@@ -357,7 +359,8 @@ impl Driver {
                 vrid: unit.vrid,
                 state: unit.router.state(),
                 priority: unit.router.priority().value(),
-                health: own_health(self.proxy, place).unwrap_or(HEALTH_UNKNOWN),
+                health: own_health(self.proxy, &self.proxy.vip_sure[place])
+                    .unwrap_or(HEALTH_UNKNOWN),
                 interval: self.config.vips[place].advert_interval,
             });
         }
@@ -406,10 +409,9 @@ fn open_pair(inputs: &Inputs, now: Moment) -> Result<Option<PairLink>, RunError>
     Ok(Some(PairLink::new(socket, channel, heartbeat, now)))
 }
 
-/// This node's health byte for a VIP, once every server was probed. Readers trust no value.
-fn own_health(proxy: &ProxyBoard, place: usize) -> Option<u8> {
-    let value = proxy.vip_health[place].get();
-    (proxy.probed.get() != 0).then(|| u8::try_from(value).unwrap_or(100).min(100))
+/// A health byte of this node, once every server was probed. Readers trust no value.
+fn own_health(proxy: &ProxyBoard, health: &Cell) -> Option<u8> {
+    (proxy.probed.get() != 0).then(|| u8::try_from(health.get()).unwrap_or(100).min(100))
 }
 
 /// The other node's, if it could hold the VIP and knows its servers.

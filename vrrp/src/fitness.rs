@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::config::{Config, Listener, ProbeKind, VipIndex};
 use common::time::Moment;
 
 use crate::router::Cause;
@@ -17,11 +18,11 @@ pub struct Facts<'a> {
     pub accepting: Option<Moment>,
     /// The proxy's last three deaths, oldest first (`ChildSlot::last_deaths`).
     pub proxy_deaths: [Option<Moment>; 3],
-    /// This node's health byte for the VIP (0 = a required listener has no usable server); `None`
-    /// = not every server was probed yet.
+    /// This node's health byte for the VIP, at best (`ProxyBoard::vip_hope`; 0 = a required listener
+    /// has no usable server); `None` = not every server was probed yet.
     pub own_health: Option<u8>,
-    /// The other node's; `None` without a fresh heartbeat in which it says that it knows, and that
-    /// it could hold the VIP.
+    /// The other node's, for sure (`ProxyBoard::vip_sure`); `None` without a fresh heartbeat in
+    /// which it says that it knows, and that it could hold the VIP.
     pub peer_health: Option<u8>,
     /// What is wrong with the VIP's interface, in words; `None` = nothing.
     pub interface_fault: Option<&'a str>,
@@ -41,6 +42,10 @@ pub struct Judge {
     crash_loop: bool,
     /// Our own loop woke late then; others are given their whole time again from there on.
     overslept: Option<Moment>,
+    /// How long the other node may take to miss the servers that we miss: see [`patience`].
+    patience: Duration,
+    /// Since when we have no usable server and it has some.
+    without_server_since: Option<Moment>,
 }
 
 /// Oldest accept heartbeat with which a node serves.
@@ -52,7 +57,43 @@ const CALM: Duration = Duration::from_secs(1);
 /// How long a node serves without a supervisor.
 const SUPERVISOR: Duration = Duration::from_secs(2);
 
+/// Heartbeats and the turns of both loops, with room.
+const NEWS: Duration = Duration::from_millis(50);
+
+/// How long the nodes' views of the same servers may differ although nothing but their probes is out
+/// of step: a failure that both will see moves no VIP, and neither does its end.
+///
+/// One node may have the verdict (n probes in a row) when the other has not even had its first probe
+/// since; after that one, the last probes speak the same language on both ([`Facts::own_health`],
+/// [`Facts::peer_health`]). Probes are at most 105 % and at least 95 % of their interval apart. An
+/// API server that says that it is not ready needs to say so once.
+pub fn patience(config: &Config, vip: VipIndex) -> Duration {
+    let required = config
+        .listeners
+        .iter()
+        .filter(|listener| listener.required && listener.serves(vip));
+    let of = |listener: &Listener| {
+        let probe = config.backends[listener.backend.0].probe.as_ref()?;
+        let probes = match probe.kind {
+            ProbeKind::KubeApiserver { .. } => 1,
+            ProbeKind::Tcp => probe.rise.min(probe.fall),
+        };
+        let first = probe.interval * 105 / 100;
+        let verdict = probe.interval * 95 / 100 * (probes - 1);
+        Some(first.saturating_sub(verdict))
+    };
+    required.filter_map(of).max().unwrap_or_default() + NEWS
+}
+
 impl Judge {
+    /// A judge who waits so long before a VIP is given up for want of servers.
+    pub fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            ..Self::default()
+        }
+    }
+
     /// Whether this node can hold the VIP. Call it at every turn of the loop with that turn's
     /// facts.
     ///
@@ -82,11 +123,22 @@ impl Judge {
         if self.hung {
             return Err(Cause::ProxyHung);
         }
-        // Servers that both nodes miss move nothing: the other node could not serve either.
-        if facts.own_health == Some(0) && facts.peer_health.is_some_and(|health| health > 0) {
+        if self.is_without_server(facts) {
             return Err(Cause::NoUsableServer);
         }
         Ok(())
+    }
+
+    /// Servers that both nodes miss move nothing: the other node could not serve either.
+    fn is_without_server(&mut self, facts: &Facts<'_>) -> bool {
+        let without =
+            facts.own_health == Some(0) && facts.peer_health.is_some_and(|health| health > 0);
+        if !without {
+            self.without_server_since = None;
+            return false;
+        }
+        let since = *self.without_server_since.get_or_insert(facts.now);
+        facts.now.since(since) >= self.patience
     }
 
     fn watch_accepting(&mut self, facts: &Facts<'_>) {

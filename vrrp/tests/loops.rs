@@ -183,7 +183,7 @@ fn heartbeats_tell_version_configuration_and_health() {
     assert_eq!(peer.version.get() >> 32, 0);
     assert_ne!(peer.version.get(), 0);
     assert_eq!(peer.vip_health[1].get(), 100);
-    one.proxy.vip_health[1].set(40);
+    one.proxy.vip_sure[1].set(40);
     wait_for("the new health", SECOND, || peer.vip_health[1].get() == 40);
     let before = peer.heartbeat.get().expect("it was heard");
     wait_for("the next heartbeat", TENTH, || {

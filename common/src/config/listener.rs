@@ -1,6 +1,6 @@
 //! What accepts connections.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -33,6 +33,15 @@ pub struct Listener {
     /// TCP_USER_TIMEOUT towards clients, at least 1 s; `None` = the kernel's retransmission limit.
     pub user_timeout: Option<Duration>,
     pub socket: SocketOptions,
+}
+
+impl Listener {
+    /// Whether connections to the VIP arrive here.
+    pub fn serves(&self, vip: VipIndex) -> bool {
+        self.binds.iter().any(|bind| {
+            bind.vip == Some(vip) || bind.address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        })
+    }
 }
 
 /// What one client address (IPv6: one /64) may have of a listener.

@@ -123,6 +123,8 @@ fn empty_board() -> &'static ProxyBoard {
         threads: Cell::default(),
         accepting: std::array::from_fn(|_| MomentCell::default()),
         vip_health: std::array::from_fn(|_| Cell::default()),
+        vip_sure: std::array::from_fn(|_| Cell::default()),
+        vip_hope: std::array::from_fn(|_| Cell::default()),
         probed: Cell::default(),
         listeners: std::array::from_fn(|_| ListenerSlot::default()),
         servers: std::array::from_fn(|_| ServerSlot::default()),

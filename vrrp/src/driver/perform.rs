@@ -28,7 +28,7 @@ impl Driver {
                 Action::RemoveLease => self.remove_lease(place),
                 Action::Announce => self.announce(place),
                 Action::Changed { from, to, reason } => {
-                    self.units[place].publish_change(to, now);
+                    self.units[place].publish_change((from, to), now);
                     self.log_change(place, from, to, &reason);
                     self.heartbeat_at_once = true;
                 }

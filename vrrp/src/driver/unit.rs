@@ -9,7 +9,7 @@ use common::config::{Config, NodeIndex, VipIndex};
 use common::time::Moment;
 
 use super::port::Port;
-use crate::fitness::Judge;
+use crate::fitness::{self, Judge};
 use crate::router::{Params, VirtualRouter};
 use crate::timing::active_down_interval;
 
@@ -45,6 +45,7 @@ impl Unit {
         let heartbeat = super::pair_link::is_on(config, node)
             .then_some(config.pair.heartbeat)
             .flatten();
+        let index = vip;
         let vip = &config.vips[vip.0];
         let priority = vip.priorities[node.0];
         Self {
@@ -58,7 +59,7 @@ impl Unit {
                 sole_peer: place.1.plan.peer,
                 heartbeat,
             }),
-            judge: Judge::default(),
+            judge: Judge::new(fitness::patience(config, index)),
             port,
             vrid: vip.vrid,
             address: vip.address,
@@ -102,7 +103,11 @@ impl Unit {
     }
 
     /// Puts a change of state on the board.
-    pub(super) fn publish_change(&mut self, to: VipState, now: Moment) {
+    pub(super) fn publish_change(&mut self, (from, to): (VipState, VipState), now: Moment) {
+        if from == to {
+            // Another reason, no other state.
+            return self.publish();
+        }
         self.slot.since.set(now);
         self.unheard.restart();
         if to == VipState::Active {

@@ -150,6 +150,63 @@ fn servers_that_only_this_node_misses_move_the_vip() {
 }
 
 #[test]
+fn a_difference_that_lasts_no_longer_than_a_probe_moves_nothing() {
+    let mut judge = Judge::new(Duration::from_millis(300));
+    let mut at = |milliseconds, own, peer| {
+        judge.judge(&Facts {
+            own_health: Some(own),
+            peer_health: Some(peer),
+            ..fine(milliseconds)
+        })
+    };
+    assert_eq!(at(0, 0, 100), Ok(()));
+    assert_eq!(at(280, 0, 100), Ok(()));
+    assert_eq!(at(290, 0, 0), Ok(()), "the other node misses them, too");
+    assert_eq!(at(300, 0, 33), Ok(()), "and counts anew");
+    assert_eq!(at(599, 0, 33), Ok(()));
+    assert_eq!(at(600, 0, 33), Err(Cause::NoUsableServer));
+    assert_eq!(at(620, 33, 33), Ok(()));
+}
+
+#[test]
+fn patience_follows_the_probes_of_the_required_listeners() {
+    let text = |probe: &str, required: bool| {
+        format!(
+            r#"
+[nodes.lb1]
+address = "192.0.2.2"
+[pair]
+interface = "eth0"
+[vips.api]
+address = "192.0.2.10/24"
+vrid = 51
+[listeners.api]
+bind = ["vips.api:6443"]
+backend = "api"
+required = {required}
+[backends.api]
+servers = ["198.51.100.1:6443"]
+probe = {probe}
+"#
+        )
+    };
+    let patience = |probe: &str, required| {
+        let config = Config::from_running(&text(probe, required)).expect("it is valid");
+        super::patience(&config, VipIndex(0)).as_millis()
+    };
+    assert_eq!(patience("\"off\"", true), 50);
+    let thrice = r#"{ interval = "1s", rise = 3, fall = 3 }"#;
+    assert_eq!(patience(thrice, true), 50);
+    let twice = r#"{ interval = "1s", rise = 2, fall = 3 }"#;
+    assert_eq!(patience(twice, true), 150);
+    let once = r#"{ interval = "1s", rise = 2, fall = 1 }"#;
+    assert_eq!(patience(once, true), 1_100);
+    assert_eq!(patience(once, false), 50);
+    let readyz = r#"{ kind = "kube-apiserver", interval = "1s", rise = 3 }"#;
+    assert_eq!(patience(readyz, true), 1_100);
+}
+
+#[test]
 fn two_seconds_without_a_supervisor_are_too_long() {
     let with = |now, woke_on_time| {
         Judge::default().judge(&Facts {

@@ -276,7 +276,11 @@ impl VirtualRouter {
         State::Fault { until }
     }
 
+    /// What keeps a VIP away for a time is not forgotten over what comes and goes meanwhile.
     fn still_unfit(&mut self, until: Option<Moment>, cause: &Cause) -> State {
+        if until.is_some() {
+            return State::Fault { until };
+        }
         let reason = cause.to_string();
         if reason != self.reason {
             self.changed(VipState::Fault, VipState::Fault, reason);

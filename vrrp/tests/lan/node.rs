@@ -183,7 +183,7 @@ fn accept(proxy: &ProxyBoard, accepting: &AtomicBool, over: &AtomicBool) {
     // is tested here.
     vrrp::schedule_fifo(1).expect("root may have real-time priority");
     proxy.probed.set(1);
-    for health in &proxy.vip_health {
+    for health in proxy.vip_sure.iter().chain(&proxy.vip_hope) {
         health.set(100);
     }
     proxy.probed.set(1);
@@ -227,6 +227,8 @@ fn proxy_board() -> ProxyBoard {
         threads: Default::default(),
         accepting: array::from_fn(|_| Default::default()),
         vip_health: array::from_fn(|_| Default::default()),
+        vip_sure: array::from_fn(|_| Default::default()),
+        vip_hope: array::from_fn(|_| Default::default()),
         probed: Default::default(),
         listeners: array::from_fn(|_| Default::default()),
         servers: array::from_fn::<_, MAX_SERVERS, _>(|_| server_slot()),

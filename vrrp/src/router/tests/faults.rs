@@ -195,8 +195,9 @@ fn when_the_hold_down_ends_an_unfit_node_stays_in_fault() {
         .router
         .handle_fitness(Err(Cause::SupervisorGone), at(down + SECOND));
     bench.perform(down + SECOND);
-    assert_eq!(bench.turn(down + SECOND * 30), []);
-    assert_eq!(bench.state(), VipState::Fault);
+    let still = [Done::Now(VipState::Fault)];
+    assert_eq!(bench.turn(down + SECOND * 30), still);
+    assert_eq!(bench.router.reason(), Cause::SupervisorGone.to_string());
     assert_eq!(bench.router.poll_timeout(), None);
     bench.router.handle_fitness(Ok(()), at(down + SECOND * 40));
     assert_eq!(bench.state(), VipState::Backup);
@@ -249,5 +250,24 @@ fn a_lower_and_a_higher_advert_in_one_queue_the_higher_decides() {
     assert_eq!(
         bench.turn(ms(990)),
         [Done::Remove, Done::Advert(100), Done::Now(VipState::Backup)]
+    );
+}
+
+#[test]
+fn the_reason_of_a_hold_down_survives_what_comes_and_goes() {
+    let mut bench = Bench::started(params());
+    bench.perform(Duration::ZERO);
+    let down = bench.due();
+    install_refused(&mut bench, down);
+    bench
+        .router
+        .handle_fitness(Err(Cause::ProxyHung), at(down + SECOND));
+    bench.perform(down + SECOND);
+    bench.router.handle_fitness(Ok(()), at(down + SECOND * 2));
+    bench.perform(down + SECOND * 2);
+    assert_eq!(bench.state(), VipState::Fault);
+    assert_eq!(
+        bench.router.reason(),
+        "the kernel refused the address: permission denied"
     );
 }
