@@ -6,6 +6,8 @@
 mod clients;
 mod rate;
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ struct Limit {
     max_sessions: Option<u64>,
     accepts: Option<Accepts>,
     /// `None` = a client may have as many as it likes.
-    clients: Option<Clients>,
+    clients: Option<Arc<Clients>>,
 }
 
 /// A rate that several threads take from.
@@ -88,9 +90,9 @@ impl Limits {
     pub(crate) fn admit(
         &self,
         listener: usize,
-        client: std::net::IpAddr,
+        client: IpAddr,
         now: Moment,
-    ) -> Result<Option<Admitted<'_>>, Refusal> {
+    ) -> Result<Option<Admitted>, Refusal> {
         match &self.listeners[listener].clients {
             Some(clients) => clients.admit(client, now),
             None => Ok(None),

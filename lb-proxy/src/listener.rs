@@ -22,8 +22,8 @@ use crate::access::{self, Access};
 use crate::clock;
 use crate::connect::keepalive_options;
 use crate::context::Thread;
-use crate::limit::Wait;
-use crate::session;
+use crate::limit::{Refusal, Wait};
+use crate::session::{self, Client};
 
 /// Connections that are accepted before others run.
 const BATCH: u32 = 16;
@@ -63,13 +63,7 @@ pub(crate) async fn accept_loop(
                 slot.accepted.add(1);
                 let config = &thread.proxy.config.listeners[listener];
                 match access::of(config, address.ip()) {
-                    Access::Served => {
-                        // It is held here, and those behind it wait in the kernel's queue.
-                        wait_for_room(&thread, listener).await;
-                        let session =
-                            session::serve((client, address), listener, Arc::clone(&thread));
-                        tokio::spawn(session);
-                    }
+                    Access::Served => serve(client, address, listener, &thread).await,
                     Access::Denied => {
                         slot.denied.add(1);
                         debug!(listener = config.name, client = %address, "a client was denied");
@@ -109,6 +103,27 @@ async fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (client, address) = socket.accept().await?;
     SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
     Ok((client, address))
+}
+
+/// Starts a session, unless its client has as much as it may have.
+async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: &Arc<Thread>) {
+    let proxy = &thread.proxy;
+    let slot = &proxy.board.listeners[listener];
+    match proxy.limits.admit(listener, address.ip(), clock::now()) {
+        Ok(admitted) => {
+            // It is held here, and those behind it wait in the kernel's queue.
+            wait_for_room(thread, listener).await;
+            let client = Client::new(stream, admitted, &slot.sessions);
+            tokio::spawn(session::serve(client, listener, Arc::clone(thread)));
+        }
+        Err(refusal) => {
+            match refusal {
+                Refusal::Sessions => slot.limited_sessions.add(1),
+                Refusal::Rate => slot.limited_rate.add(1),
+            }
+            reset(stream);
+        }
+    }
 }
 
 /// Returns when the limits let one more session be served.

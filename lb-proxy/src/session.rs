@@ -4,7 +4,6 @@
     reason = "holds the two sockets of a session"
 )]
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,30 +15,42 @@ use tracing::debug;
 
 use crate::connect::{self, Link};
 use crate::context::{Counted, Thread};
-use crate::limit::Refusal;
+use crate::limit::Admitted;
 use crate::relay::{End, Meter, relay};
+
+/// An accepted connection, counted as a session of its listener and of its client from before the
+/// next one is accepted.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: TcpStream,
+    _admitted: Option<Admitted>,
+    _counted: Counted,
+}
+
+impl Client {
+    pub(crate) fn new(
+        stream: TcpStream,
+        admitted: Option<Admitted>,
+        gauge: &'static common::board::Cell,
+    ) -> Self {
+        Self {
+            stream,
+            _admitted: admitted,
+            _counted: Counted::new(gauge),
+        }
+    }
+}
 
 /// Serves an accepted connection to its end. Both sockets reset when dropped, unless they were
 /// closed in order.
-pub(crate) async fn serve(
-    (mut client, address): (TcpStream, SocketAddr),
-    listener: usize,
-    thread: Arc<Thread>,
-) {
+pub(crate) async fn serve(client: Client, listener: usize, thread: Arc<Thread>) {
+    let Client {
+        stream: mut client,
+        _admitted,
+        _counted,
+    } = client;
     let _alive = thread.sessions.enter();
     let slot = &thread.proxy.board.listeners[listener];
-    let limits = &thread.proxy.limits;
-    let _admitted = match limits.admit(listener, address.ip(), thread.clock.read()) {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            match refusal {
-                Refusal::Sessions => slot.limited_sessions.add(1),
-                Refusal::Rate => slot.limited_rate.add(1),
-            }
-            return;
-        }
-    };
-    let _session = Counted::new(&slot.sessions);
     let Some(mut server) = server_for(&client, listener, &thread).await else {
         return;
     };

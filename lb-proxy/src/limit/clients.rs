@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::config::SourceLimit;
 use common::time::Moment;
@@ -51,29 +51,31 @@ pub(crate) enum Refusal {
 
 /// A session that is counted for its client, until dropped.
 #[derive(Debug)]
-pub(crate) struct Admitted<'a> {
-    clients: &'a Clients,
+pub(crate) struct Admitted {
+    clients: Arc<Clients>,
     key: u128,
 }
 
 impl Clients {
     /// `None` = there is no limit.
-    pub(super) fn new(limit: &SourceLimit) -> Option<Self> {
+    pub(super) fn new(limit: &SourceLimit) -> Option<Arc<Self>> {
         let limited = limit.sessions.is_some() || limit.rate.is_some();
-        limited.then(|| Self {
-            max_sessions: limit.sessions,
-            rate: limit.rate.map(Rate::per_second),
-            exempt: limit.exempt.clone(),
-            shards: std::array::from_fn(|_| Mutex::default()),
+        limited.then(|| {
+            Arc::new(Self {
+                max_sessions: limit.sessions,
+                rate: limit.rate.map(Rate::per_second),
+                exempt: limit.exempt.clone(),
+                shards: std::array::from_fn(|_| Mutex::default()),
+            })
         })
     }
 
     /// Counts a new session; `Ok(None)` = this client has no limit.
     pub(super) fn admit(
-        &self,
+        self: &Arc<Self>,
         client: IpAddr,
         now: Moment,
-    ) -> Result<Option<Admitted<'_>>, Refusal> {
+    ) -> Result<Option<Admitted>, Refusal> {
         let client = client.to_canonical();
         if self.exempt.iter().any(|net| net.contains(&client)) {
             return Ok(None);
@@ -92,7 +94,11 @@ impl Clients {
         }
         entry.sessions += 1;
         shard.entries.insert(key, entry);
-        Ok(Some(Admitted { clients: self, key }))
+        drop(shard);
+        Ok(Some(Admitted {
+            clients: Arc::clone(self),
+            key,
+        }))
     }
 
     fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
@@ -113,7 +119,7 @@ impl Shard {
     }
 }
 
-impl Drop for Admitted<'_> {
+impl Drop for Admitted {
     fn drop(&mut self) {
         let mut shard = self.clients.shard(self.key);
         if let Some(entry) = shard.entries.get_mut(&self.key) {
@@ -137,7 +143,7 @@ fn key(client: IpAddr) -> u128 {
 mod tests {
     use super::*;
 
-    fn clients(sessions: Option<u32>, rate: Option<u64>) -> Clients {
+    fn clients(sessions: Option<u32>, rate: Option<u64>) -> Arc<Clients> {
         let exempt = vec!["192.168.0.40/32".parse().expect("a network")];
         Clients::new(&SourceLimit {
             sessions,

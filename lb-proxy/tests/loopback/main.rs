@@ -11,6 +11,7 @@ mod balance;
 mod connect;
 mod drain;
 mod harness;
+mod limits;
 mod probe;
 mod process;
 mod relay;

@@ -273,3 +273,33 @@ fn a_long_session_shows_its_bytes_while_it_lives() {
         assert!(start.elapsed() < Duration::from_millis(500));
     }
 }
+
+/// A reader that does not read, and many of them: each holds a full pipe, and the others copy.
+#[test]
+fn more_bulk_transfers_than_pipes_are_byte_exact() {
+    const STREAMS: u64 = 40;
+    const TOTAL: usize = 3_000_000;
+    let address = server(|mut stream| {
+        let mut seed = [0; 8];
+        stream.read_exact(&mut seed).expect("the seed");
+        send_noise(stream, u64::from_be_bytes(seed), TOTAL);
+    });
+    let proxy = Setup::new(&[address]).start();
+    let clients: Vec<_> = (1..=STREAMS)
+        .map(|seed| {
+            let mut client = proxy.connect();
+            client.write_all(&seed.to_be_bytes()).expect("write");
+            client
+        })
+        .collect();
+    // Nobody reads: all buffers and pipes are full now.
+    std::thread::sleep(Duration::from_millis(300));
+    let readers: Vec<_> = clients
+        .into_iter()
+        .zip(1..)
+        .map(|(client, seed)| std::thread::spawn(move || check_noise(client, seed, TOTAL)))
+        .collect();
+    for reader in readers {
+        reader.join().expect("its bytes are right");
+    }
+}

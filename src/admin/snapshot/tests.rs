@@ -57,7 +57,9 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].weight config_hash listeners listeners[].aborted listeners[].accept_errors listeners[].accepted \
         listeners[].accepted_per_second listeners[].backend listeners[].binds listeners[].bytes_in \
         listeners[].bytes_in_per_second listeners[].bytes_out listeners[].bytes_out_per_second \
-        listeners[].denied listeners[].failed listeners[].idle_closed listeners[].name listeners[].sessions \
+        listeners[].denied listeners[].dropped listeners[].failed listeners[].hold listeners[].holds \
+        listeners[].idle_closed listeners[].limited_rate listeners[].limited_sessions listeners[].name \
+        listeners[].sessions \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
         peer.pair_channel peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
