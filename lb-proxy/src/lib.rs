@@ -36,11 +36,29 @@ mod context;
 mod control;
 mod drain;
 mod health;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the listener that routes by name comes next"
+    )
+)]
+mod hello;
 mod keeper;
 mod limit;
 mod listener;
 mod pool;
 mod probe;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the listener and the session that use it come next"
+    )
+)]
+mod proxy_protocol;
 mod readyz;
 mod relay;
 mod session;

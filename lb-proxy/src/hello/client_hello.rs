@@ -1,0 +1,190 @@
+//! The ClientHello message (RFC 8446, section 4.1.2) and the three of its extensions that a router
+//! reads. Every other extension, known, unknown or GREASE (RFC 8701), is skipped by its length.
+
+use super::Malformed;
+use super::dns_name::{self, InvalidName};
+use super::wire::Reader;
+
+const SERVER_NAME: u16 = 0;
+const ALPN: u16 = 16;
+const SUPPORTED_VERSIONS: u16 = 43;
+/// The one type of name that RFC 6066 defines.
+const HOST_NAME: u8 = 0;
+const MAX_SESSION_ID: usize = 32;
+const RANDOM: usize = 32;
+
+/// What the client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientHello {
+    pub(crate) server_name: ServerName,
+    /// The protocols it offers, its favourite first; empty without the extension.
+    pub(crate) alpn: Alpn,
+    /// The highest version it offers, as on the wire: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3.
+    pub(crate) highest_version: u16,
+}
+
+/// The server_name extension (RFC 6066, section 3). With encrypted ClientHello it is the outer name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ServerName {
+    /// The client names nobody.
+    Absent,
+    /// A DNS name in lower case, without a trailing dot.
+    Dns(String),
+    /// A name that no listener can have.
+    Invalid(InvalidName),
+}
+
+impl ServerName {
+    /// The name to route by, if there is one.
+    pub(crate) fn as_dns(&self) -> Option<&str> {
+        match self {
+            Self::Dns(name) => Some(name),
+            Self::Absent | Self::Invalid(_) => None,
+        }
+    }
+}
+
+/// The protocols of the ALPN extension (RFC 7301), kept as they came on the wire: thousands of
+/// 1-byte names take no more room than the hello had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Alpn(Box<[u8]>);
+
+impl Alpn {
+    /// The names, the client's favourite first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut names = Reader::new(&self.0);
+        std::iter::from_fn(move || names.vector_u8().ok())
+    }
+
+    /// Whether the client offers this protocol, for example `acme-tls/1`.
+    pub(crate) fn offers(&self, protocol: &[u8]) -> bool {
+        self.iter().any(|name| name == protocol)
+    }
+
+    /// Without the extension.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Reads the body of the message.
+pub(super) fn parse(body: &[u8]) -> Result<ClientHello, Malformed> {
+    let mut reader = Reader::new(body);
+    let legacy_version = reader.u16()?;
+    reader.take(RANDOM)?;
+    if reader.vector_u8()?.len() > MAX_SESSION_ID {
+        return Err(Malformed::Length("session id"));
+    }
+    let cipher_suites = reader.vector_u16()?;
+    if cipher_suites.is_empty() || !cipher_suites.len().is_multiple_of(2) {
+        return Err(Malformed::Length("list of cipher suites"));
+    }
+    if reader.vector_u8()?.is_empty() {
+        return Err(Malformed::Length("list of compression methods"));
+    }
+    let extensions = match reader.is_empty() {
+        // A client of TLS 1.2 and before may have none (RFC 5246, section 7.4.1.2).
+        true => Extensions::default(),
+        false => Extensions::parse(reader.vector_u16()?)?,
+    };
+    reader.finish("the extensions")?;
+    Ok(ClientHello {
+        server_name: extensions.server_name.unwrap_or(ServerName::Absent),
+        alpn: extensions.alpn.unwrap_or_default(),
+        highest_version: extensions.highest_version.unwrap_or(legacy_version),
+    })
+}
+
+#[derive(Debug, Default)]
+struct Extensions {
+    server_name: Option<ServerName>,
+    alpn: Option<Alpn>,
+    highest_version: Option<u16>,
+}
+
+impl Extensions {
+    fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut extensions = Self::default();
+        let mut reader = Reader::new(bytes);
+        while !reader.is_empty() {
+            let kind = reader.u16()?;
+            let data = Reader::new(reader.vector_u16()?);
+            match kind {
+                SERVER_NAME => once(
+                    &mut extensions.server_name,
+                    server_name(data)?,
+                    "server_name extension",
+                )?,
+                ALPN => once(&mut extensions.alpn, alpn(data)?, "ALPN extension")?,
+                SUPPORTED_VERSIONS => once(
+                    &mut extensions.highest_version,
+                    highest_version(data)?,
+                    "supported_versions extension",
+                )?,
+                _ => {}
+            }
+        }
+        Ok(extensions)
+    }
+}
+
+fn once<T>(slot: &mut Option<T>, value: T, what: &'static str) -> Result<(), Malformed> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Malformed::Duplicate(what)),
+    }
+}
+
+fn server_name(mut data: Reader<'_>) -> Result<ServerName, Malformed> {
+    let mut names = Reader::new(data.vector_u16()?);
+    data.finish("the list of server names")?;
+    if names.is_empty() {
+        return Err(Malformed::Length("list of server names"));
+    }
+    let mut host_name = None;
+    while !names.is_empty() {
+        let kind = names.u8()?;
+        // Names of types to come begin with a length of two bytes as well.
+        let name = names.vector_u16()?;
+        if kind != HOST_NAME {
+            continue;
+        }
+        if name.is_empty() {
+            return Err(Malformed::Length("host name"));
+        }
+        let name = match dns_name::normalize(name) {
+            Ok(name) => ServerName::Dns(name),
+            Err(reason) => ServerName::Invalid(reason),
+        };
+        once(&mut host_name, name, "host name")?;
+    }
+    Ok(host_name.unwrap_or(ServerName::Absent))
+}
+
+fn alpn(mut data: Reader<'_>) -> Result<Alpn, Malformed> {
+    let list = data.vector_u16()?;
+    data.finish("the list of protocols")?;
+    if list.is_empty() {
+        return Err(Malformed::Length("list of protocols"));
+    }
+    let mut names = Reader::new(list);
+    while !names.is_empty() {
+        if names.vector_u8()?.is_empty() {
+            return Err(Malformed::Length("name of a protocol"));
+        }
+    }
+    Ok(Alpn(list.into()))
+}
+
+/// The highest of RFC 8446, section 4.2.1. A version of TLS begins with 3, a GREASE value does not.
+fn highest_version(mut data: Reader<'_>) -> Result<u16, Malformed> {
+    let list = data.vector_u8()?;
+    data.finish("the list of versions")?;
+    let (versions, odd) = list.as_chunks::<2>();
+    if versions.is_empty() || !odd.is_empty() {
+        return Err(Malformed::Length("list of versions"));
+    }
+    let of_tls = versions.iter().filter(|version| version[0] == 3);
+    let highest = of_tls.max().ok_or(Malformed::NoVersion)?;
+    Ok(u16::from_be_bytes(*highest))
+}
