@@ -344,6 +344,12 @@ pub struct ListenerSlot {
     pub limited_sessions: Cell,
     /// Closed at once because their client came too fast.
     pub limited_rate: Cell,
+    /// Closed because of a PROXY protocol header that was bad, late or cut.
+    pub bad_headers: Cell,
+    /// Given the default backend because they did not begin with a ClientHello.
+    pub not_tls: Cell,
+    /// Given the default backend because they said nothing, or too little, in time.
+    pub hello_timeouts: Cell,
     /// [`Hold`]: why nothing is accepted now.
     pub hold: Cell,
     /// Times that a relay thread has stopped accepting because of a limit.

@@ -36,11 +36,13 @@ use ipnet::IpNet;
 
 use crate::addr::{Priority, Vrid};
 
-pub use backend::{Backend, Balance, Server};
+pub use backend::{Backend, Balance, SendProxy, SendTlvs, Server};
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
 pub use files::{FileFact, FileFacts};
 pub use identity::{Machine, NodeError};
-pub use listener::{Bind, Keepalive, Listener, SocketOptions, SourceLimit};
+pub use listener::{
+    AcceptProxy, Bind, Keepalive, Listener, ProxyVersions, Route, SocketOptions, SourceLimit,
+};
 pub use parse::{Parsed, Viewpoint, Who};
 pub use probe::{ClientCertificate, Probe, ProbeKind};
 pub use schema::schema;

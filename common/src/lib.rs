@@ -8,5 +8,6 @@
 pub mod addr;
 pub mod board;
 pub mod config;
+pub mod dns_name;
 pub mod status;
 pub mod time;

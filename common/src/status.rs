@@ -112,6 +112,12 @@ pub struct ListenerStatus {
     pub limited_sessions: u64,
     /// Refused because their client came too fast.
     pub limited_rate: u64,
+    /// Closed because of a PROXY protocol header that was bad, late or cut.
+    pub bad_headers: u64,
+    /// Given the default backend because they did not begin with a ClientHello.
+    pub not_tls: u64,
+    /// Given the default backend because they said nothing, or too little, in time.
+    pub hello_timeouts: u64,
     /// The limit because of which more connections wait now: `none`, `max_sessions`,
     /// `proxy.max_sessions` or `accept_rate`.
     pub hold: String,

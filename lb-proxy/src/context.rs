@@ -11,6 +11,7 @@ use crate::clock::CoarseClock;
 use crate::drain::Tracker;
 use crate::limit::Limits;
 use crate::pool::Pool;
+use crate::route::Router;
 use crate::source::Sources;
 
 /// What all threads share.
@@ -21,6 +22,20 @@ pub(crate) struct Proxy {
     pub(crate) pool: Pool,
     pub(crate) sources: Sources,
     pub(crate) limits: Limits,
+    /// By listener.
+    pub(crate) routers: Vec<Router>,
+    /// Sessions with a name of their own so far: the next one's number.
+    pub(crate) named: AtomicU64,
+    /// When this process began, in nanoseconds: its sessions' names are not those of another one.
+    pub(crate) began: u64,
+}
+
+impl Proxy {
+    /// A name for a session that no other one of this node has: process and number.
+    pub(crate) fn name_session(&self) -> String {
+        let number = self.named.fetch_add(1, Ordering::Relaxed);
+        format!("{:x}-{number:x}", self.began)
+    }
 }
 
 /// What the sessions of one relay thread share.

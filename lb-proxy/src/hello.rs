@@ -7,7 +7,6 @@
 //! one record is never copied.
 
 mod client_hello;
-mod dns_name;
 mod record;
 mod server_names;
 mod wire;
@@ -15,10 +14,15 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::client_hello::{ClientHello, ServerName};
-pub(crate) use self::dns_name::InvalidName;
+pub(crate) use self::client_hello::ClientHello;
+#[cfg(test)]
+use self::client_hello::ServerName;
 pub(crate) use self::record::RecordFault;
-pub(crate) use self::server_names::{PatternError, ServerNames};
+#[cfg(test)]
+use self::server_names::PatternError;
+pub(crate) use self::server_names::ServerNames;
+#[cfg(test)]
+use common::dns_name::InvalidName;
 
 /// Room for a hello of 16 KiB and post-quantum key shares, in records of any usual size. Browsers
 /// send 1.8 KiB today, half of it an X25519MLKEM768 key share.

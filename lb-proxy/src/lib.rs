@@ -29,6 +29,7 @@
 //! file.
 
 mod access;
+mod announce;
 mod balance;
 mod clock;
 mod connect;
@@ -36,31 +37,17 @@ mod context;
 mod control;
 mod drain;
 mod health;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "the listener that routes by name comes next"
-    )
-)]
 mod hello;
 mod keeper;
 mod limit;
 mod listener;
+mod opening;
 mod pool;
 mod probe;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "the listener and the session that use it come next"
-    )
-)]
 mod proxy_protocol;
 mod readyz;
 mod relay;
+mod route;
 mod session;
 mod source;
 mod spread;

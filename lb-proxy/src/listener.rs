@@ -113,7 +113,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: 
         Ok(admitted) => {
             // It is held here, and those behind it wait in the kernel's queue.
             wait_for_room(thread, listener).await;
-            let client = Client::new(stream, admitted, &slot.sessions);
+            let client = Client::new((stream, address.ip()), admitted, &slot.sessions);
             tokio::spawn(session::serve(client, listener, Arc::clone(thread)));
         }
         Err(refusal) => {

@@ -17,12 +17,14 @@ use std::time::Duration;
 
 use common::config::{BackendIndex, Config, ProbeKind};
 use nix::errno::Errno;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::kube_apiserver::Readyz;
 use self::tls::TlsError;
+use crate::announce;
 use crate::clock;
 use crate::connect;
 use crate::context::Proxy;
@@ -162,22 +164,40 @@ impl Target {
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Verdict> {
         let connecting = connect::open(&self.proxy, self.backend, (self.place, self.address));
         let error = match timeout_at(deadline, connecting).await {
-            // A probe has nothing to lose by a reset, and a server that logs resets has something
-            // to say otherwise.
-            Ok(Ok(stream)) => match socket2::SockRef::from(&stream).set_linger(None) {
+            Ok(Ok(mut stream)) => match self.introduce(&mut stream, deadline).await {
                 Ok(()) => return Ok(stream),
                 Err(error) => error,
             },
             Ok(Err(error)) => error,
             Err(_) => return Err(failed("L4TOUT", "no connection in time")),
         };
-        Err(if is_ours(&error) {
-            Verdict::NotAsked(format!("SOCKERR: {}", words(&error)))
+        Err(Self::judge(&error))
+    }
+
+    /// What every probe does first; a server that expects a PROXY protocol header gets one.
+    async fn introduce(&self, stream: &mut TcpStream, deadline: Instant) -> io::Result<()> {
+        // A probe has nothing to lose by a reset, and a server that logs resets has something to
+        // say otherwise.
+        socket2::SockRef::from(&*stream).set_linger(None)?;
+        let backend = &self.proxy.config.backends[self.backend.0];
+        if backend.send_proxy.is_none() {
+            return Ok(());
+        }
+        let header = announce::of_probe(backend, (stream.local_addr()?, self.address));
+        match timeout_at(deadline, stream.write_all(&header)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn judge(error: &io::Error) -> Verdict {
+        if is_ours(error) {
+            Verdict::NotAsked(format!("SOCKERR: {}", words(error)))
         } else if error.kind() == io::ErrorKind::TimedOut {
             failed("L4TOUT", "no connection in time")
         } else {
-            failed("L4CON", &words(&error))
-        })
+            failed("L4CON", &words(error))
+        }
     }
 }
 

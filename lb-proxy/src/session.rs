@@ -1,21 +1,29 @@
-//! The life of one connection, top to bottom: allow → pick and connect → relay → account.
+//! The life of one connection, top to bottom: hear what it wants → pick and connect → relay →
+//! account.
 #![expect(
     clippy::disallowed_types,
     reason = "holds the two sockets of a session"
 )]
 
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::Config;
+use common::board::{Cell, ListenerSlot};
+use common::config::{BackendIndex, Config};
 use socket2::SockRef;
-use tokio::io::Interest;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tracing::debug;
 
-use crate::connect::{self, Link};
+use crate::announce;
+use crate::connect::{self, ConnectError, Link};
 use crate::context::{Counted, Thread};
 use crate::limit::Admitted;
+use crate::opening::{self, Opening, Refused};
+use crate::proxy_protocol::EncodeError;
 use crate::relay::{End, Meter, relay};
 
 /// An accepted connection, counted as a session of its listener and of its client from before the
@@ -23,18 +31,20 @@ use crate::relay::{End, Meter, relay};
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
+    peer: IpAddr,
     _admitted: Option<Admitted>,
     _counted: Counted,
 }
 
 impl Client {
     pub(crate) fn new(
-        stream: TcpStream,
+        (stream, peer): (TcpStream, IpAddr),
         admitted: Option<Admitted>,
-        gauge: &'static common::board::Cell,
+        gauge: &'static Cell,
     ) -> Self {
         Self {
             stream,
+            peer,
             _admitted: admitted,
             _counted: Counted::new(gauge),
         }
@@ -46,18 +56,27 @@ impl Client {
 pub(crate) async fn serve(client: Client, listener: usize, thread: Arc<Thread>) {
     let Client {
         stream: mut client,
+        peer,
         _admitted,
         _counted,
     } = client;
     let _alive = thread.sessions.enter();
     let slot = &thread.proxy.board.listeners[listener];
-    let Some(mut server) = server_for(&client, listener, &thread).await else {
-        return;
+    let prepared = match prepare(&client, peer, listener, &thread).await {
+        Ok(prepared) => prepared,
+        Err(reason) => {
+            account_for(&reason, slot);
+            let listener = &thread.proxy.config.listeners[listener].name;
+            let reason = with_causes(&reason);
+            debug!(listener, %peer, reason, "no session for a client");
+            return;
+        }
     };
+    let (mut server, backend) = prepared;
     let meter = Meter {
         clock: &thread.clock,
         traffic: &thread.traffic[listener],
-        idle: idle_limit(&thread.proxy.config, listener),
+        idle: idle_limit(&thread.proxy.config, listener, backend),
     };
     match relay(&mut client, &mut server.stream, meter).await {
         End::Finished => close_in_order(client, server),
@@ -74,35 +93,71 @@ pub(crate) async fn serve(client: Client, listener: usize, thread: Arc<Thread>) 
     }
 }
 
-/// Connects to a server, unless the client goes away first.
-async fn server_for(client: &TcpStream, listener: usize, thread: &Thread) -> Option<Link> {
-    let slot = &thread.proxy.board.listeners[listener];
-    let config = &thread.proxy.config.listeners[listener];
-    let connected = tokio::select! {
-        biased;
-        connected = connect::to_backend(&thread.proxy, config.backend) => connected,
-        // Its RST only: a client may well have sent its FIN behind its request.
-        _ = client.ready(Interest::ERROR) => {
-            slot.aborted.add(1);
-            return None;
+/// Why a connection became no session.
+#[derive(Debug, thiserror::Error)]
+enum NoSession {
+    #[error("hearing what the client wants")]
+    Opening(#[from] Refused),
+    #[error("the client has gone while a server was looked for")]
+    ClientGone,
+    #[error("finding a server")]
+    Server(#[from] ConnectError),
+    #[error("making the PROXY protocol header")]
+    Header(#[from] EncodeError),
+    #[error("sending the server what comes first")]
+    Head(#[source] io::Error),
+}
+
+fn account_for(reason: &NoSession, slot: &ListenerSlot) {
+    match reason {
+        NoSession::Opening(Refused::Client(_)) | NoSession::ClientGone => slot.aborted.add(1),
+        NoSession::Opening(Refused::Header(_) | Refused::HeaderLate | Refused::HeaderCut) => {
+            slot.bad_headers.add(1);
         }
+        NoSession::Server(_) | NoSession::Header(_) | NoSession::Head(_) => slot.failed.add(1),
+    }
+}
+
+/// Hears what the client wants, connects to a server, and gives it what comes before the relay.
+async fn prepare(
+    client: &TcpStream,
+    peer: IpAddr,
+    listener: usize,
+    thread: &Thread,
+) -> Result<(Link, BackendIndex), NoSession> {
+    let proxy = &thread.proxy;
+    let slot = &proxy.board.listeners[listener];
+    let wanted = (&proxy.config.listeners[listener], &proxy.routers[listener]);
+    let Opening {
+        backend,
+        mut head,
+        said,
+    } = opening::read(client, peer, wanted, slot).await?;
+    let mut link = tokio::select! {
+        biased;
+        connected = connect::to_backend(proxy, backend) => connected?,
+        // Its RST only: a client may well have sent its FIN behind its request.
+        _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
     };
-    match connected {
-        Ok(link) => Some(link),
-        Err(error) => {
-            slot.failed.add(1);
-            let error = with_causes(&error);
-            debug!(listener = config.name, error, "no server for a client");
-            None
+    let settings = &proxy.config.backends[backend.0];
+    let mut first = announce::header(settings, client, &said, || proxy.name_session())?;
+    first.append(&mut head);
+    if !first.is_empty() {
+        // All in one segment, as receivers of headers like it.
+        let sending = link.stream.write_all(&first);
+        match timeout(settings.connect_timeout, sending).await {
+            Ok(sent) => sent.map_err(NoSession::Head)?,
+            Err(_) => return Err(NoSession::Head(io::ErrorKind::TimedOut.into())),
         }
     }
+    Ok((link, backend))
 }
 
 /// Limit of silence in both directions: the tunnel timeout; without one the shorter of the client's
 /// and the server's.
-fn idle_limit(config: &Config, listener: usize) -> Option<Duration> {
+fn idle_limit(config: &Config, listener: usize, backend: BackendIndex) -> Option<Duration> {
     let listener = &config.listeners[listener];
-    let server_timeout = config.backends[listener.backend.0].server_timeout;
+    let server_timeout = config.backends[backend.0].server_timeout;
     let sides = [listener.client_timeout, server_timeout];
     listener
         .tunnel_timeout

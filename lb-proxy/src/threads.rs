@@ -8,7 +8,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ use crate::listener::{accept_loop, adopt};
 use crate::pool::{Pool, Snapshot};
 use crate::probe::{self, Target, tls::TlsError};
 use crate::relay;
+use crate::route::Router;
 use crate::source::Sources;
 use crate::{Control, Inputs, ListeningSocket};
 
@@ -152,6 +153,9 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
         pool: Pool::new(config, Snapshot::new(config, state)),
         sources,
         limits: Limits::new(config, possible_sessions()),
+        routers: config.listeners.iter().map(Router::new).collect(),
+        named: AtomicU64::new(0),
+        began: clock::now().as_nanos(),
     })
 }
 

@@ -13,8 +13,9 @@ pub(crate) fn vip_health(config: &Config, vip: VipIndex, counts: impl Fn(usize) 
         .listeners
         .iter()
         .filter(|listener| listener.required && listener.serves(vip))
-        .map(|listener| {
-            let backend = &config.backends[listener.backend.0];
+        .flat_map(|listener| listener.backends())
+        .map(|index| {
+            let backend = &config.backends[index.0];
             let (mut all, mut good) = (0_u64, 0_u64);
             for (index, server) in backend.servers.iter().enumerate() {
                 if server.weight > 0 {

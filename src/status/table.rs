@@ -187,6 +187,9 @@ fn listener_trouble(listener: &ListenerStatus) -> String {
         ("dropped", listener.dropped),
         ("client has too many sessions", listener.limited_sessions),
         ("client came too fast", listener.limited_rate),
+        ("bad PROXY header", listener.bad_headers),
+        ("not TLS", listener.not_tls),
+        ("no hello in time", listener.hello_timeouts),
     ];
     let said: Vec<_> = counted
         .iter()

@@ -23,6 +23,8 @@ pub struct Backend {
     pub keepalive: Option<Keepalive>,
     /// TCP_USER_TIMEOUT towards servers, at least 1 s; `None` = the kernel's retransmission limit.
     pub user_timeout: Option<Duration>,
+    /// The PROXY protocol header that servers get; `None` = none.
+    pub send_proxy: Option<SendProxy>,
     /// Addresses that connections come from, in turn, those of them that the node has; empty = the
     /// kernel chooses.
     pub source: Vec<IpAddr>,
@@ -43,4 +45,24 @@ pub enum Balance {
     RoundRobin,
     /// The server with the fewest sessions in proportion to its weight.
     LeastConnections,
+}
+
+/// A PROXY protocol header that is sent to servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendProxy {
+    V1,
+    V2(SendTlvs),
+}
+
+/// What a header of version 2 says beside the addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SendTlvs {
+    /// PP2_TYPE_ALPN
+    pub alpn: bool,
+    /// PP2_TYPE_AUTHORITY: the server name.
+    pub authority: bool,
+    /// PP2_TYPE_CRC32C
+    pub crc32c: bool,
+    /// PP2_TYPE_UNIQUE_ID
+    pub unique_id: bool,
 }

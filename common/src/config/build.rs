@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::draft::{BackendDraft, Draft, ListenerDraft, ProbeDraft, VipDraft};
 use super::{
-    Backend, BackendIndex, Bind, ClientCertificate, Config, Listener, Node, Pair, Probe, ProbeKind,
-    Runs, Server, Vip, VipIndex,
+    AcceptProxy, Backend, BackendIndex, Bind, ClientCertificate, Config, Listener, Node, Pair,
+    Probe, ProbeKind, Route, Runs, Server, Vip, VipIndex,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -83,6 +83,30 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
             .collect(),
         backend: BackendIndex(listener.backend.as_ref()?.value),
         allow: listener.allow.as_ref().map(|allow| allow.value.clone()),
+        routes: listener
+            .routes
+            .iter()
+            .map(|route| Route {
+                backend: BackendIndex(route.value.backend),
+                sni: route
+                    .value
+                    .sni
+                    .iter()
+                    .map(|name| name.value.clone())
+                    .collect(),
+                alpn: route.value.alpn.clone(),
+            })
+            .collect(),
+        hello_timeout: listener.hello_timeout.as_ref()?.value,
+        accept_proxy: listener
+            .accept_proxy
+            .as_ref()?
+            .as_ref()
+            .map(|accept| AcceptProxy {
+                from: accept.from.value.clone(),
+                version: accept.version,
+                timeout: accept.timeout,
+            }),
         deny: listener.deny.as_ref()?.value.clone(),
         drop: listener.drop.as_ref()?.value.clone(),
         max_sessions: listener.max_sessions,
@@ -117,6 +141,7 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         server_timeout: backend.server_timeout.as_ref()?.value,
         keepalive: backend.keepalive?,
         user_timeout: backend.user_timeout?,
+        send_proxy: backend.send_proxy.as_ref()?.as_ref().map(|at| at.value),
         source: backend.source.as_ref().map_or_else(Vec::new, |source| {
             source.value.iter().map(|address| address.value).collect()
         }),

@@ -9,7 +9,7 @@ mod vrrp;
 
 use ipnet::IpNet;
 
-use self::listener::{backend, binds};
+use self::listener::{backend, binds, routes};
 use self::vrrp::priorities;
 use super::diagnostic::Findings;
 use super::document::Document;
@@ -18,7 +18,7 @@ use super::value::{At, FromValue, Value, Values};
 use super::{Admin, AdminHttp, Keepalive, Proxy};
 
 pub(super) use self::backend::{BackendDraft, ServerDraft};
-pub(super) use self::listener::{BindDraft, ListenerDraft};
+pub(super) use self::listener::{BindDraft, ListenerDraft, RouteDraft};
 pub(super) use self::probe::ProbeDraft;
 pub(super) use self::vrrp::{NodeDraft, PairDraft, VipDraft};
 
@@ -70,6 +70,7 @@ impl Draft {
                 let mut listener = ListenerDraft::of(name, values, timeouts);
                 listener.binds = binds(values, &vips, findings);
                 listener.backend = backend(values, &backends, findings);
+                listener.routes = routes(values, &backends, findings);
                 listener.settle_tunnel(&backends);
                 listener
             })

@@ -10,6 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::AdminHttp;
 use super::kind::{DurationRange, Form, show_duration};
 use super::value::{BindText, Value};
+use crate::dns_name;
 
 /// What is wrong with a text, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -99,6 +100,8 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Network => network(text),
         Form::Server => server(text),
         Form::Source => source(text),
+        Form::ServerName => server_name(text),
+        Form::Protocol => protocol(text),
         Form::Bind => bind(text),
         Form::Http => http(text),
         Form::Path => path(text),
@@ -200,6 +203,38 @@ fn server(text: &str) -> Result<Value, Fault> {
     let address = socket(text, Form::Server)?;
     host(address.ip(), text)?;
     Ok(Value::Server(address))
+}
+
+/// In lower case and without a trailing dot, as it is compared.
+fn server_name(text: &str) -> Result<Value, Fault> {
+    let (wildcard, name) = match text.strip_prefix("*.") {
+        Some(name) => ("*.", name),
+        None => ("", text),
+    };
+    if name.contains('*') {
+        return Err(Fault::new(
+            format!("`{text}` has a `*` that is not its whole first label"),
+            "write \"*.example.org\" for all names with one label in front",
+        ));
+    }
+    match dns_name::normalize(name.as_bytes()) {
+        Ok(name) => Ok(Value::Text(format!("{wildcard}{name}"))),
+        Err(error) => Err(Fault::new(
+            format!("`{text}` is not a server name: {error}"),
+            format!(
+                "write a DNS name, for example \"{}\"",
+                Form::ServerName.example()
+            ),
+        )),
+    }
+}
+
+/// RFC 7301: 1 to 255 bytes; all that are registered and not GREASE are visible ASCII.
+fn protocol(text: &str) -> Result<Value, Fault> {
+    if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    Err(not_a(text, Form::Protocol, example(Form::Protocol)))
 }
 
 fn source(text: &str) -> Result<Value, Fault> {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::kind::{Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape};
 
-pub(super) use backend::{BACKENDS, SERVER, TIMEOUTS};
-pub(super) use listener::{LISTENERS, SOURCE_LIMIT};
+pub(super) use backend::{BACKENDS, SEND_PROXY, SERVER, TIMEOUTS};
+pub(super) use listener::{ACCEPT_PROXY, LISTENERS, ROUTE, SOURCE_LIMIT};
 pub(super) use probe::PROBE;
 pub(super) use process::{ADMIN, PROXY};
 pub(super) use tcp::KEEPALIVE;

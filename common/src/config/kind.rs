@@ -115,6 +115,10 @@ pub enum Form {
     Server,
     /// `10.17.4.11`: an address of a machine, IPv4 or IPv6.
     Source,
+    /// `a.example.org`, or `*.example.org`: a name that TLS clients ask for.
+    ServerName,
+    /// `h2`: a protocol that TLS clients offer.
+    Protocol,
     /// `vips.api:6443`, or an address with a port.
     Bind,
     /// `node:9600`, an address with a port, or `off`.
@@ -134,6 +138,8 @@ impl Form {
             Self::Network => "a network",
             Self::Server => "an address with a port",
             Self::Source => "an address",
+            Self::ServerName => "a server name",
+            Self::Protocol => "a protocol name",
             Self::Bind => "a VIP or an address, with a port",
             Self::Http => "an address with a port, `node` with a port, or \"off\"",
             Self::Path => "a full path",
@@ -150,6 +156,8 @@ impl Form {
             Self::Network => "192.168.0.0/24",
             Self::Server => "10.17.4.21:6443",
             Self::Source => "10.17.4.11",
+            Self::ServerName => "*.example.org",
+            Self::Protocol => "h2",
             Self::Bind => "vips.api:6443",
             Self::Http => "node:9600",
             Self::Path => "/etc/fmc-lb/pair.key",
@@ -165,6 +173,8 @@ impl Form {
             Self::Subnet => r"^\d+\.\d+\.\d+\.\d+/\d+$",
             Self::Network => r"^[0-9a-fA-F.:]+/\d+$",
             Self::Source => r"^[0-9a-fA-F.:]+$",
+            Self::ServerName => r"^(\*\.)?[A-Za-z0-9._-]+$",
+            Self::Protocol => r"^[!-~]{1,255}$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Bind => r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Http => r"^(off|(node|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+)$",

@@ -14,6 +14,12 @@ pub struct Listener {
     /// At least one.
     pub binds: Vec<Bind>,
     pub backend: BackendIndex,
+    /// Backends by what a client of TLS asks for; the first that fits is taken.
+    pub routes: Vec<Route>,
+    /// How long a client may take to say what it asks for, if there are routes, default 5 s.
+    pub hello_timeout: Duration,
+    /// PROXY protocol headers that are received; `None` = nobody sends one.
+    pub accept_proxy: Option<AcceptProxy>,
     /// Clients that are served; `None` = everybody. An IPv4-mapped client address is compared as IPv4.
     pub allow: Option<Vec<IpNet>>,
     /// Clients that are refused, also where `allow` names them.
@@ -35,7 +41,40 @@ pub struct Listener {
     pub socket: SocketOptions,
 }
 
+/// A backend for certain clients of TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub backend: BackendIndex,
+    /// Server names in lower case, exact or `*.` and a suffix; empty = any.
+    pub sni: Vec<String>,
+    /// Protocols, one of which the client offers; empty = any.
+    pub alpn: Vec<String>,
+}
+
+/// PROXY protocol headers that a listener receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptProxy {
+    /// Who sends a header, always; others send none.
+    pub from: Vec<IpNet>,
+    pub version: ProxyVersions,
+    /// Limit for the whole header, at least 3 s, default 5 s.
+    pub timeout: Duration,
+}
+
+/// Versions of the PROXY protocol that are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersions {
+    Any,
+    V1,
+    V2,
+}
+
 impl Listener {
+    /// The backend of a client that no route fits, and those of the routes; one may come twice.
+    pub fn backends(&self) -> impl Iterator<Item = BackendIndex> {
+        std::iter::once(self.backend).chain(self.routes.iter().map(|route| route.backend))
+    }
+
     /// Whether connections to the VIP arrive here.
     pub fn serves(&self, vip: VipIndex) -> bool {
         self.binds.iter().any(|bind| {

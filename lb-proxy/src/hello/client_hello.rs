@@ -2,8 +2,8 @@
 //! reads. Every other extension, known, unknown or GREASE (RFC 8701), is skipped by its length.
 
 use super::Malformed;
-use super::dns_name::{self, InvalidName};
 use super::wire::Reader;
+use common::dns_name::{self, InvalidName};
 
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
@@ -59,11 +59,6 @@ impl Alpn {
     /// Whether the client offers this protocol, for example `acme-tls/1`.
     pub(crate) fn offers(&self, protocol: &[u8]) -> bool {
         self.iter().any(|name| name == protocol)
-    }
-
-    /// Without the extension.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

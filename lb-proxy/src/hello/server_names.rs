@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::dns_name::{self, InvalidName};
+use common::dns_name::{self, InvalidName};
 
 /// Routes by server name: `api.example.org`, or `*.example.org` for exactly one label in front
 /// (RFC 6125, section 6.4.3: neither `example.org` nor `a.b.example.org`). Case does not matter. An

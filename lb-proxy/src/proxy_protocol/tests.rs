@@ -182,7 +182,7 @@ proptest! {
         for accept in BOTH {
             if let Ok(Decoded::Header(header)) = decode(&bytes, accept) {
                 prop_assert!(header.length <= bytes.len());
-                let _ = (header.tlvs.authority(), header.tlvs.ssl(), header.tlvs.iter().count());
+                let _ = (header.tlvs.authority(), header.tlvs.alpn(), header.tlvs.iter().count());
             }
         }
     }

@@ -8,7 +8,6 @@ pub(super) const CRC32C: u8 = 0x03;
 pub(super) const NOOP: u8 = 0x04;
 pub(super) const UNIQUE_ID: u8 = 0x05;
 pub(super) const SSL: u8 = 0x20;
-pub(super) const NETNS: u8 = 0x30;
 /// Types that the protocol leaves to applications.
 pub(super) const CUSTOM: std::ops::RangeInclusive<u8> = 0xe0..=0xef;
 
@@ -95,43 +94,9 @@ impl<'a> Tlvs<'a> {
         self.value(UNIQUE_ID)
     }
 
-    /// The network namespace of the connection.
-    pub(crate) fn netns(self) -> Option<&'a [u8]> {
-        self.value(NETNS)
-    }
-
-    /// What the sender says of the client's TLS connection.
-    pub(crate) fn ssl(self) -> Option<Ssl<'a>> {
-        let value = self.value(SSL)?;
-        let ([client, verify @ ..], entries) = value.split_first_chunk::<SSL_HEAD>()?;
-        Some(Ssl {
-            client: *client,
-            verify: u32::from_be_bytes(*verify),
-            entries,
-        })
-    }
-
     /// Entries of the types 0xE0 to 0xEF, to be passed on.
     pub(crate) fn custom(self) -> impl Iterator<Item = Tlv<'a>> {
         self.iter().filter(|entry| CUSTOM.contains(&entry.kind))
-    }
-}
-
-/// The SSL entry (section 2.2.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ssl<'a> {
-    /// 1: the client came over TLS; 2: with a certificate in this connection; 4: in its session.
-    pub(crate) client: u8,
-    /// Zero: the client showed a certificate, and it was verified.
-    pub(crate) verify: u32,
-    entries: &'a [u8],
-}
-
-impl<'a> Ssl<'a> {
-    /// The first entry of a subtype: 0x21 version, 0x22 common name, 0x23 cipher, 0x24 and 0x25
-    /// algorithms of signature and key, 0x26 group, 0x27 signature scheme, 0x28 certificate.
-    pub(crate) fn value(self, kind: u8) -> Option<&'a [u8]> {
-        first(self.entries, kind)
     }
 }
 

@@ -12,6 +12,7 @@ mod connect;
 mod drain;
 mod harness;
 mod limits;
+mod opening;
 mod probe;
 mod process;
 mod relay;

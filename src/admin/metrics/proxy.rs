@@ -68,6 +68,16 @@ static LIMITED: Family = Family::counter(
     &["listener", "limit"],
     "Connections refused because their client had too many sessions (sessions) or came too fast (rate).",
 );
+static BAD_HEADERS: Family = Family::counter(
+    "fmc_lb_listener_bad_headers_total",
+    LISTENER,
+    "Connections closed because of a PROXY protocol header that was bad, late or cut.",
+);
+static UNROUTED: Family = Family::counter(
+    "fmc_lb_listener_unrouted_total",
+    &["listener", "cause"],
+    "Connections given the default backend because they were not TLS (not_tls) or said too little in time (timeout).",
+);
 static HOLD: Family = Family::gauge(
     "fmc_lb_listener_hold",
     &["listener", "limit"],
@@ -140,6 +150,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &ABORTED,
     &DROPPED,
     &LIMITED,
+    &BAD_HEADERS,
+    &UNROUTED,
     &HOLD,
     &HOLDS,
     &SERVER_STATE,
@@ -185,6 +197,13 @@ fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
         ("rate", listener.limited_rate),
     ] {
         page.count(&LIMITED, &[labels[0], limit], count);
+    }
+    page.count(&BAD_HEADERS, &labels, listener.bad_headers);
+    for (cause, count) in [
+        ("not_tls", listener.not_tls),
+        ("timeout", listener.hello_timeouts),
+    ] {
+        page.count(&UNROUTED, &[labels[0], cause], count);
     }
     let holds = Hold::ALL.iter().map(|hold| hold.word());
     page.one_of(&HOLD, &labels, (&listener.hold, holds));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::probe::ProbeDraft;
 use super::{at_own_or, count, keepalive, own_or, small};
 use crate::config::value::{At, Values};
-use crate::config::{Balance, Keepalive};
+use crate::config::{Balance, Keepalive, SendProxy, SendTlvs};
 
 #[derive(Debug)]
 pub(in crate::config) struct BackendDraft {
@@ -22,6 +22,7 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) server_timeout: Option<At<Option<Duration>>>,
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
+    pub(in crate::config) send_proxy: Option<Option<At<SendProxy>>>,
     pub(in crate::config) source: Option<At<Vec<At<IpAddr>>>>,
 }
 
@@ -54,6 +55,7 @@ impl BackendDraft {
             server_timeout: at_own_or("server_timeout", values, ("server", timeouts)),
             keepalive: keepalive(values),
             user_timeout: values.get("user_timeout").map(|limit| limit.value),
+            send_proxy: send_proxy(values),
             source: values.list("source"),
         }
     }
@@ -66,4 +68,23 @@ impl ServerDraft {
             weight: u16::try_from(values.get::<u64>("weight")?.value).ok()?,
         })
     }
+}
+
+fn send_proxy(values: &Values) -> Option<Option<At<SendProxy>>> {
+    let at = values.get::<Option<Values>>("send_proxy")?;
+    let Some(table) = &at.value else {
+        return Some(None);
+    };
+    let list = table.list::<&str>("tlvs")?.value;
+    let says = |name| list.iter().any(|tlv| tlv.value == name);
+    let version = match table.get::<&str>("version")?.value {
+        "v1" => SendProxy::V1,
+        _ => SendProxy::V2(SendTlvs {
+            alpn: says("alpn"),
+            authority: says("authority"),
+            crc32c: says("crc32c"),
+            unique_id: says("unique-id"),
+        }),
+    };
+    Some(Some(at.with(version)))
 }

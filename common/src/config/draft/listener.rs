@@ -11,7 +11,7 @@ use super::{at_own_or, count, keepalive, networks, number};
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, BindText, Values};
-use crate::config::{Keepalive, SocketOptions, SourceLimit};
+use crate::config::{Keepalive, ProxyVersions, SocketOptions, SourceLimit};
 
 #[derive(Debug)]
 pub(in crate::config) struct ListenerDraft {
@@ -22,6 +22,10 @@ pub(in crate::config) struct ListenerDraft {
     pub(in crate::config) binds: Vec<BindDraft>,
     /// Index into the backends.
     pub(in crate::config) backend: Option<At<usize>>,
+    /// Without those that were wrong.
+    pub(in crate::config) routes: Vec<At<RouteDraft>>,
+    pub(in crate::config) hello_timeout: Option<At<Duration>>,
+    pub(in crate::config) accept_proxy: Option<Option<AcceptProxyDraft>>,
     pub(in crate::config) allow: Option<At<Vec<IpNet>>>,
     pub(in crate::config) deny: Option<At<Vec<IpNet>>>,
     pub(in crate::config) drop: Option<At<Vec<IpNet>>>,
@@ -34,6 +38,21 @@ pub(in crate::config) struct ListenerDraft {
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
     pub(in crate::config) socket: Option<SocketOptions>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct RouteDraft {
+    /// Index into the backends.
+    pub(in crate::config) backend: usize,
+    pub(in crate::config) sni: Vec<At<String>>,
+    pub(in crate::config) alpn: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct AcceptProxyDraft {
+    pub(in crate::config) from: At<Vec<IpNet>>,
+    pub(in crate::config) version: ProxyVersions,
+    pub(in crate::config) timeout: Duration,
 }
 
 /// Where a listener binds, with the VIP resolved.
@@ -52,6 +71,9 @@ impl ListenerDraft {
             bind_count: count(values, "bind"),
             binds: Vec::new(),
             backend: None,
+            routes: Vec::new(),
+            hello_timeout: values.get("hello_timeout"),
+            accept_proxy: accept_proxy(values),
             allow: networks(values, "allow"),
             deny: networks(values, "deny"),
             drop: networks(values, "drop"),
@@ -66,6 +88,44 @@ impl ListenerDraft {
             socket: socket_options(values),
         }
     }
+}
+
+/// The routes whose backends there are.
+pub(super) fn routes(
+    values: &Values,
+    backends: &[BackendDraft],
+    findings: &mut Findings,
+) -> Vec<At<RouteDraft>> {
+    let list = values.list::<Values>("routes");
+    let tables = list.into_iter().flat_map(|list| list.value);
+    let mut route = |table: At<Values>| {
+        let texts = |key| {
+            let list = table.value.list::<String>(key);
+            list.map_or_else(Vec::new, |list| list.value)
+        };
+        let draft = RouteDraft {
+            backend: backend(&table.value, backends, findings)?.value,
+            sni: texts("sni"),
+            alpn: texts("alpn").into_iter().map(|name| name.value).collect(),
+        };
+        Some(table.with(draft))
+    };
+    tables.filter_map(&mut route).collect()
+}
+
+fn accept_proxy(values: &Values) -> Option<Option<AcceptProxyDraft>> {
+    let Some(table) = values.get::<Option<Values>>("accept_proxy")?.value else {
+        return Some(None);
+    };
+    Some(Some(AcceptProxyDraft {
+        from: networks(&table, "from")?,
+        version: match table.get::<&str>("version")?.value {
+            "v1" => ProxyVersions::V1,
+            "v2" => ProxyVersions::V2,
+            _ => ProxyVersions::Any,
+        },
+        timeout: table.get("timeout")?.value,
+    }))
 }
 
 fn source_limit(values: &Values) -> Option<At<SourceLimit>> {

@@ -76,11 +76,46 @@ pub(in crate::config) const BACKENDS: Section = Section {
             doc: "A server that acknowledges nothing for so long is given up (TCP_USER_TIMEOUT)",
         },
         Key {
+            name: "send_proxy",
+            kind: Kind::TableOrOff(&SEND_PROXY),
+            default: Default::Toml("\"off\""),
+            doc: "Tell the servers whose connection it is by a PROXY protocol header, which they have to \
+                  expect",
+        },
+        Key {
             name: "source",
             kind: Kind::List(&Kind::Text(Form::Source)),
             default: Default::Unset("the kernel chooses, never a VIP"),
             doc: "Addresses that connections to the servers come from, in turn (each has ports of its own): each \
                   node takes those of the list that it has",
+        },
+    ],
+};
+
+pub(in crate::config) const SEND_PROXY: Section = Section {
+    name: "send_proxy",
+    shape: Shape::Inline,
+    doc: "PROXY protocol headers that are sent, in probes too (version 2: as LOCAL).",
+    keys: &[
+        Key {
+            name: "version",
+            kind: Kind::Choice(Choice {
+                values: &["v2", "v1"],
+                later: &[],
+            }),
+            default: Default::Toml("\"v2\""),
+            doc: "Version of the header: binary or text",
+        },
+        Key {
+            name: "tlvs",
+            kind: Kind::List(&Kind::Choice(Choice {
+                values: &["alpn", "authority", "crc32c", "unique-id"],
+                later: &[],
+            })),
+            default: Default::Toml("[]"),
+            doc: "What version 2 tells beside the addresses: first protocol and server name that the \
+                  client asked for (if the listener has `routes`, or received them), a checksum, an \
+                  identity of the session",
         },
     ],
 };

@@ -15,6 +15,10 @@ pub(super) const MANY: IntegerRange = IntegerRange::new(1, 10_000_000);
 const DEFER: DurationRange = DurationRange::new(SECOND, Duration::from_secs(60))
     .steps_of(SECOND)
     .or_off();
+const HELLO: DurationRange =
+    DurationRange::new(Duration::from_millis(100), Duration::from_secs(60));
+/// The specification wants at least 3 s, for a retransmission.
+const HEADER: DurationRange = DurationRange::new(Duration::from_secs(3), Duration::from_secs(60));
 /// TCP_MSS_MIN and the largest value of TCP_MAXSEG (tcp.h).
 const MSS: IntegerRange = IntegerRange::new(88, 32_767);
 
@@ -34,6 +38,25 @@ pub(in crate::config) const LISTENERS: Section = Section {
             kind: Kind::Text(Form::Name),
             default: Default::Required,
             doc: "Name of the backend whose servers get the connections",
+        },
+        Key {
+            name: "routes",
+            kind: Kind::List(&Kind::TableOr(&ROUTE, "backend")),
+            default: Default::Toml("[]"),
+            doc: "Other backends, by what a TLS client asks for before anything is encrypted; the first \
+                  route that fits is taken, `backend` if none does or if it is not TLS",
+        },
+        Key {
+            name: "hello_timeout",
+            kind: Kind::Duration(HELLO),
+            default: Default::Toml("\"5s\""),
+            doc: "With `routes`: who has not said in so long what it asks for gets `backend`",
+        },
+        Key {
+            name: "accept_proxy",
+            kind: Kind::TableOrOff(&ACCEPT_PROXY),
+            default: Default::Toml("\"off\""),
+            doc: "Clients that send a PROXY protocol header: other balancers",
         },
         Key {
             name: "mode",
@@ -155,6 +178,63 @@ pub(in crate::config) const LISTENERS: Section = Section {
             kind: Kind::Integer(IntegerRange::new(1, u32::MAX as u64)),
             default: Default::Unset("no mark"),
             doc: "Mark of the packets to clients, for routing rules and firewalls (SO_MARK)",
+        },
+    ],
+};
+
+pub(in crate::config) const ROUTE: Section = Section {
+    name: "route",
+    shape: Shape::Inline,
+    doc: "A backend for clients of TLS that ask for certain names or protocols.",
+    keys: &[
+        Key {
+            name: "backend",
+            kind: Kind::Text(Form::Name),
+            default: Default::Required,
+            doc: "Name of the backend",
+        },
+        Key {
+            name: "sni",
+            kind: Kind::List(&Kind::Text(Form::ServerName)),
+            default: Default::Toml("[]"),
+            doc: "Server names (SNI), one of which the client asks for: \"a.example.org\", or \
+                  \"*.example.org\" for one label in front; empty = any client of TLS",
+        },
+        Key {
+            name: "alpn",
+            kind: Kind::List(&Kind::Text(Form::Protocol)),
+            default: Default::Toml("[]"),
+            doc: "Protocols (ALPN), one of which the client offers: \"h2\", \"acme-tls/1\"; empty = any",
+        },
+    ],
+};
+
+pub(in crate::config) const ACCEPT_PROXY: Section = Section {
+    name: "accept_proxy",
+    shape: Shape::Inline,
+    doc: "PROXY protocol headers that are received.",
+    keys: &[
+        Key {
+            name: "from",
+            kind: Kind::List(&Kind::Text(Form::Network)),
+            default: Default::Required,
+            doc: "Networks of those who send a header, always; all others are clients without one. Who \
+                  may send one may claim any address",
+        },
+        Key {
+            name: "version",
+            kind: Kind::Choice(Choice {
+                values: &["any", "v1", "v2"],
+                later: &[],
+            }),
+            default: Default::Toml("\"any\""),
+            doc: "Which headers are accepted",
+        },
+        Key {
+            name: "timeout",
+            kind: Kind::Duration(HEADER),
+            default: Default::Toml("\"5s\""),
+            doc: "Limit for the whole header to arrive",
         },
     ],
 };

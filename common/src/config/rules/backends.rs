@@ -13,10 +13,14 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             is_vip(server, draft, findings);
         }
         source(backend, draft, findings);
-        let used = draft
-            .listeners
-            .iter()
-            .any(|listener| listener.backend.as_ref().is_none_or(|at| at.value == index));
+        let used = draft.listeners.iter().any(|listener| {
+            let is_default = listener.backend.as_ref().is_none_or(|at| at.value == index);
+            is_default
+                || listener
+                    .routes
+                    .iter()
+                    .any(|route| route.value.backend == index)
+        });
         if !used {
             findings.warn(
                 backend.name.span,

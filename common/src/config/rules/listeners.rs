@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::AdminHttp;
 use crate::config::diagnostic::Findings;
-use crate::config::draft::{BindDraft, Draft, ListenerDraft};
+use crate::config::draft::{BindDraft, Draft, ListenerDraft, RouteDraft};
 use crate::config::value::At;
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
@@ -29,6 +29,8 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             stray(bind, draft, findings);
         }
         allow(listener, draft, findings);
+        routes(listener, findings);
+        senders(listener, findings);
         never_allowed(listener, findings);
         no_limit(listener, findings);
         endless(listener, draft, findings);
@@ -217,6 +219,60 @@ fn no_limit(listener: &ListenerDraft, findings: &mut Findings) {
             limit.span,
             "`source_limit` exempts from a limit that it does not set",
             "add `sessions` or `rate`",
+        );
+    }
+}
+
+/// Routes that nobody can take: the first that fits is taken.
+fn routes(listener: &ListenerDraft, findings: &mut Findings) {
+    for (place, route) in listener.routes.iter().enumerate() {
+        let earlier = &listener.routes[..place];
+        let covers = |other: &RouteDraft| {
+            let any_protocol = other.alpn.is_empty() || other.alpn == route.value.alpn;
+            let every_name = route
+                .value
+                .sni
+                .iter()
+                .all(|name| other.sni.iter().any(|earlier| earlier.value == name.value));
+            any_protocol && (other.sni.is_empty() || (every_name && !route.value.sni.is_empty()))
+        };
+        if earlier.iter().any(|other| covers(&other.value)) {
+            findings.error(
+                route.span,
+                "an earlier route takes all that this one would",
+                "put it before that one, or remove it",
+            );
+        }
+    }
+    if let Some(timeout) = &listener.hello_timeout
+        && timeout.given
+        && listener.routes.is_empty()
+    {
+        findings.error(
+            timeout.span,
+            "`hello_timeout` does nothing without `routes`",
+            "remove it, or add routes",
+        );
+    }
+}
+
+fn senders(listener: &ListenerDraft, findings: &mut Findings) {
+    let Some(Some(accept)) = &listener.accept_proxy else {
+        return;
+    };
+    if accept.from.value.is_empty() {
+        findings.error(
+            accept.from.span,
+            "`from` names no network, so nobody could send a header",
+            "name the networks of the balancers in front, or remove accept_proxy",
+        );
+    }
+    let everybody = accept.from.value.iter().find(|net| net.prefix_len() == 0);
+    if let Some(net) = everybody {
+        findings.warn(
+            accept.from.span,
+            format!("{net} lets every client claim to be any other by a PROXY protocol header"),
+            "name the networks of the balancers in front only",
         );
     }
 }

@@ -6,8 +6,8 @@ use super::{array, inline, or_off, path, quoted};
 use crate::config::keys;
 use crate::config::kind::show_duration;
 use crate::config::{
-    Backend, Balance, Bind, Config, Keepalive, Listener, Probe, ProbeKind, SocketOptions,
-    SourceLimit,
+    AcceptProxy, Backend, Balance, Bind, Config, Keepalive, Listener, Probe, ProbeKind,
+    ProxyVersions, SendProxy, SendTlvs, SocketOptions, SourceLimit,
 };
 
 pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) -> Option<String> {
@@ -17,6 +17,11 @@ pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) ->
         )),
         "backend" => Some(quoted(&config.backends[listener.backend.0].name)),
         "mode" => Some(quoted("relay")),
+        "routes" => Some(routes(listener, config)),
+        "hello_timeout" => {
+            (!listener.routes.is_empty()).then(|| quoted(show_duration(listener.hello_timeout)))
+        }
+        "accept_proxy" => Some(accept_proxy(listener.accept_proxy.as_ref())),
         "allow" => listener.allow.as_ref().map(|allow| array(allow.iter())),
         "deny" => Some(array(listener.deny.iter())),
         "drop" => Some(array(listener.drop.iter())),
@@ -30,6 +35,59 @@ pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) ->
         "user_timeout" => Some(or_off(listener.user_timeout)),
         _ => socket_value(&listener.socket, key),
     }
+}
+
+fn routes(listener: &Listener, config: &Config) -> String {
+    let tables: Vec<String> = listener
+        .routes
+        .iter()
+        .map(|route| {
+            inline(&keys::ROUTE, |key| match key {
+                "backend" => Some(quoted(&config.backends[route.backend.0].name)),
+                "sni" => Some(array(route.sni.iter())),
+                "alpn" => Some(array(route.alpn.iter())),
+                _ => None,
+            })
+        })
+        .collect();
+    format!("[{}]", tables.join(", "))
+}
+
+fn accept_proxy(accept: Option<&AcceptProxy>) -> String {
+    let Some(accept) = accept else {
+        return quoted("off");
+    };
+    inline(&keys::ACCEPT_PROXY, |key| match key {
+        "from" => Some(array(accept.from.iter())),
+        "version" => Some(quoted(match accept.version {
+            ProxyVersions::Any => "any",
+            ProxyVersions::V1 => "v1",
+            ProxyVersions::V2 => "v2",
+        })),
+        "timeout" => Some(quoted(show_duration(accept.timeout))),
+        _ => None,
+    })
+}
+
+fn send_proxy(send: Option<SendProxy>) -> String {
+    let (version, tlvs) = match send {
+        None => return quoted("off"),
+        Some(SendProxy::V1) => ("v1", SendTlvs::default()),
+        Some(SendProxy::V2(tlvs)) => ("v2", tlvs),
+    };
+    let said = [
+        ("alpn", tlvs.alpn),
+        ("authority", tlvs.authority),
+        ("crc32c", tlvs.crc32c),
+        ("unique-id", tlvs.unique_id),
+    ];
+    inline(&keys::SEND_PROXY, |key| match key {
+        "version" => Some(quoted(version)),
+        "tlvs" => Some(array(
+            said.iter().filter(|(_, is)| *is).map(|(name, _)| name),
+        )),
+        _ => None,
+    })
 }
 
 fn socket_value(socket: &SocketOptions, key: &str) -> Option<String> {
@@ -88,6 +146,7 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
         "server_timeout" => Some(or_off(backend.server_timeout)),
         "keepalive" => Some(keepalive(backend.keepalive)),
         "user_timeout" => Some(or_off(backend.user_timeout)),
+        "send_proxy" => Some(send_proxy(backend.send_proxy)),
         "source" => (!backend.source.is_empty()).then(|| array(backend.source.iter())),
         _ => None,
     }

@@ -58,7 +58,7 @@ fn without_name_and_protocols_there_are_none() {
         let hello = hello(&bytes);
         assert_eq!(hello.server_name, ServerName::Absent);
         assert_eq!(hello.server_name.as_dns(), None);
-        assert!(hello.alpn.is_empty());
+        assert_eq!(hello.alpn.iter().count(), 0);
         assert_eq!(protocols(&hello).len(), 0);
     }
 }

@@ -8,7 +8,7 @@ const MAX_LABEL: usize = 63;
 
 /// Why a name is no DNS name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidName {
+pub enum InvalidName {
     /// RFC 6066, section 3, allows names only.
     #[error("it is an IP address")]
     IpAddress,
@@ -30,7 +30,7 @@ pub(crate) enum InvalidName {
 /// # Errors
 ///
 /// What is no host name; a wildcard is none either.
-pub(super) fn normalize(name: &[u8]) -> Result<String, InvalidName> {
+pub fn normalize(name: &[u8]) -> Result<String, InvalidName> {
     let text = std::str::from_utf8(name).map_err(|_| InvalidName::Character)?;
     let is_bracketed = text.starts_with('[') && text.ends_with(']');
     let bare = text.trim_start_matches('[').trim_end_matches(']');

@@ -1,0 +1,193 @@
+//! What a client says before a server is chosen: a PROXY protocol header, a ClientHello.
+//!
+//! Most listeners expect neither; then nothing is read here and nothing is kept.
+#![expect(clippy::disallowed_types, reason = "reads from clients")]
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use common::board::ListenerSlot;
+use common::config::{AcceptProxy, BackendIndex, Listener, ProxyVersions};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::hello::{self, ClientHello, Inspection};
+use crate::proxy_protocol::{self, Accept, Decoded, Endpoints, HeaderError, Tlv};
+use crate::route::Router;
+
+/// Read at once; most hellos fit.
+const STEP: usize = 2 * 1024;
+
+/// What is known when the client has said it.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) backend: BackendIndex,
+    /// Bytes that were read and are the server's.
+    pub(crate) head: Vec<u8>,
+    pub(crate) said: Said,
+}
+
+/// What a client, or a balancer in front of it, has said of the connection.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Whose connection it is, if a header says so; otherwise the socket's.
+    pub(crate) endpoints: Option<Endpoints>,
+    /// The server name that the client asks for.
+    pub(crate) authority: Option<String>,
+    /// The protocol that it would like best.
+    pub(crate) alpn: Option<Vec<u8>>,
+    pub(crate) unique_id: Option<Vec<u8>>,
+    /// Entries for applications, to be passed on: type and value.
+    pub(crate) custom: Vec<(u8, Vec<u8>)>,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("reading the PROXY protocol header")]
+    Header(#[source] HeaderError),
+    #[error("the PROXY protocol header was not complete in time")]
+    HeaderLate,
+    #[error("the client has ended its stream within the PROXY protocol header")]
+    HeaderCut,
+    #[error("reading what the client says first")]
+    Client(#[source] io::Error),
+}
+
+/// Reads what the listener has to know. The connection comes from `peer`.
+pub(crate) async fn read(
+    client: &TcpStream,
+    peer: IpAddr,
+    (listener, router): (&Listener, &Router),
+    slot: &ListenerSlot,
+) -> Result<Opening, Refused> {
+    let mut head = Vec::new();
+    let mut said = Said::default();
+    if let Some(accept) = sender(listener, peer) {
+        read_header(client, accept, &mut head, &mut said).await?;
+    }
+    let hello = if router.has_routes() {
+        read_hello(client, &mut head, listener.hello_timeout, slot).await?
+    } else {
+        None
+    };
+    if let Some(hello) = &hello {
+        // What the client itself says counts more than what is told of it.
+        said.authority = hello.server_name.as_dns().map(str::to_owned);
+        said.alpn = hello.alpn.iter().next().map(<[u8]>::to_vec);
+    }
+    Ok(Opening {
+        backend: router.backend(hello.as_ref()),
+        head,
+        said,
+    })
+}
+
+/// Who always sends a header; an IPv4-mapped address is compared as IPv4.
+fn sender(listener: &Listener, peer: IpAddr) -> Option<&AcceptProxy> {
+    let peer = peer.to_canonical();
+    let accept = listener.accept_proxy.as_ref()?;
+    accept
+        .from
+        .iter()
+        .any(|net| net.contains(&peer))
+        .then_some(accept)
+}
+
+async fn read_header(
+    client: &TcpStream,
+    accept: &AcceptProxy,
+    head: &mut Vec<u8>,
+    said: &mut Said,
+) -> Result<(), Refused> {
+    let versions = match accept.version {
+        ProxyVersions::Any => Accept::Both,
+        ProxyVersions::V1 => Accept::V1,
+        ProxyVersions::V2 => Accept::V2,
+    };
+    let reading = async {
+        loop {
+            match proxy_protocol::decode(head, versions).map_err(Refused::Header)? {
+                Decoded::Incomplete => {}
+                Decoded::Header(header) => {
+                    said.endpoints = header.endpoints;
+                    said.authority = header.tlvs.authority().map(str::to_owned);
+                    said.alpn = header.tlvs.alpn().map(<[u8]>::to_vec);
+                    said.unique_id = header.tlvs.unique_id().map(<[u8]>::to_vec);
+                    let custom = header.tlvs.custom();
+                    said.custom = custom
+                        .map(|Tlv { kind, value }| (kind, value.to_vec()))
+                        .collect();
+                    return Ok(header.length);
+                }
+            }
+            if read_more(client, head).await.map_err(Refused::Client)? == 0 {
+                return Err(Refused::HeaderCut);
+            }
+        }
+    };
+    let length = timeout(accept.timeout, reading)
+        .await
+        .map_err(|_| Refused::HeaderLate)??;
+    head.drain(..length);
+    Ok(())
+}
+
+/// `None` = no ClientHello came, for one reason or another, each counted.
+async fn read_hello(
+    client: &TcpStream,
+    head: &mut Vec<u8>,
+    limit: Duration,
+    slot: &ListenerSlot,
+) -> Result<Option<ClientHello>, Refused> {
+    let reading = async {
+        loop {
+            match hello::inspect(head, hello::DEFAULT_LIMIT) {
+                Ok(Inspection::Incomplete) => {}
+                Ok(Inspection::Hello(hello)) => return Ok(Some(hello)),
+                Err(refusal) => {
+                    tracing::debug!(%refusal, "a client gets the default backend");
+                    slot.not_tls.add(1);
+                    return Ok(None);
+                }
+            }
+            if read_more(client, head).await? == 0 {
+                slot.not_tls.add(1);
+                return Ok(None);
+            }
+        }
+    };
+    match timeout(limit, reading).await {
+        Ok(hello) => hello.map_err(Refused::Client),
+        Err(_) => {
+            slot.hello_timeouts.add(1);
+            Ok(None)
+        }
+    }
+}
+
+/// Waits without a buffer, so that a client that says nothing costs none.
+async fn read_more(client: &TcpStream, head: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        client.readable().await?;
+        head.reserve(STEP);
+        match client.try_read_buf(head) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+impl Said {
+    /// The addresses of the connection: those of a header, or of its socket.
+    pub(crate) fn endpoints_of(&self, client: &TcpStream) -> Option<Endpoints> {
+        let of_socket = || {
+            let ends: io::Result<(SocketAddr, SocketAddr)> = client
+                .peer_addr()
+                .and_then(|peer| Ok((peer, client.local_addr()?)));
+            ends.ok().map(|(peer, local)| Endpoints::new(peer, local))
+        };
+        self.endpoints.or_else(of_socket)
+    }
+}
