@@ -190,11 +190,11 @@ pub(crate) fn run(args: &crate::cli::Check) -> anyhow::Result<ExitCode> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprint!("{}", error.render());
+            output::complain(&error.render());
             return Ok(ExitCode::from(2));
         }
     };
-    eprint!("{}", loaded.warnings.render(paint()));
+    output::complain(&loaded.warnings.render(paint()));
     if args.show {
         output::print(&loaded.config.to_toml())?;
     } else {

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Command::Child(args) => child::run(args.kind),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("fmc-lb: {error:#}");
+        output::complain(&format!("fmc-lb: {error:#}\n"));
         ExitCode::from(1)
     })
 }

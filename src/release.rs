@@ -8,12 +8,8 @@ use common::board::Child;
 use common::config::{Config, NodeIndex, VipIndex};
 
 use crate::supervisor::{self, Folder};
-use crate::{check, cli, control};
+use crate::{check, cli, control, output};
 
-#[expect(
-    clippy::print_stdout,
-    reason = "what was done is this command's output"
-)]
 pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
     let folder = Folder::new(&args.runtime.runtime_dir);
     // A living supervisor sees to all of this itself; and none may start meanwhile.
@@ -22,7 +18,7 @@ pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
     let loaded = match check::load(&args.config) {
         Ok(loaded) => Some(loaded),
         Err(error) => {
-            eprint!("{}", error.render());
+            output::complain(&error.render());
             None
         }
     };
@@ -36,7 +32,7 @@ pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
     let shadows = remove_shadows(config, &folder);
     let leases = leases.transpose()?.unwrap_or_default();
     for line in leases.into_iter().chain([shadows?]) {
-        println!("{line}");
+        output::print(&format!("{line}\n"))?;
     }
     Ok(if loaded.is_some() {
         ExitCode::SUCCESS

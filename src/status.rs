@@ -4,7 +4,7 @@ mod client;
 pub(crate) mod human;
 mod table;
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use anyhow::Context;
 use common::status::Status;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::output::{self, Printed};
 
 /// Name of the admin socket in the runtime folder.
 pub(crate) const SOCKET: &str = "admin.sock";
@@ -26,13 +28,8 @@ pub(crate) fn run(args: &crate::cli::Status) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("start a runtime")?;
-    let shown = runtime.block_on(show(args));
-    match shown {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        // Who reads us has seen enough (`fmc-lb status | head -1`).
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error),
-    }
+    runtime.block_on(show(args))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn show(args: &crate::cli::Status) -> anyhow::Result<()> {
@@ -46,10 +43,11 @@ async fn show(args: &crate::cli::Status) -> anyhow::Result<()> {
     } else {
         table::render(&first)
     };
-    write(&text)
+    output::print(&text)?;
+    Ok(())
 }
 
-/// Until Ctrl-C. An answer that does not come is shown in its place: a node that restarts is worth watching.
+/// Until Ctrl-C, or until nobody reads any more. An answer that does not come is shown in its place: a node that restarts is worth watching.
 async fn watch(json: bool, socket: &Path, first: Status) -> anyhow::Result<()> {
     let clear = if io::stdout().is_terminal() {
         CLEAR
@@ -63,13 +61,17 @@ async fn watch(json: bool, socket: &Path, first: Status) -> anyhow::Result<()> {
     tick.tick().await;
     let mut answer = Ok(first);
     loop {
-        match &answer {
-            Ok(status) if json => {
-                write(&(serde_json::to_string(status).context("write JSON")? + "\n"))?;
+        let text = match &answer {
+            Ok(status) if json => serde_json::to_string(status).context("write JSON")? + "\n",
+            Ok(status) => format!("{clear}{}\n", table::render(status)),
+            Err(error) if json => {
+                output::complain(&format!("fmc-lb: {error:#}\n"));
+                String::new()
             }
-            Ok(status) => write(&format!("{clear}{}\n", table::render(status)))?,
-            Err(error) if json => eprintln!("fmc-lb: {error:#}"),
-            Err(error) => write(&format!("{clear}{error:#}\n"))?,
+            Err(error) => format!("{clear}{error:#}\n"),
+        };
+        if output::print(&text)? == Printed::ReaderGone {
+            return Ok(());
         }
         tokio::select! {
             _ = interrupt.recv() => return Ok(()),
@@ -81,17 +83,4 @@ async fn watch(json: bool, socket: &Path, first: Status) -> anyhow::Result<()> {
 async fn next(tick: &mut Interval, socket: &Path) -> anyhow::Result<Status> {
     tick.tick().await;
     client::ask(socket).await
-}
-
-fn write(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("write to standard output")
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

@@ -37,7 +37,7 @@ use self::kit::{Kit, Place};
 use self::watch::{Loop, Watch};
 use crate::check::{self, LoadError};
 use crate::control::Handle;
-use crate::{cli, logging, memory, rights};
+use crate::{cli, logging, memory, output, rights};
 
 /// Below vrrp's, above every normal process: a busy machine must not delay a last will.
 const FIFO_PRIORITY: i32 = 5;
@@ -143,7 +143,7 @@ impl Running {
                 })
             }
             Err(error) => {
-                eprint!("{}", error.render());
+                output::complain(&error.render());
                 None
             }
         }

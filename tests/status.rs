@@ -158,19 +158,3 @@ fn watching_into_a_file_or_pipe_never_clears_a_screen() {
     drop(out);
     assert_eq!(end_of(child), Some(0));
 }
-
-#[test]
-fn a_key_that_cannot_be_written_is_an_error_and_no_panic() {
-    let full = std::fs::File::options()
-        .write(true)
-        .open("/dev/full")
-        .expect("Linux has it");
-    let output = Command::new(env!("CARGO_BIN_EXE_fmc-lb"))
-        .arg("keygen")
-        .stdout(full)
-        .output()
-        .expect("the binary starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot write to standard output"), "{said}");
-}

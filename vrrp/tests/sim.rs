@@ -432,6 +432,7 @@ impl Sim {
 struct Seed(u64);
 
 impl Drop for Seed {
+    #[expect(clippy::print_stderr, reason = "how to repeat a failure")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("failing seed: FMC_LB_SIM_SEED={}", self.0);

@@ -134,6 +134,7 @@ impl Capture {
         Ok(folder)
     }
 
+    #[expect(clippy::print_stderr, reason = "where the evidence of a failure lies")]
     fn save_and_say(&self) {
         match self.save() {
             Ok(folder) => eprintln!("{}: packets and logs in {}", self.name, folder.display()),

@@ -93,6 +93,7 @@ impl Comparison {
         Ok(outages.judge(event))
     }
 
+    #[expect(clippy::print_stderr, reason = "progress of a long run")]
     fn round(
         &self,
         lab: &Lab,

@@ -91,6 +91,7 @@ enum Command {
     Sweep,
 }
 
+#[expect(clippy::print_stderr, reason = "the command's error")]
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
