@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::status::{BackendStatus, ServerStatus, Status};
@@ -123,6 +125,29 @@ fn the_table_is_for_people_and_the_json_is_the_status() {
     assert!(json.status.success());
     let found: Status = serde_json::from_slice(&json.stdout).expect("a status");
     assert_eq!(found, status());
+}
+
+#[test]
+fn an_admin_process_that_closes_early_is_a_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = UnixListener::bind(folder.path().join("admin.sock")).expect("a socket");
+    listener.set_nonblocking(true).expect("a socket");
+    // Closes as early as it can, so that some requests meet a closed socket.
+    let over = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&over);
+    let server = std::thread::spawn(move || {
+        while !seen.load(Ordering::Relaxed) {
+            drop(listener.accept());
+        }
+    });
+    for _ in 0..50 {
+        let output = output(folder.path(), &[]);
+        let error = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("closed"), "{error}");
+    }
+    over.store(true, Ordering::Relaxed);
+    server.join().expect("it does not panic");
 }
 
 #[test]

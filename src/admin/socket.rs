@@ -24,6 +24,10 @@ use super::wire::{self, Answer};
 const CONNECTIONS: usize = 64;
 /// How long a client may take for one request, and to read one answer.
 const IDLE: Duration = Duration::from_secs(5);
+/// Connections at a time that are told that there is no place; beyond these they are closed without a word.
+const REFUSALS: usize = 64;
+/// How long a refused client may take for its request.
+const REFUSAL: Duration = Duration::from_millis(500);
 
 /// The socket that the supervisor bound, in this process's runtime.
 pub(crate) fn listener(socket: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
@@ -34,6 +38,7 @@ pub(crate) fn listener(socket: std::os::unix::net::UnixListener) -> io::Result<U
 /// Accepts for ever.
 pub(crate) async fn serve(listener: UnixListener, answers: Arc<Answers>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
     let mut pause = Pause::default();
     loop {
         let stream = match listener.accept().await {
@@ -46,7 +51,14 @@ pub(crate) async fn serve(listener: UnixListener, answers: Arc<Answers>) {
         };
         pause.reset();
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            refuse(&stream);
+            if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                tokio::spawn(async move {
+                    let _place = place;
+                    if let Err(error) = refuse(stream).await {
+                        tracing::debug!(%error, "an admin connection could not be refused");
+                    }
+                });
+            }
             continue;
         };
         let answers = Arc::clone(&answers);
@@ -59,14 +71,20 @@ pub(crate) async fn serve(listener: UnixListener, answers: Arc<Answers>) {
     }
 }
 
-fn refuse(stream: &UnixStream) {
+/// Says that there is no place. The request is read first: closing a unix socket with unread input resets the client,
+/// which then may not see what was said.
+async fn refuse(mut stream: UnixStream) -> io::Result<()> {
     let line = wire::line(&Answer::error(format!(
         "{CONNECTIONS} connections are open already, try again"
     )));
-    // The socket is new and its buffer empty; should it not take the line, the client sees the close alone.
-    if let Err(error) = stream.try_write(&line) {
-        tracing::debug!(%error, "cannot refuse an admin connection");
+    let mut request = Vec::new();
+    let mut bounded = BufReader::new(&mut stream).take(wire::LONGEST_REQUEST as u64);
+    // Who asks nothing in that time is told all the same.
+    if let Ok(read) = timeout(REFUSAL, bounded.read_until(b'\n', &mut request)).await {
+        read?;
     }
+    // The socket is new and its buffer empty: it takes the line at once.
+    timeout(REFUSAL, stream.write_all(&line)).await?
 }
 
 async fn talk(stream: UnixStream, answers: &Answers) -> io::Result<()> {

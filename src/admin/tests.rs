@@ -155,6 +155,17 @@ fn connections_beyond_the_bound_are_told_so() {
     let mut one_more = BufReader::new(node.connect());
     one_more.read_line(&mut refused).expect("a refusal");
     assert!(refused.contains("64 connections are open"), "{refused}");
+    // Nor are they reset when they ask: their request is read.
+    for _ in 0..20 {
+        let mut one_more = node.connect();
+        let request = b"{\"version\":1,\"command\":\"status\"}\n";
+        one_more.write_all(request).expect("it reads");
+        let mut refused = String::new();
+        one_more
+            .read_to_string(&mut refused)
+            .expect("an orderly end");
+        assert!(refused.contains("try again"), "{refused}");
+    }
 }
 
 #[test]

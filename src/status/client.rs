@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use common::status::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -28,16 +28,11 @@ const LONGEST_ANSWER: u64 = 4 * 1024 * 1024;
 /// No node runs there, the socket may not be opened, or the admin process does not answer in time.
 pub(super) async fn ask(socket: &Path) -> anyhow::Result<Status> {
     let answer = match timeout(WAIT, exchange(socket)).await {
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(Exchange::Answered(answer))) => answer,
+        Ok(Ok(Exchange::Closed(error))) => return Err(closed(error, socket)),
         Ok(Err(error)) => return Err(explain(error, socket)),
         Err(_) => return Err(no_answer(socket)),
     };
-    if answer.is_empty() {
-        bail!(
-            "the admin process closed {} without an answer; ask again in a moment",
-            socket.display()
-        );
-    }
     let answer: Answer = serde_json::from_slice(&answer)
         .with_context(|| format!("read the answer from {}", socket.display()))?;
     match answer {
@@ -51,14 +46,46 @@ pub(super) async fn ask(socket: &Path) -> anyhow::Result<Status> {
     }
 }
 
-async fn exchange(socket: &Path) -> io::Result<Vec<u8>> {
-    let mut stream = UnixStream::connect(socket).await?;
-    stream.write_all(&wire::line(&Request::status())).await?;
-    // After the one request the server sees our end, answers and closes.
-    stream.shutdown().await?;
+/// How an exchange with a listening admin process ended.
+#[derive(Debug)]
+enum Exchange {
+    /// With a whole line.
+    Answered(Vec<u8>),
+    /// Before that; the error says how, where there was one.
+    Closed(Option<io::Error>),
+}
+
+async fn exchange(socket: &Path) -> io::Result<Exchange> {
+    let stream = UnixStream::connect(socket).await?;
+    Ok(converse(stream).await)
+}
+
+/// Asks, and takes what is answered. A server that refuses may have closed before the request was sent (EPIPE) or
+/// without reading it (ECONNRESET): what it said before that is there all the same.
+async fn converse(mut stream: UnixStream) -> Exchange {
+    let asked = async {
+        stream.write_all(&wire::line(&Request::status())).await?;
+        // After the one request the server sees our end, answers and closes.
+        stream.shutdown().await
+    };
+    let asked = asked.await;
     let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await?;
-    Ok(answer)
+    let read = stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await;
+    if answer.ends_with(b"\n") {
+        return Exchange::Answered(answer);
+    }
+    Exchange::Closed(asked.and(read).err())
+}
+
+fn closed(error: Option<io::Error>, socket: &Path) -> anyhow::Error {
+    let what = format!(
+        "the admin process closed {} before its answer was whole; ask again in a moment",
+        socket.display()
+    );
+    match error {
+        Some(error) => anyhow!(error).context(what),
+        None => anyhow!(what),
+    }
 }
 
 fn explain(error: io::Error, socket: &Path) -> anyhow::Error {
@@ -135,6 +162,44 @@ mod tests {
         let took = crate::admin::clock::now().since(began);
         assert!(error.contains("does not answer"), "{error}");
         assert!(took < WAIT + Duration::from_secs(2), "{took:?}");
+    }
+
+    /// What comes of it when the server has said this and closed before it was asked.
+    fn after_a_close(said: &[u8]) -> Exchange {
+        use std::io::Write;
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(async {
+                let (near, far) = UnixStream::pair().expect("two sockets");
+                let mut far = far.into_std().expect("a socket");
+                far.write_all(said).expect("an empty buffer takes it");
+                drop(far);
+                converse(near).await
+            })
+    }
+
+    #[test]
+    fn a_refusal_before_the_request_is_read_all_the_same() {
+        let refusal = wire::line(&Answer::error("try again"));
+        let exchange = after_a_close(&refusal);
+        assert!(
+            matches!(&exchange, Exchange::Answered(line) if *line == refusal),
+            "{exchange:?}"
+        );
+    }
+
+    #[test]
+    fn a_server_that_closes_without_an_answer_is_a_failure_and_says_so() {
+        for said in [b"" as &[u8], b"{\"version\":1,"] {
+            let Exchange::Closed(error) = after_a_close(said) else {
+                panic!("nothing whole was said");
+            };
+            let text = format!("{:#}", closed(error, Path::new("/run/x.sock")));
+            assert!(text.contains("/run/x.sock before its answer"), "{text}");
+            assert!(text.contains("Broken pipe"), "{text}");
+        }
     }
 
     #[test]
