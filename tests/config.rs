@@ -294,6 +294,27 @@ fn exit_codes_tell_good_doubtful_and_bad() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "measures how long a check takes")]
+fn a_large_bad_file_is_refused_in_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("fmc-lb.toml");
+    let keys: Vec<String> = (0..70_000).map(|key| format!("k{key} = 1\n")).collect();
+    fs::write(&file, keys.concat()).expect("the folder is writable");
+    let began = std::time::Instant::now();
+    let output = fmc_lb(&["check", file.to_str().expect("the path is UTF-8")]);
+    let took = began.elapsed();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(said.matches("error: ").count(), 100);
+    assert!(
+        said.contains("and 69902 more\n"),
+        "{}",
+        &said[said.len() - 200..]
+    );
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_is_found_before_the_start() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let authority = folder.path().join("ca.crt");

@@ -1,13 +1,17 @@
 //! What is wrong with a file, where, and what to do about it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
 /// Characters of a source line that are shown; of a longer one the part around the offending text.
 const SHOWN_CHARS: usize = 120;
 
+/// Findings that a report keeps; of more only the number is told.
+const MOST_FINDINGS: usize = 100;
+
 /// Bytes of the file, from `start` up to `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Span {
     pub start: usize,
     pub end: usize,
@@ -32,7 +36,7 @@ pub enum Severity {
 }
 
 /// One finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Diagnostic {
     pub severity: Severity,
     pub message: String,
@@ -42,13 +46,15 @@ pub struct Diagnostic {
     pub help: String,
 }
 
-/// All findings of one severity about a file, in the order of the file. Displayed without colour.
+/// The findings of one severity about a file, in the order of the file, at most a hundred. Displayed without colour.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.render(Paint::Plain))]
 pub struct Report {
     file_name: String,
     text: String,
     diagnostics: Vec<Diagnostic>,
+    /// Findings beyond those.
+    more: usize,
 }
 
 /// Whether a report is coloured.
@@ -62,14 +68,17 @@ pub enum Paint {
 impl Report {
     pub(super) fn new(file_name: &str, text: &str, mut diagnostics: Vec<Diagnostic>) -> Self {
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+        let more = diagnostics.len().saturating_sub(MOST_FINDINGS);
+        diagnostics.truncate(MOST_FINDINGS);
         Self {
             file_name: file_name.to_owned(),
             text: text.to_owned(),
             diagnostics,
+            more,
         }
     }
 
-    /// The findings, in the order of the file.
+    /// The findings that are kept, in the order of the file.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
@@ -82,16 +91,20 @@ impl Report {
     /// Every finding with file, line, column, the source line with the offending text underlined,
     /// and the remedy.
     pub fn render(&self, paint: Paint) -> String {
-        let blocks: Vec<String> = self
+        let lines = Lines::of(&self.text);
+        let mut blocks: Vec<String> = self
             .diagnostics
             .iter()
-            .map(|diagnostic| self.block(diagnostic, paint))
+            .map(|diagnostic| self.block(diagnostic, &lines, paint))
             .collect();
+        if self.more > 0 {
+            blocks.push(format!("and {} more\n", self.more));
+        }
         blocks.join("\n")
     }
 
-    fn block(&self, diagnostic: &Diagnostic, paint: Paint) -> String {
-        let place = Place::of(&self.text, diagnostic.span);
+    fn block(&self, diagnostic: &Diagnostic, lines: &Lines, paint: Paint) -> String {
+        let place = Place::of(&self.text, diagnostic.span, lines);
         let (word, colour) = match diagnostic.severity {
             Severity::Error => ("error", "\x1b[1;31m"),
             Severity::Warning => ("warning", "\x1b[1;33m"),
@@ -132,9 +145,10 @@ struct Place {
 }
 
 impl Place {
-    fn of(text: &str, span: Span) -> Self {
+    fn of(text: &str, span: Span, lines: &Lines) -> Self {
         let start = floor_char(text, span.start);
-        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = lines.line_of(start);
+        let line_start = lines.starts[line - 1];
         let line_end = text[start..]
             .find('\n')
             .map_or(text.len(), |newline| start + newline);
@@ -163,7 +177,7 @@ impl Place {
             .collect();
         let before = before.len() - skipped;
         Self {
-            line: text[..start].matches('\n').count() + 1,
+            line,
             column,
             source: source.trim_end().to_owned(),
             before,
@@ -181,9 +195,24 @@ fn floor_char(text: &str, index: usize) -> usize {
     index
 }
 
-/// Line of a byte of the text, from 1.
-pub(super) fn line_of(text: &str, span: Span) -> usize {
-    text[..floor_char(text, span.start)].matches('\n').count() + 1
+/// Where the lines of a text start, in bytes.
+#[derive(Debug)]
+pub(super) struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Self {
+        let after = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        Self {
+            starts: std::iter::once(0).chain(after).collect(),
+        }
+    }
+
+    /// Line of a byte of the text, from 1.
+    pub(super) fn line_of(&self, byte: usize) -> usize {
+        self.starts.partition_point(|start| *start <= byte)
+    }
 }
 
 /// Where findings are collected.
@@ -237,13 +266,10 @@ impl Findings {
     /// What several sections inherit from one place is told once.
     pub(super) fn into_parts(mut self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
         self.found.append(&mut self.missing);
-        let mut once: Vec<Diagnostic> = Vec::with_capacity(self.found.len());
-        for diagnostic in self.found {
-            if !once.contains(&diagnostic) {
-                once.push(diagnostic);
-            }
-        }
-        once.into_iter()
+        let mut told = HashSet::with_capacity(self.found.len());
+        self.found
+            .into_iter()
+            .filter(|diagnostic| told.insert(diagnostic.clone()))
             .partition(|diagnostic| diagnostic.severity == Severity::Error)
     }
 }
@@ -302,5 +328,30 @@ mod tests {
         );
         let mark = shown.lines().nth(4).unwrap().find('^').unwrap();
         assert_eq!(shown.lines().nth(3).unwrap().as_bytes()[mark], b'b');
+    }
+
+    #[test]
+    fn a_hundred_findings_are_shown_and_the_rest_is_counted() {
+        let text = "x\n".repeat(70_000);
+        let mut findings = Findings::default();
+        for start in (0..text.len()).step_by(2).rev() {
+            findings.error(Span::from(start..start + 1), "wrong", "right");
+        }
+        let (errors, _) = findings.into_parts();
+        assert_eq!(errors.len(), 70_000);
+        let report = Report::new("x.toml", &text, errors);
+        let shown = report.to_string();
+        assert_eq!(shown.matches("error: wrong\n").count(), 100);
+        assert!(shown.contains("x.toml:100:1\n"), "{shown}");
+        assert!(shown.ends_with("\n\nand 69900 more\n"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_found_twice_is_told_once() {
+        let mut findings = Findings::default();
+        for start in [4, 0, 4] {
+            findings.error(Span::from(start..9), "wrong", "right");
+        }
+        assert_eq!(findings.into_parts().0.len(), 2);
     }
 }

@@ -1,8 +1,10 @@
 //! The TOML document → the values of each section.
 
+use std::collections::BTreeSet;
+
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Findings, Span};
+use super::diagnostic::{Findings, Lines, Span};
 use super::forms;
 use super::keys;
 use super::kind::{Section, Shape};
@@ -35,18 +37,18 @@ impl Document {
         document.is_broken = true;
         let mut beside = Findings::default();
         document.read_root(root.get_ref(), &mut beside);
-        let broken: Vec<usize> = syntax
+        let lines = Lines::of(text);
+        let broken: BTreeSet<usize> = syntax
             .iter()
             .map(|error| error.span().map_or(0, |span| span.start))
-            .map(|start| text.get(..start).unwrap_or(text).matches('\n').count())
+            .map(|start| lines.line_of(start))
             .collect();
         for error in &syntax {
             let (span, fault) = syntax::explain(text, error);
             findings.error(span, fault.message, fault.help);
         }
         for found in beside.into_found() {
-            let line = super::diagnostic::line_of(text, found.span) - 1;
-            if !broken.contains(&line) {
+            if !broken.contains(&lines.line_of(found.span.start)) {
                 findings.error(found.span, found.message, found.help);
             }
         }
