@@ -1,7 +1,7 @@
 //! `fmc-lb check`, and the one way by which a configuration file is read. What is judged is pure
 //! (`common::config`); here are the files and the terminal.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
@@ -78,9 +78,9 @@ pub(crate) fn load_for_node(
 }
 
 fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), LoadError> {
-    let text = read_text(path).map_err(|reason| LoadError::Unreadable {
+    let (_, text) = read_text(path).map_err(|error| LoadError::Unreadable {
         path: path.display().to_string(),
-        reason,
+        reason: error.to_string(),
     })?;
     let whose = Viewpoint {
         who,
@@ -104,7 +104,7 @@ fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), Loa
 /// here were judged with the rest.
 fn check_probe_files(config: &Config) -> Result<(), String> {
     let here = config.probe_files().into_iter().filter_map(|path| {
-        let text = read_text(path).ok()?;
+        let (_, text) = read_text(path).ok()?;
         Some((path.to_owned(), text.into_bytes()))
     });
     lb_proxy::check_files(config, &here.collect())
@@ -136,41 +136,54 @@ pub(crate) fn this_machine() -> Machine {
 
 /// What is known of a file that the configuration names.
 fn facts_of(path: &Path) -> FileFact {
-    match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => FileFact::Missing,
-        Err(error) => FileFact::Unreadable(error.to_string()),
-        Ok(metadata) => match read_text(path) {
-            Ok(text) => FileFact::Present {
-                mode: metadata.mode() & 0o7777,
-                text,
-            },
-            Err(why) => FileFact::Unreadable(why),
+    match read_text(path) {
+        Ok((metadata, text)) => FileFact::Present {
+            mode: metadata.mode() & 0o7777,
+            text,
         },
+        Err(ReadError::System(error)) if error.kind() == ErrorKind::NotFound => FileFact::Missing,
+        Err(ReadError::System(error)) => FileFact::Unreadable(error.to_string()),
+        Err(error @ (ReadError::NoFile(_) | ReadError::TooLong | ReadError::NoText { .. })) => {
+            FileFact::Unusable(error.to_string())
+        }
     }
 }
 
+/// Why a file was not read; the path is named by who asks.
+#[derive(Debug, Error)]
+enum ReadError {
+    #[error(transparent)]
+    System(#[from] io::Error),
+    #[error("it is {0}")]
+    NoFile(&'static str),
+    #[error("it is longer than {MAX_FILE_BYTES} bytes")]
+    TooLong,
+    #[error("it is not UTF-8 in line {line}")]
+    NoText { line: usize },
+}
+
 /// A regular file of bounded length; a pipe or a device could hold us for ever.
-fn read_text(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+fn read_text(path: &Path) -> Result<(Metadata, String), ReadError> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(ReadError::NoFile("a folder"));
+    }
     if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
+        return Err(ReadError::NoFile("not a regular file"));
     }
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
+    File::open(path)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("it is longer than {MAX_FILE_BYTES} bytes"));
+        return Err(ReadError::TooLong);
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
-            + 1;
-        format!("it is not UTF-8 in line {line}")
-    })
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        ReadError::NoText { line }
+    })?;
+    Ok((metadata, text))
 }
 
 fn paint() -> Paint {

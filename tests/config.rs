@@ -37,6 +37,10 @@ fn facts(path: &Path) -> FileFact {
         Some("/keys/open.key") => (0o644, key),
         Some("/keys/malformed.key") => (0o640, format!("# made by hand\n{key}2 5a5a\n")),
         Some("/keys/good.pem") => (0o644, "-----BEGIN CERTIFICATE-----\n".to_owned()),
+        Some("/keys/folder") => return FileFact::Unusable("it is a folder".to_owned()),
+        Some("/keys/secret.key") => {
+            return FileFact::Unreadable("Permission denied (os error 13)".to_owned());
+        }
         _ => return FileFact::Missing,
     };
     FileFact::Present { mode, text }
@@ -335,6 +339,20 @@ fn a_certificate_that_cannot_be_used_is_found_before_the_start() {
         said.contains(named) && said.contains("authorities"),
         "{said}"
     );
+}
+
+#[test]
+fn a_folder_as_key_file_has_another_remedy_than_root() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("fmc-lb.toml");
+    let key = folder.path().to_str().expect("the path is UTF-8");
+    let text = read("configs/two-nodes.toml").replace("/etc/fmc-lb/pair.key", key);
+    fs::write(&file, text).expect("the folder is writable");
+    let output = fmc_lb(&["check", file.to_str().expect("the path is UTF-8")]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("cannot be used: it is a folder"), "{said}");
+    assert!(!said.contains("root"), "{said}");
 }
 
 #[test]

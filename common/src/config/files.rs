@@ -12,8 +12,10 @@ use super::value::At;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileFact {
     Missing,
-    /// It is there, but we may not read it or it is no regular file; the text says why.
+    /// It may be there, but it cannot be read; the text says why.
     Unreadable(String),
+    /// It is there and can be nothing that we use: a folder, no text, too long; the text says what.
+    Unusable(String),
     Present {
         /// Permission bits (inode(7)).
         mode: u32,
@@ -34,6 +36,16 @@ enum Holds {
     PairKey,
     PrivateKey,
     Certificates,
+}
+
+impl Holds {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::PairKey => "a key, as `fmc-lb keygen` makes it",
+            Self::PrivateKey => "a private key as PEM",
+            Self::Certificates => "certificates as PEM",
+        }
+    }
 }
 
 /// How bad it is that a file is not there.
@@ -89,6 +101,11 @@ pub(super) fn check(
                     message: format!("`{name}` cannot be read: {why}"),
                     help: "run this as root, or name a file that can be read",
                 },
+            ),
+            FileFact::Unusable(why) => findings.error(
+                at.span,
+                format!("`{name}` cannot be used: {why}"),
+                format!("name a file that holds {}", holds.words()),
             ),
             FileFact::Present { mode, text } => present(at, holds, (mode, &text), findings),
         }
