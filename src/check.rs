@@ -8,7 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::config::{Config, FileFact, Machine, NodeIndex, Paint, Report, Viewpoint, Who};
+use common::config::{
+    Config, FileFact, FileFacts, Machine, NodeIndex, Objection, Paint, ProbeFiles, Report,
+    Viewpoint, Who,
+};
 use thiserror::Error;
 
 use crate::output;
@@ -30,8 +33,6 @@ pub(crate) struct Loaded {
 pub(crate) enum LoadError {
     #[error("cannot read {path}: {reason}")]
     Unreadable { path: String, reason: String },
-    #[error("{path}: the files of its probes cannot be used: {reason}")]
-    Files { path: String, reason: String },
     /// Displayed as the rendered report, which ends with a line of its own.
     #[error("{0}")]
     Invalid(Box<Report>),
@@ -41,7 +42,7 @@ impl LoadError {
     /// What to print: a rendered report, coloured on a terminal, or one line.
     pub(crate) fn render(&self) -> String {
         match self {
-            Self::Unreadable { .. } | Self::Files { .. } => format!("fmc-lb: {self}\n"),
+            Self::Unreadable { .. } => format!("fmc-lb: {self}\n"),
             Self::Invalid(report) => report.render(paint()),
         }
     }
@@ -84,14 +85,13 @@ fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), Loa
     })?;
     let whose = Viewpoint {
         who,
-        files: Some(&facts_of),
+        files: Some(FileFacts {
+            look: &facts_of,
+            try_probe: &try_probe,
+        }),
     };
     let parsed = Config::parse(&path.display().to_string(), &text, whose)
         .map_err(|report| LoadError::Invalid(Box::new(report)))?;
-    check_probe_files(&parsed.config).map_err(|reason| LoadError::Files {
-        path: path.display().to_string(),
-        reason,
-    })?;
     let loaded = Loaded {
         text,
         config: parsed.config,
@@ -100,15 +100,19 @@ fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), Loa
     Ok((loaded, parsed.node))
 }
 
-/// A certificate that the proxy could not use would end it at each start, on both nodes at once. Files that are not
-/// here were judged with the rest.
-fn check_probe_files(config: &Config) -> Result<(), String> {
-    let here = config.probe_files().into_iter().filter_map(|path| {
-        let (_, text) = read_text(path).ok()?;
-        Some((path.to_owned(), text.into_bytes()))
-    });
-    lb_proxy::check_files(config, &here.collect())
-        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+/// A certificate that the proxy could not use would end it at each start, on both nodes at once.
+fn try_probe(files: &ProbeFiles) -> Vec<Objection> {
+    let objection = |error: lb_proxy::TlsError| {
+        Some(Objection {
+            path: error.path()?.to_owned(),
+            remedy: error.remedy().to_owned(),
+            why: format!("{:#}", anyhow::Error::from(error)),
+        })
+    };
+    lb_proxy::check_files(files)
+        .into_iter()
+        .filter_map(objection)
+        .collect()
 }
 
 /// What this machine is called, and the addresses of its interfaces.

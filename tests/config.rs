@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use common::config::{Config, FileFact, Severity, Viewpoint, Who, keys, schema};
+use common::config::{Config, FileFact, FileFacts, Severity, Viewpoint, Who, keys, schema};
 
 const SHIPPED: [&str; 3] = [
     "configs/flatcarmicrocloud.toml",
@@ -58,7 +58,11 @@ fn findings(path: &Path) -> (Option<Config>, String) {
     let name = file_name(path);
     let whose = Viewpoint {
         who: Who::Anybody,
-        files: Some(&facts),
+        files: Some(FileFacts {
+            look: &facts,
+            // The golden certificates are none.
+            try_probe: &|_| Vec::new(),
+        }),
     };
     match Config::parse(name, &text, whose) {
         Ok(parsed) => (Some(parsed.config), parsed.warnings.to_string()),
@@ -189,17 +193,6 @@ fn everything_that_can_be_set_is_shown() {
 }
 
 #[test]
-fn the_files_of_probes_are_listed_once() {
-    let (config, report) = findings(&root().join("tests/config/full.toml"));
-    let config = config.unwrap_or_else(|| panic!("{report}"));
-    let files: Vec<&Path> = config.probe_files().into_iter().collect();
-    assert_eq!(
-        files,
-        [Path::new("/keys/good.pem"), Path::new("/keys/private.pem")]
-    );
-}
-
-#[test]
 fn the_hash_sees_values_and_not_their_spelling() {
     let text = read(SHIPPED[0]);
     let hash = |text: &str| {
@@ -319,26 +312,45 @@ fn a_large_bad_file_is_refused_in_time() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_is_found_before_the_start() {
+fn files_that_cannot_be_used_are_found_with_the_other_errors() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let authority = folder.path().join("ca.crt");
-    let file = folder.path().join("fmc-lb.toml");
-    // The beginning of a certificate, as a copy that was cut short leaves it.
-    let cut = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-    fs::write(&authority, cut).expect("the folder is writable");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    // A certificate and a key as a copy that was cut short leaves them.
+    let cut = |what: &str| format!("-----BEGIN {what}-----\nMIIB\n-----END {what}-----\n");
+    for (name, text) in [
+        ("ca.pem", cut("CERTIFICATE")),
+        ("cert.pem", "-----BEGIN CERTIFICATE-----\n".to_owned()),
+        ("key.pem", cut("PRIVATE KEY").replace("MIIB", "!!!!")),
+    ] {
+        fs::write(path(name), text).expect("the folder is writable");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(path(name), private).expect("the file is ours");
+    }
     let probe = "kind = \"kube-apiserver\"";
     let text = read(SHIPPED[0]);
     assert!(text.contains(probe));
-    let ca_file = format!("{probe}, ca_file = {authority:?}");
-    fs::write(&file, text.replace(probe, &ca_file)).expect("the folder is writable");
-    let output = fmc_lb(&["check", file.to_str().expect("the path is UTF-8")]);
+    let named = ["ca.pem", "cert.pem", "key.pem"].map(|name| {
+        let key = name.replace(".pem", "_file");
+        format!("{key} = \"{}\"", path(name))
+    });
+    let text = text.replace(probe, &format!("{probe}, {}", named.join(", ")));
+    let file = path("fmc-lb.toml");
+    fs::write(&file, format!("{text}\n[colours]\n")).expect("the folder is writable");
+    let output = fmc_lb(&["check", &file]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    let named = authority.to_str().expect("the path is UTF-8");
-    assert!(
-        said.contains(named) && said.contains("authorities"),
-        "{said}"
-    );
+    assert!(said.contains("unknown section `colours`"), "{said}");
+    let unusable: Vec<&str> = said
+        .split("\n\n")
+        .filter(|block| block.starts_with("error: this file cannot be used"))
+        .collect();
+    assert_eq!(unusable.len(), 3, "{said}");
+    for (block, name) in unusable.iter().zip(["ca.pem", "cert.pem", "key.pem"]) {
+        let marked = format!("\"{}\"", path(name));
+        assert!(block.contains(&path(name)), "{block}");
+        assert!(block.contains(&"^".repeat(marked.len().min(60))), "{block}");
+        assert!(block.contains("= help: copy the file anew"), "{block}");
+    }
 }
 
 #[test]

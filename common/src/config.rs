@@ -27,9 +27,8 @@ mod show;
 mod syntax;
 mod value;
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -38,7 +37,7 @@ use crate::addr::{Priority, Vrid};
 
 pub use backend::{Backend, Balance, SendProxy, SendTlvs, Server};
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
-pub use files::{FileFact, FileFacts};
+pub use files::{FileFact, FileFacts, Objection, ProbeFiles};
 pub use identity::{Machine, NodeError};
 pub use listener::{
     AcceptProxy, Bind, Keepalive, Listener, ProxyVersions, Route, SocketOptions, SourceLimit,
@@ -193,24 +192,6 @@ impl Config {
     /// The other node, if there are two.
     pub fn peer_of(&self, node: NodeIndex) -> Option<NodeIndex> {
         (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))
-    }
-
-    /// The certificate and key files that probes read, each once.
-    pub fn probe_files(&self) -> BTreeSet<&Path> {
-        let mut files = BTreeSet::new();
-        for probe in self
-            .backends
-            .iter()
-            .filter_map(|backend| backend.probe.as_ref())
-        {
-            if let ProbeKind::KubeApiserver { ca_file, client } = &probe.kind {
-                files.extend(ca_file.as_deref());
-                if let Some(client) = client {
-                    files.extend([client.cert_file.as_path(), client.key_file.as_path()]);
-                }
-            }
-        }
-        files
     }
 
     /// Servers over all backends.

@@ -1,7 +1,7 @@
 //! Whatever stands in a file: no panic, and either a configuration that survives being shown or an
 //! explanation.
 
-use common::config::{Config, FileFact, Machine, Severity, Viewpoint, Who};
+use common::config::{Config, FileFact, FileFacts, Machine, Severity, Viewpoint, Who};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -167,10 +167,13 @@ fn check(text: &str, as_node: bool) -> Result<bool, TestCaseError> {
     } else {
         Who::Anybody
     };
-    let facts = |_: &std::path::Path| FileFact::Missing;
+    let facts = FileFacts {
+        look: &|_| FileFact::Missing,
+        try_probe: &|_| Vec::new(),
+    };
     let whose = Viewpoint {
         who,
-        files: Some(&facts),
+        files: Some(facts),
     };
     match Config::parse("x.toml", text, whose) {
         Ok(parsed) => {

@@ -63,8 +63,7 @@ use common::board::ProxyBoard;
 use common::config::{Config, NodeIndex};
 
 pub use self::control::Control;
-pub use self::probe::check_files;
-pub use self::probe::tls::TlsError;
+pub use self::probe::tls::{TlsError, check_files};
 pub use self::threads::RunError;
 
 /// What the process needs; everything was opened by the supervisor.

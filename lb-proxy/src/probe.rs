@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::{BackendIndex, Config, ProbeKind};
+use common::config::{BackendIndex, ProbeKind};
 use nix::errno::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -49,34 +49,6 @@ pub(crate) struct Target {
 enum Kind {
     Tcp,
     Readyz(Readyz),
-}
-
-/// Whether the certificates and keys of the probes can be used, without starting anything. Backends
-/// whose files are not all among `files` are passed over.
-///
-/// # Errors
-/// The first file that cannot be used: it is no PEM, a key that does not fit its certificate, ….
-pub fn check_files(config: &Config, files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<(), TlsError> {
-    let probes = config
-        .backends
-        .iter()
-        .filter_map(|backend| backend.probe.as_ref());
-    for probe in probes {
-        let ProbeKind::KubeApiserver { ca_file, client } = &probe.kind else {
-            continue;
-        };
-        let pair = client
-            .iter()
-            .flat_map(|pair| [&pair.cert_file, &pair.key_file]);
-        if ca_file
-            .iter()
-            .chain(pair)
-            .all(|path| files.contains_key(path))
-        {
-            tls::client_config(ca_file.as_deref(), client.as_ref(), files)?;
-        }
-    }
-    Ok(())
 }
 
 /// All servers that are probed.

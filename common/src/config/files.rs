@@ -1,7 +1,7 @@
 //! The files that a configuration names. Facts about them come from the caller; what they mean is
 //! decided here.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::diagnostic::Findings;
 use super::draft::{Draft, ProbeDraft};
@@ -23,8 +23,30 @@ pub enum FileFact {
     },
 }
 
-/// How facts about a file are asked for.
-pub type FileFacts<'a> = &'a dyn Fn(&Path) -> FileFact;
+/// How facts about files are asked for.
+#[derive(Clone, Copy)]
+pub struct FileFacts<'a> {
+    /// What is known of a file.
+    pub look: &'a dyn Fn(&Path) -> FileFact,
+    /// What whoever will use a probe's files says against them.
+    pub try_probe: &'a dyn Fn(&ProbeFiles) -> Vec<Objection>,
+}
+
+/// Path and content of each file of a probe, of those that are here.
+#[derive(Clone, Default)]
+pub struct ProbeFiles {
+    pub ca_file: Option<(PathBuf, String)>,
+    pub cert_file: Option<(PathBuf, String)>,
+    pub key_file: Option<(PathBuf, String)>,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    pub path: PathBuf,
+    pub why: String,
+    pub remedy: String,
+}
 
 /// Others may do anything with it, or the group may write it. The group may read: the processes can
 /// share one.
@@ -64,52 +86,83 @@ pub(super) fn check(
     if_missing: IfMissing,
     findings: &mut Findings,
 ) {
+    let mut look = |at: &Option<At<PathBuf>>, holds| {
+        let at = at.as_ref()?;
+        let text = contents(at, holds, ((facts.look)(&at.value), if_missing), findings)?;
+        Some((at.value.clone(), text))
+    };
+    look(&draft.pair.key_file, Holds::PairKey);
     let probes = draft
         .backends
         .iter()
         .filter_map(|backend| backend.probe.as_ref()?.as_ref());
-    let mut named: Vec<(&At<std::path::PathBuf>, Holds)> = Vec::new();
-    named.extend(draft.pair.key_file.iter().map(|at| (at, Holds::PairKey)));
-    for ProbeDraft {
-        ca_file,
-        cert_file,
-        key_file,
-        ..
-    } in probes
-    {
-        named.extend(ca_file.iter().map(|at| (at, Holds::Certificates)));
-        named.extend(cert_file.iter().map(|at| (at, Holds::Certificates)));
-        named.extend(key_file.iter().map(|at| (at, Holds::PrivateKey)));
+    let mut looked = Vec::new();
+    for probe in probes {
+        let files = ProbeFiles {
+            ca_file: look(&probe.ca_file, Holds::Certificates),
+            cert_file: look(&probe.cert_file, Holds::Certificates),
+            key_file: look(&probe.key_file, Holds::PrivateKey),
+        };
+        looked.push((probe, files));
     }
-    for (at, holds) in named {
-        let name = at.value.display();
-        match facts(&at.value) {
-            FileFact::Missing => absent(
-                at,
-                if_missing,
-                findings,
-                Absent {
-                    message: format!("`{name}` is not there"),
-                    help: remedy_if_missing(holds),
-                },
-            ),
-            FileFact::Unreadable(why) => absent(
-                at,
-                if_missing,
-                findings,
-                Absent {
-                    message: format!("`{name}` cannot be read: {why}"),
-                    help: "run this as root, or name a file that can be read",
-                },
-            ),
-            FileFact::Unusable(why) => findings.error(
-                at.span,
-                format!("`{name}` cannot be used: {why}"),
-                format!("name a file that holds {}", holds.words()),
-            ),
-            FileFact::Present { mode, text } => present(at, holds, (mode, &text), findings),
+    for (probe, files) in looked {
+        for objection in (facts.try_probe)(&files) {
+            object(probe, &objection, findings);
         }
     }
+}
+
+/// At the key that names the file.
+fn object(probe: &ProbeDraft, objection: &Objection, findings: &mut Findings) {
+    let named = [&probe.ca_file, &probe.cert_file, &probe.key_file];
+    let at = named
+        .into_iter()
+        .flatten()
+        .find(|at| at.value == objection.path);
+    findings.error(
+        at.map_or(probe.span, |at| at.span),
+        format!("this file cannot be used: {}", objection.why),
+        &objection.remedy,
+    );
+}
+
+/// The content of a file that looks like what it should hold; what is wrong is reported.
+fn contents(
+    at: &At<PathBuf>,
+    holds: Holds,
+    (fact, if_missing): (FileFact, IfMissing),
+    findings: &mut Findings,
+) -> Option<String> {
+    let name = at.value.display();
+    match fact {
+        FileFact::Missing => absent(
+            at,
+            if_missing,
+            findings,
+            Absent {
+                message: format!("`{name}` is not there"),
+                help: remedy_if_missing(holds),
+            },
+        ),
+        FileFact::Unreadable(why) => absent(
+            at,
+            if_missing,
+            findings,
+            Absent {
+                message: format!("`{name}` cannot be read: {why}"),
+                help: "run this as root, or name a file that can be read",
+            },
+        ),
+        FileFact::Unusable(why) => findings.error(
+            at.span,
+            format!("`{name}` cannot be used: {why}"),
+            format!("name a file that holds {}", holds.words()),
+        ),
+        FileFact::Present { mode, text } => {
+            return present(at, holds, (mode, &text), findings).then_some(text);
+        }
+    }
+    None
 }
 
 struct Absent {
@@ -117,12 +170,7 @@ struct Absent {
     help: &'static str,
 }
 
-fn absent(
-    at: &At<std::path::PathBuf>,
-    if_missing: IfMissing,
-    findings: &mut Findings,
-    absent: Absent,
-) {
+fn absent(at: &At<PathBuf>, if_missing: IfMissing, findings: &mut Findings, absent: Absent) {
     match if_missing {
         IfMissing::Error => findings.error(at.span, absent.message, absent.help),
         IfMissing::Warn => findings.warn(
@@ -142,12 +190,13 @@ const fn remedy_if_missing(holds: Holds) -> &'static str {
     }
 }
 
+/// Whether the content is what it should be, as far as that can be seen without using it.
 fn present(
-    at: &At<std::path::PathBuf>,
+    at: &At<PathBuf>,
     holds: Holds,
     (mode, text): (u32, &str),
     findings: &mut Findings,
-) {
+) -> bool {
     let name = at.value.display();
     let secret = matches!(holds, Holds::PairKey | Holds::PrivateKey);
     if secret && mode & TOO_OPEN != 0 {
@@ -160,26 +209,24 @@ fn present(
             format!("chmod 600 {name}"),
         );
     }
-    match holds {
-        Holds::PairKey => {
-            if let Err(error) = parse_key_file(text) {
-                findings.error(
-                    at.span,
-                    format!("`{name}` is no key file: {error}"),
-                    "its lines are `ID HEX`, as `fmc-lb keygen` prints them",
-                );
-            }
-        }
-        Holds::PrivateKey if !text.contains("PRIVATE KEY-----") => findings.error(
-            at.span,
+    let (message, help) = match holds {
+        Holds::PairKey => match parse_key_file(text) {
+            Ok(_) => return true,
+            Err(error) => (
+                format!("`{name}` is no key file: {error}"),
+                "its lines are `ID HEX`, as `fmc-lb keygen` prints them",
+            ),
+        },
+        Holds::PrivateKey if !text.contains("PRIVATE KEY-----") => (
             format!("`{name}` holds no private key"),
             "write the key as PEM, -----BEGIN … PRIVATE KEY-----",
         ),
-        Holds::Certificates if !text.contains("-----BEGIN CERTIFICATE-----") => findings.error(
-            at.span,
+        Holds::Certificates if !text.contains("-----BEGIN CERTIFICATE-----") => (
             format!("`{name}` holds no certificate"),
             "write it as PEM, -----BEGIN CERTIFICATE-----",
         ),
-        Holds::PrivateKey | Holds::Certificates => {}
-    }
+        Holds::PrivateKey | Holds::Certificates => return true,
+    };
+    findings.error(at.span, message, help);
+    false
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::config::ClientCertificate;
+use common::config::{ClientCertificate, ProbeFiles};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -41,6 +41,65 @@ pub enum TlsError {
     Versions(#[source] rustls::Error),
 }
 
+impl TlsError {
+    /// The file, where it is one's fault.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Missing(path)
+            | Self::NoCertificate(path)
+            | Self::Pem { path, .. }
+            | Self::Authority { path, .. }
+            | Self::Client { path, .. } => Some(path),
+            Self::Versions(_) => None,
+        }
+    }
+
+    /// What to do about the file.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Client { .. } => "name a certificate and the private key that belongs to it",
+            Self::Missing(_)
+            | Self::NoCertificate(_)
+            | Self::Pem { .. }
+            | Self::Authority { .. }
+            | Self::Versions(_) => {
+                "copy the file anew: PEM, whole from its first BEGIN line to its last END line"
+            }
+        }
+    }
+}
+
+/// Everything that is wrong with the files of a probe, of those that are given; nothing is started.
+pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
+    let ProbeFiles {
+        ca_file,
+        cert_file,
+        key_file,
+    } = given;
+    let all = [ca_file, cert_file, key_file].into_iter().flatten();
+    let files: BTreeMap<PathBuf, Vec<u8>> = all
+        .map(|(path, text)| (path.clone(), text.clone().into_bytes()))
+        .collect();
+    let path = |file: &'_ Option<(PathBuf, String)>| file.as_ref().map(|(path, _)| path.clone());
+    let authority = path(ca_file).and_then(|path| authorities(&path, &files).err());
+    let certificate = path(cert_file).and_then(|path| certificates(&path, &files).err());
+    let key = path(key_file).and_then(|path| private_key(&path, &files).err());
+    let pair = match (cert_file, key_file) {
+        (Some((cert, _)), Some((key_file, _))) if certificate.is_none() && key.is_none() => {
+            let pair = ClientCertificate {
+                cert_file: cert.clone(),
+                key_file: key_file.clone(),
+            };
+            client_config(None, Some(&pair), &files).err()
+        }
+        _ => None,
+    };
+    [authority, certificate, key, pair]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
 /// The settings for a backend's probes. Every probe makes a full handshake, as a new client would.
 pub(crate) fn client_config(
     ca_file: Option<&Path>,
@@ -74,17 +133,23 @@ fn with_certificate(
     files: &BTreeMap<PathBuf, Vec<u8>>,
 ) -> Result<ClientConfig, TlsError> {
     let chain = certificates(&client.cert_file, files)?;
-    let key = PrivateKeyDer::from_pem_slice(contents(&client.key_file, files)?);
-    let key = key.map_err(|source| TlsError::Pem {
-        path: client.key_file.clone(),
-        source,
-    })?;
+    let key = private_key(&client.key_file, files)?;
     builder
         .with_client_auth_cert(chain, key)
         .map_err(|source| TlsError::Client {
             path: client.cert_file.clone(),
             source,
         })
+}
+
+fn private_key(
+    path: &Path,
+    files: &BTreeMap<PathBuf, Vec<u8>>,
+) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(contents(path, files)?).map_err(|source| TlsError::Pem {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn authorities(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<RootCertStore, TlsError> {
@@ -166,5 +231,57 @@ impl ServerCertVerifier for Unchecked {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn certificate() -> (String, String) {
+        let key = KeyPair::generate().expect("ring makes keys");
+        let params = CertificateParams::new(vec!["lb1".to_owned()]).expect("a name");
+        let certificate = params.self_signed(&key).expect("it signs itself");
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    fn given(ca: &str, cert: &str, key: &str) -> ProbeFiles {
+        let file = |name: &str, text: &str| Some((PathBuf::from(name), text.to_owned()));
+        ProbeFiles {
+            ca_file: file("/ca", ca),
+            cert_file: file("/cert", cert),
+            key_file: file("/key", key),
+        }
+    }
+
+    #[test]
+    fn every_file_that_cannot_be_used_is_named() {
+        let (certificate, key) = certificate();
+        let paths = |files: &ProbeFiles| -> Vec<String> {
+            let errors = check_files(files);
+            let path =
+                |error: &TlsError| error.path().expect("a file's fault").display().to_string();
+            errors.iter().map(path).collect()
+        };
+        let none: &[&str] = &[];
+        assert_eq!(paths(&given(&certificate, &certificate, &key)), none);
+        assert_eq!(paths(&ProbeFiles::default()), none);
+        assert_eq!(paths(&given("", "", "")), ["/ca", "/cert", "/key"]);
+        assert_eq!(
+            paths(&given(&certificate, &key, &certificate)),
+            ["/cert", "/key"]
+        );
+    }
+
+    #[test]
+    fn a_key_that_does_not_belong_to_its_certificate_is_found() {
+        let ((certificate, _), (_, key)) = (certificate(), certificate());
+        let errors = check_files(&given(&certificate, &certificate, &key));
+        assert!(
+            matches!(&errors[..], [error @ TlsError::Client { .. }] if error.remedy().contains("belongs")),
+            "{errors:?}"
+        );
     }
 }
