@@ -5,8 +5,8 @@ use super::diagnostic::{Findings, Report};
 use super::document::Document;
 use super::draft::Draft;
 use super::files::{self, FileFacts, IfMissing};
-use super::identity::Machine;
-use super::{Config, NodeIndex, rules};
+use super::identity::{self, Candidate, Machine, NodeError};
+use super::{Config, NodeIndex, Runs, rules};
 
 /// For whom a file is checked.
 #[derive(Clone, Copy)]
@@ -59,25 +59,14 @@ impl Config {
             };
             files::check(&draft, facts, if_missing, &mut findings);
         }
+        let node = match whose.who {
+            Who::Anybody => None,
+            Who::Node { wanted, machine } => who_is(&draft, (wanted, machine), &mut findings),
+        };
         if findings.has_errors() {
             return Err(report(file_name, text, findings));
         }
         let config = build(&draft).expect("every hole in a draft was reported as an error");
-        let node = match whose.who {
-            Who::Anybody => None,
-            Who::Node { wanted, machine } => match config.node_of(wanted, machine) {
-                Ok(node) => Some(node),
-                Err(error) => {
-                    let place = draft.nodes.first().map(|node| node.name.span);
-                    findings.error(
-                        place.unwrap_or_default(),
-                        error,
-                        "the nodes are the sections [nodes.NAME]",
-                    );
-                    return Err(report(file_name, text, findings));
-                }
-            },
-        };
         let (_, warnings) = findings.into_parts();
         Ok(Parsed {
             config,
@@ -98,6 +87,39 @@ impl Config {
         };
         Self::parse("configuration", text, whose).map(|parsed| parsed.config)
     }
+}
+
+/// Which node of the draft this machine is; `None` = it was reported why that is not known.
+fn who_is(
+    draft: &Draft,
+    (wanted, machine): (Option<&str>, &Machine),
+    findings: &mut Findings,
+) -> Option<NodeIndex> {
+    // That there is none is an error of its own.
+    let first = draft.nodes.first()?;
+    let candidates: Vec<Candidate<'_>> = draft
+        .nodes
+        .iter()
+        .map(|node| Candidate {
+            name: &node.name.value,
+            address: node.address.as_ref().map(|address| address.value),
+            runs: node.runs.as_ref().map_or(Runs::FmcLb, |runs| runs.value),
+        })
+        .collect();
+    let error = match identity::find(&candidates, wanted, machine) {
+        Ok(node) => return Some(node),
+        Err(error) => error,
+    };
+    let may_follow = matches!(error, NodeError::NotFound { .. })
+        && candidates.iter().any(|node| node.address.is_none());
+    if !may_follow {
+        findings.error(
+            first.name.span,
+            error,
+            "the nodes are the sections [nodes.NAME]",
+        );
+    }
+    None
 }
 
 /// The errors alone: what a warning says may follow from them.
