@@ -7,9 +7,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// Where a node keeps its sockets and what outlives a process.
 const RUNTIME_DIR: &str = "/run/fmc-lb";
 
+/// What is read from the environment.
+const ENVIRONMENT: &str = "Environment:
+  FMC_LB_LOG  What `run` logs, in tracing's filter syntax: \"debug\", \"vrrp=trace,info\" [default: info]";
+
 /// A load balancer for K3s clusters: virtual IPs by VRRP, TCP relay, one binary on two machines.
 #[derive(Debug, Parser)]
-#[command(name = "fmc-lb", version, max_term_width = 100)]
+#[command(name = "fmc-lb", version, max_term_width = 100, after_help = ENVIRONMENT)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -18,6 +22,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run this node in the foreground until SIGTERM
+    #[command(after_help = ENVIRONMENT)]
     Run(Run),
     /// Check a configuration file: exit 0 good, 1 warnings with --strict, 2 invalid
     Check(Check),
@@ -104,4 +109,34 @@ pub(crate) enum ChildKind {
     Vrrp,
     Proxy,
     Admin,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_help_names_what_is_read_from_the_environment() {
+        let mut cli = Cli::command();
+        let whole = cli.render_help().to_string();
+        let run = cli.find_subcommand_mut("run").expect("a command");
+        let run = run.render_long_help().to_string();
+        assert!(
+            whole.contains("FMC_LB_LOG") && run.contains("FMC_LB_LOG"),
+            "{whole}{run}"
+        );
+    }
+
+    #[test]
+    fn the_readme_names_the_compiler_that_the_manifest_demands() {
+        let manifest = include_str!("../Cargo.toml");
+        let (_, after) = manifest
+            .split_once("rust-version = \"")
+            .expect("it names one");
+        let version = after.split('"').next().expect("a text");
+        let needed = format!("Rust {version} or later");
+        assert!(include_str!("../README.md").contains(&needed), "{needed}");
+    }
 }

@@ -7,6 +7,8 @@ mod probe;
 mod timeouts;
 mod vrrp;
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use self::listener::{backend, binds, routes};
@@ -31,6 +33,7 @@ pub(super) struct Draft {
     pub(super) backends: Vec<BackendDraft>,
     pub(super) listeners: Vec<ListenerDraft>,
     pub(super) proxy: Option<Proxy>,
+    pub(super) drain: Option<At<Duration>>,
     pub(super) admin: AdminDraft,
 }
 
@@ -78,6 +81,7 @@ impl Draft {
         Self {
             allow_fast: vrrp.get("allow_fast").is_some_and(|allow| allow.value),
             proxy: proxy_of(proxy),
+            drain: proxy.get("drain"),
             admin: AdminDraft::of(once(&keys::ADMIN)),
             nodes,
             pair,

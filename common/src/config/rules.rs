@@ -5,6 +5,7 @@ mod backends;
 mod listeners;
 mod nodes;
 mod probes;
+mod process;
 mod vips;
 
 pub(super) use vips::FAST_BELOW;
@@ -22,6 +23,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     listeners::check(draft, findings);
     backends::check(draft, findings);
     probes::check(draft, findings);
+    process::check(draft, findings);
 }
 
 fn limits(draft: &Draft, findings: &mut Findings) {
