@@ -17,7 +17,7 @@ const IDLE: u16 = 100;
 
 /// Sockets by token, and a tick.
 #[derive(Debug)]
-pub(crate) struct Ticker {
+pub struct Ticker {
     epoll: Epoll,
     timer: TimerFd,
     events: Vec<EpollEvent>,
@@ -25,13 +25,19 @@ pub(crate) struct Ticker {
 
 /// What one wait brought.
 #[derive(Debug)]
-pub(crate) struct Turn {
-    pub(crate) ticked: bool,
-    pub(crate) ready: Vec<(u64, EpollFlags)>,
+pub struct Turn {
+    /// Whether the interval has passed.
+    pub ticked: bool,
+    /// Sockets that something can be done with, by token.
+    pub ready: Vec<(u64, EpollFlags)>,
 }
 
 impl Ticker {
-    pub(crate) fn new(interval: Duration) -> io::Result<Self> {
+    /// A tick each interval.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptors left.
+    pub fn new(interval: Duration) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer = TimerFd::new(
             ClockId::CLOCK_MONOTONIC,
@@ -50,7 +56,10 @@ impl Ticker {
     }
 
     /// Watches a socket, edge-triggered, both ways.
-    pub(crate) fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When it is watched already.
+    pub fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN
             | EpollFlags::EPOLLOUT
             | EpollFlags::EPOLLRDHUP
@@ -59,7 +68,10 @@ impl Ticker {
     }
 
     /// Waits for sockets or the tick.
-    pub(crate) fn wait(&mut self) -> io::Result<Turn> {
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn wait(&mut self) -> io::Result<Turn> {
         let mut turn = Turn {
             ticked: false,
             ready: Vec::new(),

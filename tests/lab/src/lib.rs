@@ -11,6 +11,7 @@
 //! - [`prober::Prober`] measures outages, [`held::Held`] watches established connections, [`lease::LeaseWatch`] who holds
 //!   a VIP, [`adverts::AdvertWatch`] the adverts on the wire.
 //! - [`fault`] breaks things and mends them on drop; [`capture`] keeps the last packets for a failed test.
+//! - [`chain::Chain`] is the other network: client, balancer and servers in a row, to measure one balancer on.
 //! - [`scenario`] combines them into one measured round, [`verdict`] says whether its promise was kept.
 //!
 //! Everything runs on threads of the calling process that have entered a namespace; only the balancers are processes.
@@ -27,10 +28,11 @@ pub mod backend;
 pub mod balancer;
 pub mod baseline;
 pub mod capture;
+pub mod chain;
 pub mod client;
 pub mod cluster;
 mod command;
-mod epoll;
+pub mod epoll;
 pub mod evidence;
 pub mod fault;
 pub mod fmclb;

@@ -92,6 +92,46 @@ impl Namespace {
         enter(&self.name)
     }
 
+    /// Runs a closure on a thread inside the namespace; the sockets it makes belong there. Returns its result.
+    ///
+    /// # Panics
+    /// When the closure panics, or the namespace is gone.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                self.enter()
+                    .expect("a namespace lives as long as its owner");
+                work()
+            });
+            match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Sets a kernel setting inside the namespace, e.g. `net.ipv4.ip_forward`.
+    ///
+    /// # Errors
+    /// When the kernel has no such setting or refuses the value.
+    pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
+        let path = PathBuf::from(format!("/proc/sys/{}", key.replace('.', "/")));
+        self.run(|| std::fs::write(&path, value))
+            .with_context(|| format!("set {key} = {value} in {}", self.name))
+    }
+
+    /// No IPv6 noise (router solicitations, MLD) on its links.
+    ///
+    /// # Errors
+    /// When the kernel has IPv6 and refuses.
+    pub fn quiet_ipv6(&self) -> Result<()> {
+        if !Path::new("/proc/sys/net/ipv6").exists() {
+            return Ok(());
+        }
+        self.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
+        self.sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+    }
+
     /// Processes whose main thread is in this namespace.
     pub fn pids(&self) -> Vec<Pid> {
         pids(&self.name)

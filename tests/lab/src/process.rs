@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{Lab, Node, evidence, namespace, wait};
+use crate::namespace::Namespace;
+use crate::{Lab, Node, evidence, wait};
 
 /// How long a killed process may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
@@ -29,6 +30,15 @@ impl Process {
     /// When the program or its log cannot be opened.
     pub fn start(lab: &Lab, node: Node, name: &str, line: &[&str]) -> Result<Self> {
         let log = lab.folder().join(format!("{node}-{name}.log"));
+        Self::start_in(lab.node(node), log, line).with_context(|| format!("start {name} on {node}"))
+    }
+
+    /// Starts `line[0]` with its arguments in a namespace; what it prints is added to the log. It inherits the CPU
+    /// affinity of the calling thread.
+    ///
+    /// # Errors
+    /// When the program or its log cannot be opened.
+    pub fn start_in(namespace: &Namespace, log: PathBuf, line: &[&str]) -> Result<Self> {
         let file = File::options()
             .create(true)
             .append(true)
@@ -36,13 +46,13 @@ impl Process {
             .with_context(|| format!("open {}", log.display()))?;
         // `ip netns exec` becomes the program: the process id stays.
         let child = Command::new("ip")
-            .args(["netns", "exec", lab.node(node).name()])
+            .args(["netns", "exec", namespace.name()])
             .args(line)
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("share the log")?)
             .stderr(file)
             .spawn()
-            .with_context(|| format!("start {name} on {node}"))?;
+            .context("start ip netns exec")?;
         let pid = Pid::from_raw(i32::try_from(child.id()).context("a process id fits")?);
         Ok(Self { child, pid, log })
     }
@@ -139,7 +149,12 @@ pub struct Seen {
 
 /// The living processes in a machine's namespace, whoever their parent is by now.
 pub fn processes(lab: &Lab, node: Node) -> Vec<Seen> {
-    let pids = namespace::pids(lab.node(node).name());
+    processes_in(lab.node(node))
+}
+
+/// The living processes in a namespace, whoever their parent is by now.
+pub fn processes_in(namespace: &Namespace) -> Vec<Seen> {
+    let pids = namespace.pids();
     pids.into_iter()
         .filter_map(look)
         .filter(|seen| seen.state != 'Z')

@@ -1,6 +1,6 @@
 //! The reference topology: two load balancers, a client and the router on the LAN's switch, the cluster behind the router.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -87,19 +87,7 @@ impl Lab {
     /// # Panics
     /// When the closure panics, or the namespace is gone.
     pub fn run_in<T: Send>(&self, node: Node, work: impl FnOnce() -> T + Send) -> T {
-        let namespace = self.node(node);
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                namespace
-                    .enter()
-                    .expect("the lab's namespaces live as long as it");
-                work()
-            });
-            match thread.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        self.node(node).run(work)
     }
 
     /// Starts a thread inside the namespace.
@@ -147,9 +135,7 @@ impl Lab {
     /// # Errors
     /// When the kernel has no such setting or refuses the value.
     pub fn sysctl(&self, node: Node, key: &str, value: &str) -> Result<()> {
-        let path = PathBuf::from(format!("/proc/sys/{}", key.replace('.', "/")));
-        self.run_in(node, || std::fs::write(&path, value))
-            .with_context(|| format!("set {key} = {value} on {node}"))
+        self.node(node).sysctl(key, value)
     }
 
     /// What is shown when a wait fails: logs and commands that others add.
@@ -191,7 +177,7 @@ impl Lab {
 
     fn wire(&self) -> Result<()> {
         for node in Node::ALL {
-            self.quiet_ipv6(node)?;
+            self.node(node).quiet_ipv6()?;
         }
         for switch in [Node::LanSwitch, Node::ClusterSwitch] {
             command::ip_batch(self.node(switch).name(), &self.switch_lines(switch))
@@ -208,18 +194,6 @@ impl Lab {
             self.sysctl(node, "net.ipv4.tcp_max_tw_buckets", "2000")?;
         }
         Ok(())
-    }
-
-    /// No IPv6 noise (router solicitations, MLD) on the switches.
-    fn quiet_ipv6(&self, node: Node) -> Result<()> {
-        if !Path::new("/proc/sys/net/ipv6").exists() {
-            return Ok(());
-        }
-        self.run_in(node, || {
-            std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")?;
-            std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")
-        })
-        .with_context(|| format!("switch IPv6 off on {node}"))
     }
 
     /// The veth pairs are made inside the switch with the far end already in the machine: nothing is ever in the root
@@ -278,7 +252,7 @@ fn node_lines(node: Node) -> Vec<String> {
 }
 
 /// A folder that the balancers' own users may pass through.
-fn run_folder(prefix: &str) -> Result<TempDir> {
+pub(crate) fn run_folder(prefix: &str) -> Result<TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::Builder::new()
         .prefix(&format!("{prefix}-"))
