@@ -1,6 +1,7 @@
 //! `baseline`: fmc-lb beside HAProxy, nginx and Envoy at the same work, in one run, as a table.
 //!
-//! - [`plan`] says who does what and how much of it; [`metric`] what is measured.
+//! - [`plan`] says who does what and how much of it, [`step`] in which steps; [`metric`] what is measured.
+//! - [`rounds`] lets the subjects take each step in turn.
 //! - [`measure`] makes one measurement: it brings up a [`stand`] (namespaces, servers, a [`subject`]), lets a [`load`] work
 //!   and asks [`usage`] what it cost.
 //! - [`figures`] keeps the values of all rounds; [`record`] makes the table of it, [`bounds`] the verdicts, [`markdown`]
@@ -21,6 +22,7 @@ mod record;
 mod rounds;
 mod server;
 mod stand;
+mod step;
 mod subject;
 mod usage;
 

@@ -1,14 +1,16 @@
-//! One measurement: a subject at a kind of work, as figures.
+//! One measurement: a step with a subject, as figures.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::figures::{Figure, quantile};
 use crate::load::bulk::Way;
-use crate::load::trip::Table;
 use crate::load::{self, Clock, Failures, Spent, Target};
 use crate::metric::{Column, Metric, Quantile};
-use crate::plan::{OPEN, PLAYERS, PLAYERS_OF_MANY, POOLS, SERVERS, STREAMS, Sizes, Subject, Work};
+use crate::plan::{SERVERS, Subject};
 use crate::stand::{Memories, Stand};
+use crate::step::Step;
 use crate::subject::Programs;
 use crate::usage::{Cpu, Memory};
 
@@ -27,124 +29,49 @@ pub(crate) struct Brought {
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
     pub(crate) programs: &'a Programs,
-    pub(crate) sizes: Sizes,
 }
 
 impl Bench<'_> {
-    /// Measures a subject at a kind of work, on stands of its own.
+    /// Takes a step with a subject, on a stand of its own.
     ///
     /// # Errors
-    /// When a stand cannot be brought up, or the work fails too often.
-    pub(crate) fn measure(&self, subject: Subject, work: Work) -> Result<Brought> {
+    /// When the stand cannot be brought up, or the work fails too often.
+    pub(crate) fn measure(&self, subject: Subject, step: Step) -> Result<Brought> {
+        let servers = match step {
+            Step::Connections { servers, .. } => servers,
+            Step::Trips { .. } | Step::Bulk { .. } | Step::Idle { .. } | Step::Latency { .. } => {
+                SERVERS
+            }
+        };
+        let stand = Stand::start(self.programs, subject, servers)?;
         let mut brought = Brought::default();
-        match work {
-            Work::Connection => {
-                let count = self.sizes.connections;
-                self.connections(subject, (Metric::Connection, SERVERS, count), &mut brought)?;
+        match step {
+            Step::Connections { metric, count, .. } => {
+                let spent = work(&stand, |target, clock| {
+                    load::run(load::connection::run(target, count, clock))
+                })?;
+                brought.take(subject, metric, &spent)?;
             }
-            Work::Trip => {
-                let table = Table {
-                    players: PLAYERS,
-                    idle: 0,
-                    trips: self.sizes.trips,
+            Step::Trips { metric, table } => {
+                let spent = work(&stand, |target, clock| {
+                    load::run(load::trip::run(target, table, clock))
+                })?;
+                brought.take(subject, metric, &spent)?;
+            }
+            Step::Bulk { way, bytes } => {
+                let spent = work(&stand, |target, clock| {
+                    load::run(load::bulk::run(target, way, bytes, clock))
+                })?;
+                let metric = match way {
+                    Way::Down => Metric::Down,
+                    Way::Up => Metric::Up,
                 };
-                self.trips(subject, (Metric::Trip, table), &mut brought)?;
+                brought.take(subject, metric, &spent)?;
             }
-            Work::Bulk => {
-                self.bulk(subject, (Metric::Down, Way::Down), &mut brought)?;
-                self.bulk(subject, (Metric::Up, Way::Up), &mut brought)?;
-            }
-            Work::Idle => self.idle(subject, &mut brought)?,
-            Work::Latency => self.latency(subject, &mut brought)?,
-            Work::Scale => self.scale(subject, &mut brought)?,
+            Step::Idle { count } => brought.idle(&stand, subject, count)?,
+            Step::Latency { length } => brought.latency(&stand, subject, length)?,
         }
         Ok(brought)
-    }
-
-    fn connections(
-        &self,
-        subject: Subject,
-        (metric, servers, count): (Metric, u8, u32),
-        brought: &mut Brought,
-    ) -> Result<()> {
-        let stand = Stand::start(self.programs, subject, servers)?;
-        let spent = work(&stand, |target, clock| {
-            load::run(load::connection::run(target, count, clock))
-        })?;
-        brought.take(subject, metric, &spent)
-    }
-
-    fn trips(
-        &self,
-        subject: Subject,
-        (metric, table): (Metric, Table),
-        brought: &mut Brought,
-    ) -> Result<()> {
-        let stand = Stand::start(self.programs, subject, SERVERS)?;
-        let spent = work(&stand, |target, clock| {
-            load::run(load::trip::run(target, table, clock))
-        })?;
-        brought.take(subject, metric, &spent)
-    }
-
-    fn bulk(
-        &self,
-        subject: Subject,
-        (metric, way): (Metric, Way),
-        brought: &mut Brought,
-    ) -> Result<()> {
-        let stand = Stand::start(self.programs, subject, SERVERS)?;
-        let bytes = self.sizes.bulk / u64::from(STREAMS) * u64::from(STREAMS);
-        let spent = work(&stand, |target, clock| {
-            load::run(load::bulk::run(target, way, bytes, clock))
-        })?;
-        brought.take(subject, metric, &spent)
-    }
-
-    fn idle(&self, subject: Subject, brought: &mut Brought) -> Result<()> {
-        let count = self.sizes.idle;
-        let stand = Stand::start(self.programs, subject, SERVERS)?;
-        let before = stand.memory()?;
-        let target = stand.target();
-        let held = stand.client(|| load::run(load::idle::run(target, count, || stand.memory())))?;
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        let each = |before: u64, held: u64| (held as f64 - before as f64) / f64::from(count);
-        for (column, of) in columns(subject) {
-            let (before, held): (Memory, Memory) = (of(before), of(held));
-            brought.figure(Metric::StartPss, column, megabytes(before.pss));
-            brought.figure(Metric::StartRss, column, megabytes(before.rss));
-            let each = each(before.pss, held.pss);
-            brought.figure(Metric::IdleConnection, column, each);
-        }
-        Ok(())
-    }
-
-    fn latency(&self, subject: Subject, brought: &mut Brought) -> Result<()> {
-        let stand = Stand::start(self.programs, subject, SERVERS)?;
-        let (target, length) = (stand.target(), self.sizes.latency);
-        let sorted = stand.client(|| load::latency::run(target, length))?;
-        for of in Quantile::ALL {
-            let value = quantile(&sorted, of.share()).context("no latency was measured")?;
-            brought.figure(Metric::Latency(of), Column::Of(subject), value);
-        }
-        Ok(())
-    }
-
-    fn scale(&self, subject: Subject, brought: &mut Brought) -> Result<()> {
-        for open in OPEN {
-            let table = Table {
-                players: PLAYERS_OF_MANY,
-                idle: open - PLAYERS_OF_MANY,
-                trips: self.sizes.scale_trips,
-            };
-            self.trips(subject, (Metric::TripAt(open), table), brought)?;
-        }
-        for servers in POOLS {
-            let count = self.sizes.scale_connections;
-            let metric = Metric::ConnectionWith(servers);
-            self.connections(subject, (metric, servers, count), brought)?;
-        }
-        Ok(())
     }
 }
 
@@ -178,6 +105,32 @@ impl Brought {
         });
     }
 
+    fn idle(&mut self, stand: &Stand, subject: Subject, count: u32) -> Result<()> {
+        let before = stand.memory()?;
+        let target = stand.target();
+        let held = stand.client(|| load::run(load::idle::run(target, count, || stand.memory())))?;
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let each = |before: u64, held: u64| (held as f64 - before as f64) / f64::from(count);
+        for (column, of) in columns(subject) {
+            let (before, held) = (of(before), of(held));
+            self.figure(Metric::StartPss, column, megabytes(before.pss));
+            self.figure(Metric::StartRss, column, megabytes(before.rss));
+            let each = each(before.pss, held.pss);
+            self.figure(Metric::IdleConnection, column, each);
+        }
+        Ok(())
+    }
+
+    fn latency(&mut self, stand: &Stand, subject: Subject, length: Duration) -> Result<()> {
+        let target = stand.target();
+        let sorted = stand.client(|| load::latency::run(target, length))?;
+        for of in Quantile::ALL {
+            let value = quantile(&sorted, of.share()).context("no latency was measured")?;
+            self.figure(Metric::Latency(of), Column::Of(subject), value);
+        }
+        Ok(())
+    }
+
     /// CPU per piece of work, in the line's unit.
     fn take(&mut self, subject: Subject, metric: Metric, spent: &Spent) -> Result<()> {
         if spent.failures.count > 0 {
@@ -192,7 +145,7 @@ impl Brought {
     }
 }
 
-type Part = fn(Cpu) -> std::time::Duration;
+type Part = fn(Cpu) -> Duration;
 
 /// How CPU time becomes the line's value; `None` = nothing was done.
 fn per_piece(metric: Metric, spent: &Spent) -> Option<impl Fn(Cpu, Part) -> f64 + use<>> {
@@ -222,8 +175,6 @@ pub(crate) fn added(direct: &[Figure], with: &[Figure]) -> Vec<Figure> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn spent(done: u64) -> Spent {

@@ -4,11 +4,12 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::measure::{Bench, Brought, added};
 use crate::plan::{Sizes, Subject, Work, order};
 use crate::record::Record;
+use crate::step::{Step, steps};
 use crate::subject::Programs;
 
 /// What is to be run.
@@ -54,37 +55,38 @@ impl Rounds<'_> {
             let order = order(&present, round);
             for work in &self.works {
                 eprintln!("round {} of {}: {}", round + 1, self.rounds, work.name());
-                self.work(*work, &order, (round + 1, &mut record));
+                for step in steps(*work, &self.sizes) {
+                    self.step(step, &order, (round + 1, &mut record));
+                }
             }
             eprintln!("the round took {} s", begin.elapsed().as_secs());
         }
         Ok(record)
     }
 
-    fn work(&self, work: Work, order: &[Subject], (round, record): (usize, &mut Record)) {
+    fn step(&self, step: Step, order: &[Subject], (round, record): (usize, &mut Record)) {
         let bench = Bench {
             programs: self.programs,
-            sizes: self.sizes,
         };
-        let mut measure = |subject: Subject| {
-            let measured = bench.measure(subject, work);
-            match measured.with_context(|| format!("measure {} of {}", work.name(), subject.name()))
-            {
-                Ok(brought) => {
-                    keep(&brought, subject, (round, record));
-                    brought.figures
-                }
-                Err(error) => {
-                    eprintln!("  {error:#}");
-                    record.failures.push(format!("round {round}: {error:#}"));
-                    Vec::new()
-                }
+        let mut measure = |subject: Subject| match bench.measure(subject, step) {
+            Ok(brought) => {
+                keep(&brought, subject, (round, record));
+                brought.figures
+            }
+            Err(error) => {
+                let text = format!("round {round}: {step:?}: {}: {error:#}", subject.name());
+                eprintln!("  {text}");
+                record.failures.push(text);
+                Vec::new()
             }
         };
         // Close to the others in time: the difference is what counts.
-        let direct = match work {
-            Work::Latency => measure(Subject::Direct),
-            Work::Connection | Work::Trip | Work::Bulk | Work::Idle | Work::Scale => Vec::new(),
+        let direct = match step {
+            Step::Latency { .. } => measure(Subject::Direct),
+            Step::Connections { .. }
+            | Step::Trips { .. }
+            | Step::Bulk { .. }
+            | Step::Idle { .. } => Vec::new(),
         };
         let mut all = Vec::new();
         for subject in order {

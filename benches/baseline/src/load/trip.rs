@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use super::{Clock, Failures, Spent, Talk, Target};
 
 /// How many connections, and who of them plays.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Table {
     /// Connections that play.
     pub(crate) players: u32,
