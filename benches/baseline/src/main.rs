@@ -105,6 +105,7 @@ struct Run {
     envoy: Option<PathBuf>,
 }
 
+#[expect(clippy::print_stderr, reason = "the command's error")]
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {

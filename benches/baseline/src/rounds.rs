@@ -1,6 +1,10 @@
 //! All rounds of a run, subject by subject in turn.
 
-#![expect(clippy::disallowed_methods, reason = "says how long a round took")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "says how long a round took"
+)]
 
 use std::time::Instant;
 

@@ -68,7 +68,8 @@ async fn accept(listener: &TcpListener) {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a failed accept is retried later"
+    clippy::print_stderr,
+    reason = "a failed accept is said and retried later"
 )]
 async fn pause() {
     tokio::time::sleep(PAUSE).await;
