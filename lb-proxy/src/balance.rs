@@ -1,14 +1,51 @@
 //! Choosing a server: one algorithm per file, pure.
+//!
+//! A pick is given a [`Slate`]: the servers, narrowed to those that are in question. What it needs
+//! beyond that (whose turn it is, a random number, the client's address) is its own. Nothing here
+//! allocates during a pick.
 
+mod draw;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the configuration has no key for it yet")
+)]
+mod first;
 mod least_connections;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the configuration has no key for it yet")
+)]
+mod maglev;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the configuration has no key for it yet")
+)]
+mod random_of_two;
 mod round_robin;
+#[cfg(test)]
+mod scenario;
+mod server_set;
+mod slate;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the configuration has no key for it yet")
+)]
+pub(crate) mod slow_start;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the configuration has no key for it yet")
+)]
+mod source_hash;
 
 use std::net::SocketAddr;
 
-use common::config::MAX_SERVERS;
-
 pub(crate) use self::least_connections::least_connections;
 pub(crate) use self::round_robin::RoundRobin;
+pub(crate) use self::server_set::ServerSet;
+pub(crate) use self::slate::Slate;
+
+/// Servers of a backend that this session has already tried.
+pub(crate) type Tried = ServerSet;
 
 /// A server as the pick sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,35 +53,40 @@ pub(crate) struct Candidate {
     pub(crate) address: SocketAddr,
     /// Share of new sessions; 0 = none.
     pub(crate) weight: u16,
+    /// What slow start leaves of weight and limit, 1 to [`slow_start::FULL`].
+    pub(crate) ramp: u16,
     /// Its state allows new sessions.
     pub(crate) usable: bool,
+    /// Serves only while no other server can.
+    pub(crate) backup: bool,
+    /// Most sessions at a time; `None` = no limit.
+    pub(crate) limit: Option<u32>,
     /// Its place on the board.
     pub(crate) place: usize,
 }
 
 impl Candidate {
-    fn may_serve(&self, index: usize, tried: &Tried) -> bool {
-        self.usable && self.weight > 0 && !tried.contains(index)
+    /// The weight in 1/256: slow start must be able to divide a weight of 1.
+    const fn ramped_weight(&self) -> u32 {
+        self.weight as u32 * self.ramp as u32
+    }
+
+    /// The sessions that it may have now. A server that starts slowly gets its limit slowly too,
+    /// but never less than one session.
+    fn ramped_limit(&self) -> Option<u64> {
+        let ramp = u64::from(self.ramp);
+        self.limit
+            .map(|limit| u64::from(limit.min(1)).max(u64::from(limit) * ramp / FULL))
+    }
+
+    /// Whether slow start lets the server have this key, of those that a hash gives it: the part
+    /// grows from 1/256 to all, and what was given stays.
+    fn admits(&self, key: u64) -> bool {
+        key % FULL < u64::from(self.ramp)
     }
 }
 
-/// Servers of a backend that this session has already tried.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tried([u64; MAX_SERVERS / 64]);
-
-impl Tried {
-    pub(crate) fn insert(&mut self, index: usize) {
-        self.0[index / 64] |= 1 << (index % 64);
-    }
-
-    pub(crate) fn contains(&self, index: usize) -> bool {
-        self.0[index / 64] & 1 << (index % 64) != 0
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
+const FULL: u64 = slow_start::FULL as u64;
 
 #[cfg(test)]
 pub(crate) fn candidates(weights: &[u16]) -> Vec<Candidate> {
@@ -52,9 +94,15 @@ pub(crate) fn candidates(weights: &[u16]) -> Vec<Candidate> {
         .iter()
         .enumerate()
         .map(|(place, weight)| Candidate {
-            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            address: SocketAddr::from((
+                [10, 17, 4, 21],
+                6_443 + u16::try_from(place).expect("a test has few servers"),
+            )),
             weight: *weight,
+            ramp: slow_start::FULL,
             usable: true,
+            backup: false,
+            limit: None,
             place,
         })
         .collect()
@@ -65,14 +113,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tried_servers_are_remembered_up_to_the_last_place() {
-        let mut tried = Tried::default();
-        assert!(tried.is_empty());
-        for index in [0, 63, 64, MAX_SERVERS - 1] {
-            assert!(!tried.contains(index));
-            tried.insert(index);
-            assert!(tried.contains(index));
+    fn a_limit_grows_with_slow_start_from_one_session() {
+        let mut server = candidates(&[1])[0];
+        for (limit, ramp, wanted) in [
+            (100, 256, 100),
+            (100, 128, 50),
+            (100, 1, 1),
+            (1, 255, 1),
+            (0, 256, 0),
+        ] {
+            (server.limit, server.ramp) = (Some(limit), ramp);
+            assert_eq!(server.ramped_limit(), Some(wanted));
         }
-        assert!(!tried.contains(1) && !tried.is_empty());
+        server.limit = None;
+        assert_eq!(server.ramped_limit(), None);
+    }
+
+    #[test]
+    fn the_keys_that_a_slow_start_admits_are_as_many_as_its_ramp_and_stay() {
+        let mut server = candidates(&[1])[0];
+        let mut before = Vec::new();
+        for ramp in 1..=slow_start::FULL {
+            server.ramp = ramp;
+            let admitted: Vec<_> = (0..512).filter(|key| server.admits(*key)).collect();
+            assert_eq!(admitted.len(), 2 * usize::from(ramp));
+            assert!(before.iter().all(|key| admitted.contains(key)));
+            before = admitted;
+        }
     }
 }

@@ -36,6 +36,7 @@ mod connect;
 mod context;
 mod control;
 mod drain;
+mod hash;
 mod health;
 mod hello;
 mod keeper;
@@ -45,6 +46,8 @@ mod opening;
 mod pool;
 mod probe;
 mod proxy_protocol;
+#[cfg_attr(not(test), expect(dead_code, reason = "no backend has a queue yet"))]
+mod queue;
 mod readyz;
 mod relay;
 mod route;

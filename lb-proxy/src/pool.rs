@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use common::board::{ProxyBoard, ServerState};
 use common::config::{BackendIndex, Balance, Config};
 
-use crate::balance::{Candidate, RoundRobin, Tried, least_connections};
+use crate::balance::{Candidate, RoundRobin, Slate, Tried, least_connections, slow_start};
 use crate::health::usable;
 
 /// All servers of all backends, by index; nobody changes a published one.
@@ -26,6 +26,9 @@ impl Snapshot {
                 Candidate {
                     address: server.address,
                     weight: server.weight,
+                    ramp: slow_start::FULL,
+                    backup: false,
+                    limit: None,
                     usable: usable(state(place)),
                     place,
                 }
@@ -81,15 +84,16 @@ impl Pool {
     ) -> Option<(usize, Candidate)> {
         let snapshot = self.published.load();
         let servers = &snapshot.backends[backend.0];
+        let sessions = |index: usize| board.servers[servers[index].place].sessions.get();
+        let slate = Slate::new(servers, tried, sessions);
         let index = match &self.turns[backend.0] {
             Turn::RoundRobin(turns) => turns
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .pick(servers, tried),
+                .pick(&slate),
             Turn::LeastConnections(first) => {
-                let sessions = |index: usize| board.servers[servers[index].place].sessions.get();
                 let first = first.fetch_add(1, Ordering::Relaxed);
-                least_connections(servers, tried, sessions, first)
+                least_connections(&slate, first)
             }
         };
         index.map(|index| (index, servers[index]))

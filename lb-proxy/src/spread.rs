@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::hash::mix;
+
 /// Longest spread of the first probes: a node that starts knows its servers soon.
 const FIRST: Duration = Duration::from_millis(100);
 
@@ -20,13 +22,6 @@ pub(crate) fn first_start(index: usize, count: usize, interval: Duration) -> Dur
 pub(crate) fn jittered(interval: Duration, seed: u64, round: u64) -> Duration {
     let permille = 950 + mix(seed ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % 101;
     interval * u32::try_from(permille).unwrap_or(1_000) / 1_000
-}
-
-/// The finalizer of SplitMix64: neighbouring inputs give unrelated outputs.
-const fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]
