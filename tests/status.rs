@@ -27,6 +27,7 @@ fn status() -> Status {
         probe_ms_ago: Some(350),
         probe_time_ms: Some(0.5),
         downs: 1,
+        ..ServerStatus::default()
     };
     Status {
         node: "lb1".to_owned(),
@@ -43,6 +44,7 @@ fn status() -> Status {
             balance: "round-robin".to_owned(),
             probe: "tcp".to_owned(),
             servers: vec![server],
+            ..BackendStatus::default()
         }],
     }
 }

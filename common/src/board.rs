@@ -314,6 +314,8 @@ pub struct ProxyBoard {
     /// 1 = every server was probed at least once since the node started.
     pub probed: Cell,
     pub listeners: [ListenerSlot; MAX_LISTENERS],
+    /// By place in the configuration; each backend has a server at least.
+    pub backends: [BackendSlot; MAX_SERVERS],
     pub servers: [ServerSlot; MAX_SERVERS],
 }
 
@@ -336,6 +338,8 @@ pub struct ListenerSlot {
     pub bytes_out: Cell,
     /// Ended because nothing was said for the idle timeout.
     pub idle_closed: Cell,
+    /// Ended because they had lasted as long as they may.
+    pub lifetime_closed: Cell,
     /// Ended by a reset or an error of either side, also while a server was looked for.
     pub aborted: Cell,
     /// Closed at once, without an answer, because of `drop`.
@@ -354,6 +358,20 @@ pub struct ListenerSlot {
     pub hold: Cell,
     /// Times that a relay thread has stopped accepting because of a limit.
     pub holds: Cell,
+}
+
+/// One backend, by its place in the configuration.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub struct BackendSlot {
+    /// Gauge: clients that wait because every server is full.
+    pub queued: Cell,
+    /// Clients that had to wait.
+    pub waited: Cell,
+    /// Clients that were refused because as many waited already as may.
+    pub queue_full: Cell,
+    /// Clients that were refused because they waited too long.
+    pub queue_timeouts: Cell,
 }
 
 /// One server, by its place in the configuration (backends in order, servers in order).
@@ -377,6 +395,8 @@ pub struct ServerSlot {
     pub probe_time: Cell,
     /// Changes from usable to not usable.
     pub downs: Cell,
+    /// What slow start leaves of its share, in 1/256: 1 to 256 (0 = nobody has said).
+    pub ramp: Cell,
 }
 
 /// What admin says.

@@ -104,6 +104,8 @@ pub struct ListenerStatus {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub idle_closed: u64,
+    /// Ended because they had lasted as long as they may.
+    pub lifetime_closed: u64,
     /// Ended by a reset or an error of either side, also while a server was looked for.
     pub aborted: u64,
     /// Closed without an answer because of `drop`.
@@ -138,6 +140,14 @@ pub struct BackendStatus {
     /// `tcp`, `kube-apiserver` or `none`.
     pub probe: String,
     pub servers: Vec<ServerStatus>,
+    /// Clients that wait because every server is full.
+    pub queued: u64,
+    /// Clients that had to wait.
+    pub waited: u64,
+    /// Clients that were refused because as many waited already as may.
+    pub queue_full: u64,
+    /// Clients that were refused because they waited too long.
+    pub queue_timeouts: u64,
 }
 
 /// One server.
@@ -158,6 +168,10 @@ pub struct ServerStatus {
     pub probe_ms_ago: Option<u64>,
     pub probe_time_ms: Option<f64>,
     pub downs: u64,
+    /// Serves only while no other server does.
+    pub backup: bool,
+    /// What slow start leaves of its share, in percent.
+    pub slow_start_percent: u64,
 }
 
 #[cfg(test)]

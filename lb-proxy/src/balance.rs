@@ -5,44 +5,28 @@
 //! allocates during a pick.
 
 mod draw;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the configuration has no key for it yet")
-)]
 mod first;
 mod least_connections;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the configuration has no key for it yet")
-)]
 mod maglev;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the configuration has no key for it yet")
-)]
 mod random_of_two;
 mod round_robin;
 #[cfg(test)]
 mod scenario;
 mod server_set;
 mod slate;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the configuration has no key for it yet")
-)]
 pub(crate) mod slow_start;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the configuration has no key for it yet")
-)]
 mod source_hash;
 
 use std::net::SocketAddr;
 
+pub(crate) use self::first::first;
 pub(crate) use self::least_connections::least_connections;
+pub(crate) use self::maglev::{LoadBound, Maglev};
+pub(crate) use self::random_of_two::random_of_two;
 pub(crate) use self::round_robin::RoundRobin;
 pub(crate) use self::server_set::ServerSet;
-pub(crate) use self::slate::Slate;
+pub(crate) use self::slate::{Slate, Vacancy};
+pub(crate) use self::source_hash::source_hash;
 
 /// Servers of a backend that this session has already tried.
 pub(crate) type Tried = ServerSet;

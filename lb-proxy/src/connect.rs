@@ -6,7 +6,7 @@
 )]
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use common::config::{BackendIndex, Keepalive};
@@ -16,17 +16,44 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::balance::{Candidate, Tried};
+use crate::balance::{Candidate, Tried, Vacancy};
 use crate::context::{Counted, Proxy};
+use crate::pool::Wanted;
+use crate::waiting::{Patience, WaitError, Waiting};
 
 /// Longest pause before a server is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A connected server; counted as one of its sessions until dropped.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Link<'a> {
     pub(crate) stream: TcpStream,
-    _session: Counted,
+    _taken: Taken<'a>,
+}
+
+/// A place among the sessions of a server; whoever waits for one is told when it is free.
+#[derive(Debug)]
+struct Taken<'a> {
+    session: Option<Counted>,
+    waiting: &'a Waiting,
+    backend: BackendIndex,
+}
+
+impl<'a> Taken<'a> {
+    fn new(proxy: &'a Proxy, backend: BackendIndex, place: usize) -> Self {
+        Self {
+            session: Some(Counted::new(&proxy.board.servers[place].sessions)),
+            waiting: &proxy.waiting,
+            backend,
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        drop(self.session.take());
+        self.waiting.release(self.backend);
+    }
 }
 
 /// Why a session has no server.
@@ -34,6 +61,8 @@ pub(crate) struct Link {
 pub(crate) enum ConnectError {
     #[error("no server is usable")]
     NoServer,
+    #[error("waiting for a server with a free slot")]
+    Wait(#[from] WaitError),
     #[error("connecting to {address} as the last attempt of {attempts}")]
     Exhausted {
         address: SocketAddr,
@@ -44,20 +73,39 @@ pub(crate) enum ConnectError {
 }
 
 /// Connects to a server of the backend: at most `1 + retries` attempts, each on another server
-/// while there is one. The same server is tried again only after a pause.
-pub(crate) async fn to_backend(proxy: &Proxy, index: BackendIndex) -> Result<Link, ConnectError> {
+/// while there is one. The same server is tried again only after a pause. While all are full the
+/// client waits its turn.
+pub(crate) async fn to_backend(
+    proxy: &Proxy,
+    index: BackendIndex,
+    client: IpAddr,
+) -> Result<Link<'_>, ConnectError> {
     let backend = &proxy.config.backends[index.0];
+    let slot = &proxy.board.backends[index.0];
     let mut tried = Tried::default();
+    let mut patience = Patience::default();
     let mut attempts = 0;
+    if proxy.waiting.has_waiters(index) {
+        proxy.waiting.wait(index, &mut patience, slot).await?;
+    }
     loop {
-        let picked = proxy.pool.pick(index, &tried, proxy.board);
-        let Some((number, server)) = picked else {
-            if tried.is_empty() {
-                return Err(ConnectError::NoServer);
+        let wanted = Wanted {
+            backend: index,
+            client,
+            tried: &tried,
+        };
+        let (number, server) = match proxy.pool.pick(wanted, proxy.board) {
+            Ok(picked) => picked,
+            Err(Vacancy::Full) => {
+                proxy.waiting.wait(index, &mut patience, slot).await?;
+                continue;
             }
-            tried = Tried::default();
-            sleep(backend.connect_timeout.min(PAUSE)).await;
-            continue;
+            Err(Vacancy::NoneStands) if tried.is_empty() => return Err(ConnectError::NoServer),
+            Err(Vacancy::AllTried | Vacancy::NoneStands) => {
+                tried = Tried::default();
+                sleep(backend.connect_timeout.min(PAUSE)).await;
+                continue;
+            }
         };
         tried.insert(number);
         attempts += 1;
@@ -80,10 +128,10 @@ pub(crate) async fn to_backend(proxy: &Proxy, index: BackendIndex) -> Result<Lin
 }
 
 /// One attempt. The session is counted before the attempt, so that a burst of clients spreads.
-async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io::Result<Link> {
+async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io::Result<Link<'_>> {
     let backend = &proxy.config.backends[index.0];
     let slot = &proxy.board.servers[server.place];
-    let session = Counted::new(&slot.sessions);
+    let taken = Taken::new(proxy, index, server.place);
     let connecting = open(proxy, index, (server.place, server.address));
     let connected = match timeout(backend.connect_timeout, connecting).await {
         Ok(connected) => connected,
@@ -101,7 +149,7 @@ async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io:
     slot.connected.add(1);
     Ok(Link {
         stream,
-        _session: session,
+        _taken: taken,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::limit::Limits;
 use crate::pool::Pool;
 use crate::route::Router;
 use crate::source::Sources;
+use crate::waiting::Waiting;
 
 /// What all threads share.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct Proxy {
     pub(crate) pool: Pool,
     pub(crate) sources: Sources,
     pub(crate) limits: Limits,
+    pub(crate) waiting: Waiting,
     /// By listener.
     pub(crate) routers: Vec<Router>,
     /// Sessions with a name of their own so far: the next one's number.

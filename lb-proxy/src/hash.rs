@@ -32,10 +32,12 @@ pub(crate) fn of_server(server: SocketAddr) -> u64 {
 
 /// Takes another word into a hash.
 pub(crate) const fn step(hash: u64, word: u64) -> u64 {
-    // The constant (2^64 divided by the golden ratio) keeps a hash of 0 from swallowing a 0.
-    mix(hash.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ word)
+    // The constant keeps a hash of 0 from swallowing a 0.
+    mix(hash.wrapping_add(GOLDEN_RATIO) ^ word)
 }
 
+/// 2^64 divided by the golden ratio.
+pub(crate) const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 const SEED: u64 = 0x666d_635f_6c62_0001;
 
 const fn lower(bits: u128) -> u64 {

@@ -11,9 +11,11 @@ use common::config::{BackendIndex, Config, VipIndex};
 use common::time::Moment;
 use tracing::{debug, info, warn};
 
+use crate::balance::slow_start;
+use crate::clock;
 use crate::context::Proxy;
 use crate::health::{Health, Verdict, usable};
-use crate::pool::Snapshot;
+use crate::pool::{Snapshot, Standing};
 use crate::vip_health::vip_health;
 
 /// What one probe found, and when.
@@ -32,6 +34,8 @@ pub(crate) struct Outcome {
 struct Kept {
     health: Health,
     probed: bool,
+    /// Since when it is usable after it was not; `None` = since the start, or it is not usable.
+    came_up: Option<Moment>,
     /// A warning that it cannot be asked is in the log already.
     warned: bool,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Keeper {
     proxy: Arc<Proxy>,
     /// By place on the board.
     servers: Vec<Kept>,
+    /// When a server in slow start gets more.
+    next_step: Option<Moment>,
 }
 
 /// Where the states of a new proxy come from.
@@ -101,13 +107,25 @@ impl Keeper {
                     health: Health::new(state_of(slot), rise, fall),
                     // A verdict of an earlier proxy was a probe of this node.
                     probed: backend.probe.is_none() || slot.probed.get().is_some(),
+                    came_up: None,
                     warned: false,
                 });
             }
         }
-        let keeper = Self { proxy, servers };
-        keeper.publish();
+        let mut keeper = Self {
+            proxy,
+            servers,
+            next_step: None,
+        };
+        keeper.publish(clock::now());
         keeper
+    }
+
+    /// Lets servers in slow start have more; to be called often.
+    pub(crate) fn tick(&mut self, now: Moment) {
+        if self.next_step.is_some_and(|at| now >= at) {
+            self.publish(now);
+        }
     }
 
     /// Takes the outcome of a probe.
@@ -141,22 +159,27 @@ impl Keeper {
                 );
                 slot.since.set(outcome.ended);
                 slot.state.set(state.on_board());
-                if usable(before) && !usable(state) {
-                    slot.downs.add(1);
+                match (usable(before), usable(state)) {
+                    (true, false) => {
+                        slot.downs.add(1);
+                        kept.came_up = None;
+                    }
+                    (false, true) => kept.came_up = Some(outcome.ended),
+                    (true, true) | (false, false) => {}
                 }
-                self.publish();
+                self.publish(outcome.ended);
             }
             None => {
                 debug!(backend = backend.name, %server, state = state.word(), reason, "probed");
                 if first || promise(&kept.health) != promised {
-                    self.publish();
+                    self.publish(outcome.ended);
                 }
             }
         }
     }
 
     /// Pool, health of the VIPs, "all probed".
-    fn publish(&self) {
+    fn publish(&mut self, now: Moment) {
         let Proxy {
             config,
             board,
@@ -164,7 +187,16 @@ impl Keeper {
             ..
         } = &*self.proxy;
         let state = |place: usize| self.servers[place].health.state();
-        pool.publish(Snapshot::new(config, state));
+        let ramp =
+            |place: usize| slow_start::ramp(self.servers[place].came_up, self.time(place), now);
+        pool.publish(Snapshot::new(config, |place| Standing {
+            usable: usable(state(place)),
+            ramp: ramp(place),
+        }));
+        for (place, slot) in board.servers.iter().take(self.servers.len()).enumerate() {
+            slot.ramp.set(ramp(place).into());
+        }
+        self.proxy.waiting.look_again();
         for index in 0..config.vips.len() {
             let vip = VipIndex(index);
             let health = vip_health(config, vip, |place| usable(state(place)));
@@ -176,6 +208,18 @@ impl Keeper {
         }
         let probed = self.servers.iter().all(|kept| kept.probed);
         board.probed.set(u64::from(probed));
+        let steps = (0..self.servers.len()).filter_map(|place| {
+            slow_start::next_step(self.servers[place].came_up, self.time(place), now)
+        });
+        self.next_step = steps.min();
+    }
+
+    /// The slow-start time of the server at a place.
+    fn time(&self, place: usize) -> Duration {
+        let mut backends = self.proxy.config.backends.iter();
+        let of = backends.rfind(|backend| backend.first_server <= place);
+        of.and_then(|backend| backend.slow_start)
+            .unwrap_or_default()
     }
 }
 

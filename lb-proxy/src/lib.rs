@@ -46,8 +46,6 @@ mod opening;
 mod pool;
 mod probe;
 mod proxy_protocol;
-#[cfg_attr(not(test), expect(dead_code, reason = "no backend has a queue yet"))]
-mod queue;
 mod readyz;
 mod relay;
 mod route;
@@ -56,6 +54,7 @@ mod source;
 mod spread;
 mod threads;
 mod vip_health;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;

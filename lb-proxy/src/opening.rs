@@ -180,6 +180,11 @@ async fn read_more(client: &TcpStream, head: &mut Vec<u8>) -> io::Result<usize> 
 }
 
 impl Said {
+    /// The client's address: that of a header, or `peer`, that of its socket.
+    pub(crate) fn client(&self, peer: IpAddr) -> IpAddr {
+        self.endpoints.map_or(peer, |ends| ends.source.ip())
+    }
+
     /// The addresses of the connection: those of a header, or of its socket.
     pub(crate) fn endpoints_of(&self, client: &TcpStream) -> Option<Endpoints> {
         let of_socket = || {

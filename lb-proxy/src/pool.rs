@@ -1,14 +1,28 @@
-//! The backends as a pick sees them: one published snapshot, swapped whole, and whose turn it is.
+//! The backends as a pick sees them: one published snapshot, swapped whole, and what each
+//! algorithm remembers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use common::board::{ProxyBoard, ServerState};
-use common::config::{BackendIndex, Balance, Config};
+use common::board::ProxyBoard;
+use common::config::{Backend, BackendIndex, Balance, Config};
 
-use crate::balance::{Candidate, RoundRobin, Slate, Tried, least_connections, slow_start};
-use crate::health::usable;
+use crate::balance::{
+    Candidate, LoadBound, Maglev, RoundRobin, Slate, Tried, Vacancy, first, least_connections,
+    random_of_two, source_hash,
+};
+use crate::hash;
+
+/// What is known of a server beyond the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Its state allows new sessions.
+    pub(crate) usable: bool,
+    /// What slow start leaves of its share, 1 to [`crate::balance::slow_start::FULL`].
+    pub(crate) ramp: u16,
+}
 
 /// All servers of all backends, by index; nobody changes a published one.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,19 +31,20 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The configuration's servers in the states that `state` gives for their places.
-    pub(crate) fn new(config: &Config, state: impl Fn(usize) -> ServerState) -> Self {
+    /// The configuration's servers, as `standing` gives it for their places.
+    pub(crate) fn new(config: &Config, standing: impl Fn(usize) -> Standing) -> Self {
         let backends = config.backends.iter().map(|backend| {
             let servers = backend.servers.iter().enumerate();
             let candidates = servers.map(|(index, server)| {
                 let place = backend.first_server + index;
+                let Standing { usable, ramp } = standing(place);
                 Candidate {
                     address: server.address,
                     weight: server.weight,
-                    ramp: slow_start::FULL,
-                    backup: false,
-                    limit: None,
-                    usable: usable(state(place)),
+                    ramp,
+                    backup: server.backup,
+                    limit: server.max_sessions,
+                    usable,
                     place,
                 }
             });
@@ -41,32 +56,49 @@ impl Snapshot {
     }
 }
 
-/// What one backend remembers between two picks.
+/// How a backend chooses, and what it remembers between two picks.
 #[derive(Debug)]
-enum Turn {
+enum Method {
     /// Shared by all relay threads, so that the shares are even over all of them; held for the walk
     /// over the servers.
     RoundRobin(Mutex<RoundRobin>),
     /// Where the next search begins.
     LeastConnections(AtomicUsize),
+    /// Where the random numbers have got to.
+    Random(AtomicU64),
+    Source,
+    ConsistentHash {
+        /// Of the servers' addresses and weights, which do not change while the process runs.
+        table: Box<Maglev>,
+        bound: Option<LoadBound>,
+    },
+    First,
 }
 
 /// Where sessions get their servers from.
 #[derive(Debug)]
 pub(crate) struct Pool {
     published: ArcSwap<Snapshot>,
-    turns: Vec<Turn>,
+    methods: Vec<Method>,
+}
+
+/// Who wants a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) backend: BackendIndex,
+    /// Whose connection it is.
+    pub(crate) client: IpAddr,
+    pub(crate) tried: &'a Tried,
 }
 
 impl Pool {
-    pub(crate) fn new(config: &Config, snapshot: Snapshot) -> Self {
-        let turn = |balance| match balance {
-            Balance::RoundRobin => Turn::RoundRobin(Mutex::default()),
-            Balance::LeastConnections => Turn::LeastConnections(AtomicUsize::new(0)),
-        };
+    /// `seed` makes the random numbers of this process differ from another's.
+    pub(crate) fn new(config: &Config, snapshot: Snapshot, seed: u64) -> Self {
+        let backends = config.backends.iter().zip(&snapshot.backends);
+        let methods = backends.map(|(backend, servers)| Method::new(backend, servers, seed));
         Self {
+            methods: methods.collect(),
             published: ArcSwap::from_pointee(snapshot),
-            turns: config.backends.iter().map(|b| turn(b.balance)).collect(),
         }
     }
 
@@ -75,27 +107,60 @@ impl Pool {
         self.published.store(snapshot.into());
     }
 
-    /// The server for a new session: its index in the backend and itself; `None` if none may serve.
+    /// The server for a new session: its index in the backend and itself.
+    ///
+    /// # Errors
+    ///
+    /// Why none may serve.
     pub(crate) fn pick(
         &self,
-        backend: BackendIndex,
-        tried: &Tried,
+        wanted: Wanted<'_>,
         board: &ProxyBoard,
-    ) -> Option<(usize, Candidate)> {
+    ) -> Result<(usize, Candidate), Vacancy> {
         let snapshot = self.published.load();
-        let servers = &snapshot.backends[backend.0];
+        let servers = &snapshot.backends[wanted.backend.0];
         let sessions = |index: usize| board.servers[servers[index].place].sessions.get();
-        let slate = Slate::new(servers, tried, sessions);
-        let index = match &self.turns[backend.0] {
-            Turn::RoundRobin(turns) => turns
+        let slate = Slate::new(servers, wanted.tried, sessions);
+        let index = self.methods[wanted.backend.0].pick(&slate, wanted.client);
+        match index {
+            Some(index) => Ok((index, servers[index])),
+            None => Err(slate.vacancy()),
+        }
+    }
+}
+
+impl Method {
+    fn new(backend: &Backend, servers: &[Candidate], seed: u64) -> Self {
+        match backend.balance {
+            Balance::RoundRobin => Self::RoundRobin(Mutex::default()),
+            Balance::LeastConnections => Self::LeastConnections(AtomicUsize::new(0)),
+            Balance::Random => Self::Random(AtomicU64::new(seed)),
+            Balance::Source => Self::Source,
+            Balance::ConsistentHash => Self::ConsistentHash {
+                table: Box::new(Maglev::new(servers)),
+                bound: backend.hash_balance_factor.and_then(LoadBound::new),
+            },
+            Balance::First => Self::First,
+        }
+    }
+
+    fn pick(&self, slate: &Slate<'_, impl Fn(usize) -> u64>, client: IpAddr) -> Option<usize> {
+        match self {
+            Self::RoundRobin(turns) => turns
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .pick(&slate),
-            Turn::LeastConnections(first) => {
-                let first = first.fetch_add(1, Ordering::Relaxed);
-                least_connections(&slate, first)
+                .pick(slate),
+            Self::LeastConnections(next) => {
+                least_connections(slate, next.fetch_add(1, Ordering::Relaxed))
             }
-        };
-        index.map(|index| (index, servers[index]))
+            Self::Random(state) => {
+                // SplitMix64: the counter needs no lock, the mixing makes it random enough.
+                let counter = state.fetch_add(hash::GOLDEN_RATIO, Ordering::Relaxed);
+                random_of_two(slate, hash::mix(counter))
+            }
+            Self::Source => source_hash(slate, client),
+            Self::ConsistentHash { table, bound } => table.pick(slate, client, *bound),
+            Self::First => first(slate),
+        }
     }
 }

@@ -35,6 +35,10 @@ const CHUNK: usize = 64 * 1024;
 /// Chunks that one direction moves before it lets others run: about a quarter of a millisecond's
 /// work.
 const CHUNKS_IN_A_ROW: u32 = 4;
+/// A session that has moved nothing for so long has nothing under way.
+const QUIET: Duration = Duration::from_secs(1);
+/// A session that is too old and never quiet is ended after so long, and a tenth of its lifetime.
+const GRACE: Duration = Duration::from_secs(5);
 /// The coarse clock is at most this far behind.
 const CLOCK_STEP: Duration = Duration::from_millis(10);
 
@@ -53,8 +57,19 @@ pub(crate) enum End {
     /// The same, but a reader has not taken what it was sent: closing in order would make a cut
     /// stream look complete.
     Stuck,
+    /// It had lasted as long as it may.
+    Old(Close),
     /// One side reset or broke: reset both.
     Aborted(io::Error),
+}
+
+/// How a session that is ended by us closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// Nothing is under way: by FIN.
+    InOrder,
+    /// Something is: by RST, so that it does not look complete.
+    Abort,
 }
 
 /// What a relay needs of its surroundings.
@@ -64,6 +79,8 @@ pub(crate) struct Meter<'a> {
     pub(crate) traffic: &'a Traffic,
     /// Limit of silence in both directions.
     pub(crate) idle: Option<Duration>,
+    /// Limit of the whole session; it then ends at the next quiet moment.
+    pub(crate) lifetime: Option<Duration>,
 }
 
 /// Relays until one of the ends of [`End`].
@@ -82,7 +99,7 @@ pub(crate) async fn relay(client: &mut TcpStream, server: &mut TcpStream, meter:
         biased;
         moved = up => moved,
         moved = down => moved,
-        end = state.silent_for(meter.idle) => return end,
+        end = state.limits(meter.idle, meter.lifetime) => return end,
     };
     match moved {
         Ok(()) => End::Finished,
@@ -260,20 +277,35 @@ impl<'a> State<'a> {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns when nothing was moved for `limit`. One timer for the session: it fires when the
-    /// limit could have passed and looks at the stamp, so moving a byte costs no timer.
-    async fn silent_for(&self, limit: Option<Duration>) -> End {
-        let Some(limit) = limit else {
+    /// Returns when nothing was moved for `idle`, or when the session is older than `lifetime` and
+    /// nothing moves. One timer for both: it fires when a limit could have passed and looks at the
+    /// stamp, so moving a byte costs no timer.
+    async fn limits(&self, idle: Option<Duration>, lifetime: Option<Duration>) -> End {
+        if idle.is_none() && lifetime.is_none() {
             return std::future::pending().await;
-        };
+        }
+        let began = self.clock.read();
         loop {
+            let now = self.clock.read();
             let last = Moment::from_nanos(self.last_activity.load(Ordering::Relaxed));
-            let left = limit.saturating_sub(self.clock.read().since(last));
-            if left.is_zero() {
-                // Asked here, while the directions still live.
+            let (quiet, age) = (now.since(last), now.since(began));
+            // Asked here, while the directions still live.
+            if idle.is_some_and(|limit| quiet >= limit) {
                 return if self.stuck() { End::Stuck } else { End::Idle };
             }
-            sleep_until(Instant::now() + left.max(CLOCK_STEP)).await;
+            let mut next = idle.map(|limit| limit - quiet);
+            if let Some(limit) = lifetime {
+                if age >= limit && quiet >= QUIET && !self.stuck() {
+                    return End::Old(Close::InOrder);
+                }
+                if age >= limit + limit / 10 + GRACE {
+                    return End::Old(Close::Abort);
+                }
+                let left = if age >= limit { QUIET } else { limit - age };
+                next = Some(next.map_or(left, |next| next.min(left)));
+            }
+            let next = next.unwrap_or(QUIET).max(CLOCK_STEP);
+            sleep_until(Instant::now() + next).await;
         }
     }
 }

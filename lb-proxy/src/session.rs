@@ -8,6 +8,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::board::{Cell, ListenerSlot};
@@ -21,10 +22,11 @@ use tracing::debug;
 use crate::announce;
 use crate::connect::{self, ConnectError, Link};
 use crate::context::{Counted, Thread};
+use crate::hash;
 use crate::limit::Admitted;
 use crate::opening::{self, Opening, Refused};
 use crate::proxy_protocol::EncodeError;
-use crate::relay::{End, Meter, relay};
+use crate::relay::{Close, End, Meter, relay};
 
 /// An accepted connection, counted as a session of its listener and of its client from before the
 /// next one is accepted.
@@ -77,6 +79,7 @@ pub(crate) async fn serve(client: Client, listener: usize, thread: Arc<Thread>) 
         clock: &thread.clock,
         traffic: &thread.traffic[listener],
         idle: idle_limit(&thread.proxy.config, listener, backend),
+        lifetime: lifetime(&thread, listener),
     };
     match relay(&mut client, &mut server.stream, meter).await {
         End::Finished => close_in_order(client, server),
@@ -85,6 +88,11 @@ pub(crate) async fn serve(client: Client, listener: usize, thread: Arc<Thread>) 
             close_in_order(client, server);
         }
         End::Stuck => slot.idle_closed.add(1),
+        End::Old(Close::InOrder) => {
+            slot.lifetime_closed.add(1);
+            close_in_order(client, server);
+        }
+        End::Old(Close::Abort) => slot.lifetime_closed.add(1),
         End::Aborted(error) => {
             slot.aborted.add(1);
             let listener = &thread.proxy.config.listeners[listener].name;
@@ -119,12 +127,12 @@ fn account_for(reason: &NoSession, slot: &ListenerSlot) {
 }
 
 /// Hears what the client wants, connects to a server, and gives it what comes before the relay.
-async fn prepare(
+async fn prepare<'a>(
     client: &TcpStream,
     peer: IpAddr,
     listener: usize,
-    thread: &Thread,
-) -> Result<(Link, BackendIndex), NoSession> {
+    thread: &'a Thread,
+) -> Result<(Link<'a>, BackendIndex), NoSession> {
     let proxy = &thread.proxy;
     let slot = &proxy.board.listeners[listener];
     let wanted = (&proxy.config.listeners[listener], &proxy.routers[listener]);
@@ -135,7 +143,7 @@ async fn prepare(
     } = opening::read(client, peer, wanted, slot).await?;
     let mut link = tokio::select! {
         biased;
-        connected = connect::to_backend(proxy, backend) => connected?,
+        connected = connect::to_backend(proxy, backend, said.client(peer)) => connected?,
         // Its RST only: a client may well have sent its FIN behind its request.
         _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
     };
@@ -164,8 +172,17 @@ fn idle_limit(config: &Config, listener: usize, backend: BackendIndex) -> Option
         .or_else(|| sides.into_iter().flatten().min())
 }
 
+/// The listener's limit and up to a tenth more, so that sessions that began together do not end
+/// together.
+fn lifetime(thread: &Thread, listener: usize) -> Option<Duration> {
+    let limit = thread.proxy.config.listeners[listener].max_lifetime?;
+    let number = thread.proxy.named.fetch_add(1, Ordering::Relaxed);
+    let share = u32::try_from(hash::mix(number) % 1_024).unwrap_or(0);
+    Some(limit + limit / 10 * share / 1_024)
+}
+
 /// Closes both sockets with FIN; what the kernel still holds is delivered.
-fn close_in_order(client: TcpStream, server: Link) {
+fn close_in_order(client: TcpStream, server: Link<'_>) {
     for stream in [&client, &server.stream] {
         if let Err(error) = SockRef::from(stream).set_linger(None) {
             debug!(%error, "a session is reset instead of closed");

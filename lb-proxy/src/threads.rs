@@ -22,16 +22,19 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
+use crate::balance::slow_start;
 use crate::clock;
 use crate::context::{Proxy, Thread};
+use crate::health::usable;
 use crate::keeper::{self, Keeper, Verdicts};
 use crate::limit::Limits;
 use crate::listener::{accept_loop, adopt};
-use crate::pool::{Pool, Snapshot};
+use crate::pool::{Pool, Snapshot, Standing};
 use crate::probe::{self, Target, tls::TlsError};
 use crate::relay;
 use crate::route::Router;
 use crate::source::Sources;
+use crate::waiting::Waiting;
 use crate::{Control, Inputs, ListeningSocket};
 
 /// Interval of the heartbeats; a node gives its VIPs up when one is 100 ms old.
@@ -139,7 +142,10 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
         _ => Verdicts::Earlier,
     };
     keeper::first_states(config, board, (verdicts, clock::now()));
-    let state = |place: usize| keeper::state_of(&board.servers[place]);
+    let standing = |place: usize| Standing {
+        usable: usable(keeper::state_of(&board.servers[place])),
+        ramp: slow_start::FULL,
+    };
     let sources = Sources::new(config, *node, is_of_this_node);
     for backend in sources.without_any(config) {
         warn!(
@@ -150,7 +156,12 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
     Arc::new(Proxy {
         config: Arc::clone(config),
         board,
-        pool: Pool::new(config, Snapshot::new(config, state)),
+        pool: Pool::new(
+            config,
+            Snapshot::new(config, standing),
+            clock::now().as_nanos(),
+        ),
+        waiting: Waiting::new(config),
         sources,
         limits: Limits::new(config, possible_sessions()),
         routers: config.listeners.iter().map(Router::new).collect(),
@@ -176,6 +187,9 @@ fn sign_on(board: &ProxyBoard, threads: usize) {
     for slot in &board.listeners {
         slot.sessions.set(0);
         slot.hold.set(0);
+    }
+    for slot in &board.backends {
+        slot.queued.set(0);
     }
     for slot in &board.servers {
         slot.sessions.set(0);
@@ -369,7 +383,11 @@ fn probe_thread(
         loop {
             tokio::select! {
                 biased;
-                _ = ticker.tick() => board.header.heartbeat.set(clock::now()),
+                _ = ticker.tick() => {
+                    let now = clock::now();
+                    board.header.heartbeat.set(now);
+                    keeper.tick(now);
+                }
                 _ = &mut stopped => return Ok(()),
                 Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
                 Some(_) = probing.join_next() => return Err(RunError::Ended("probe".into())),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{
-    AdminBoard, Cell, Header, MomentCell, PeerSlot, ProxyBoard, ServerSlot, ServerState,
-    SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
+    AdminBoard, BackendSlot, Cell, Header, MomentCell, PeerSlot, ProxyBoard, ServerSlot,
+    ServerState, SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
 };
 use common::config::{Config, MAX_THREADS, NodeIndex};
 use common::time::Moment;
@@ -72,6 +72,7 @@ fn server_slot() -> ServerSlot {
         probed: MomentCell::default(),
         probe_time: Cell::default(),
         downs: Cell::default(),
+        ramp: Cell::default(),
     }
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn empty_boards() -> Boards {
         vip_sure: cells(),
         vip_hope: cells(),
         probed: Cell::default(),
+        backends: array::from_fn(|_| BackendSlot::default()),
         listeners: array::from_fn(|_| Default::default()),
         servers: array::from_fn(|_| server_slot()),
     };

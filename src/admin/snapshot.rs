@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::board::{Hold, ServerState, VipState};
-use common::config::{Backend, Balance, ProbeKind, VipIndex};
+use common::config::{Backend, ProbeKind, VipIndex};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status, VipStatus};
 use common::time::Moment;
 use time::OffsetDateTime;
@@ -38,7 +38,8 @@ impl View {
                 .config
                 .backends
                 .iter()
-                .map(|backend| self.backend(backend, &processes.proxy, now))
+                .enumerate()
+                .map(|(index, backend)| self.backend((index, backend), &processes.proxy, now))
                 .collect(),
         };
         status.warnings = warnings::of((self, rates), &processes, &status, now);
@@ -120,6 +121,7 @@ impl View {
                     bytes_in: slot.bytes_in.get(),
                     bytes_out: slot.bytes_out.get(),
                     idle_closed: slot.idle_closed.get(),
+                    lifetime_closed: slot.lifetime_closed.get(),
                     aborted: slot.aborted.get(),
                     dropped: slot.dropped.get(),
                     limited_sessions: slot.limited_sessions.get(),
@@ -137,12 +139,18 @@ impl View {
             .collect()
     }
 
-    fn backend(&self, backend: &Backend, proxy: &Process, now: Moment) -> BackendStatus {
+    fn backend(
+        &self,
+        (index, backend): (usize, &Backend),
+        proxy: &Process,
+        now: Moment,
+    ) -> BackendStatus {
+        let own = &self.boards.proxy.backends[index];
         let slots = &self.boards.proxy.servers[backend.first_server..];
         let servers = backend.servers.iter().zip(slots);
         BackendStatus {
             name: backend.name.clone(),
-            balance: balance_word(backend.balance).to_owned(),
+            balance: backend.balance.word().to_owned(),
             probe: backend
                 .probe
                 .as_ref()
@@ -166,8 +174,17 @@ impl View {
                         .get()
                         .map(|_| slot.probe_time.get() as f64 / 1e6),
                     downs: slot.downs.get(),
+                    backup: server.backup,
+                    slow_start_percent: match slot.ramp.get() {
+                        0 => 100,
+                        ramp => (100 * ramp / 256).max(1),
+                    },
                 })
                 .collect(),
+            queued: sessions(proxy, own.queued.get()),
+            waited: own.waited.get(),
+            queue_full: own.queue_full.get(),
+            queue_timeouts: own.queue_timeouts.get(),
         }
     }
 }
@@ -185,13 +202,6 @@ fn rfc3339(at: Moment, epoch: Duration) -> String {
         .and_then(|unix| OffsetDateTime::from_unix_timestamp_nanos(unix * 1_000_000).ok())
         .and_then(|date| date.format(&Rfc3339).ok())
         .unwrap_or_default()
-}
-
-const fn balance_word(balance: Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "round-robin",
-        Balance::LeastConnections => "least-connections",
-    }
 }
 
 const fn probe_word(kind: &ProbeKind) -> &'static str {

@@ -184,6 +184,7 @@ fn listener_trouble(listener: &ListenerStatus) -> String {
         ("no server reached", listener.failed),
         ("accept errors", listener.accept_errors),
         ("aborted", listener.aborted),
+        ("too old", listener.lifetime_closed),
         ("dropped", listener.dropped),
         ("client has too many sessions", listener.limited_sessions),
         ("client came too fast", listener.limited_rate),
@@ -228,6 +229,28 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
         if server.state != "up" {
             grid.note_if_cut(server.reason.clone());
         }
+        if server.backup {
+            grid.note("backup: serves while no other server can".to_owned());
+        }
+        if server.state == "up" && (1..100).contains(&server.slow_start_percent) {
+            grid.note(format!(
+                "slow start: {} % of its share",
+                server.slow_start_percent
+            ));
+        }
+    }
+    if backend.queued > 0 {
+        grid.note(format!(
+            "{} clients wait for a server with a free slot",
+            backend.queued
+        ));
+    }
+    if backend.queue_full + backend.queue_timeouts > 0 {
+        let refused = (backend.queue_full, backend.queue_timeouts);
+        grid.note(format!(
+            "refused: {} queue full, {} waited too long",
+            refused.0, refused.1
+        ));
     }
     lines.extend(grid.lines());
     lines

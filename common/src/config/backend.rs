@@ -14,6 +14,15 @@ pub struct Backend {
     /// Place of the first server on the boards; the others follow in order.
     pub first_server: usize,
     pub balance: Balance,
+    /// With [`Balance::ConsistentHash`]: most sessions of a server in percent of its share, 101 to
+    /// 65535.
+    pub hash_balance_factor: Option<u32>,
+    /// How long a server that came up takes to its whole share; `None` = it has it at once.
+    pub slow_start: Option<Duration>,
+    /// Most clients that wait while every server is full, default 1024.
+    pub queue: usize,
+    /// Limit of that wait, default as connect_timeout.
+    pub queue_timeout: Duration,
     pub probe: Option<Probe>,
     /// Limit of one connection attempt, default 5 s.
     pub connect_timeout: Duration,
@@ -36,6 +45,10 @@ pub struct Server {
     pub address: SocketAddr,
     /// Share of new sessions, 0 to 256, default 1; 0 = none.
     pub weight: u16,
+    /// Gets sessions only while no other server is usable.
+    pub backup: bool,
+    /// Sessions at the same time; `None` = no limit.
+    pub max_sessions: Option<u32>,
 }
 
 /// How a backend chooses a server.
@@ -45,6 +58,35 @@ pub enum Balance {
     RoundRobin,
     /// The server with the fewest sessions in proportion to its weight.
     LeastConnections,
+    /// The less loaded one of two that are drawn by weight.
+    Random,
+    /// By the client's address.
+    Source,
+    /// By the client's address, by Maglev's table.
+    ConsistentHash,
+    /// The first one with a free slot.
+    First,
+}
+
+impl Balance {
+    /// All of them, and their words in the file and in status.
+    pub const WORDS: &[(&str, Self)] = &[
+        ("round-robin", Self::RoundRobin),
+        ("least-connections", Self::LeastConnections),
+        ("random", Self::Random),
+        ("source", Self::Source),
+        ("consistent-hash", Self::ConsistentHash),
+        ("first", Self::First),
+    ];
+
+    /// The word in the file and in status.
+    pub fn word(self) -> &'static str {
+        let (word, _) = Self::WORDS
+            .iter()
+            .find(|(_, balance)| *balance == self)
+            .expect("every one has a word");
+        word
+    }
 }
 
 /// A PROXY protocol header that is sent to servers.

@@ -1,17 +1,19 @@
 //! A draft without errors → the [`Config`].
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::draft::{BackendDraft, Draft, ListenerDraft, ProbeDraft, VipDraft};
 use super::{
-    AcceptProxy, Backend, BackendIndex, Bind, ClientCertificate, Config, Listener, Node, Pair,
-    Probe, ProbeKind, Route, Runs, Server, Vip, VipIndex,
+    AcceptProxy, Backend, BackendIndex, Balance, Bind, ClientCertificate, Config, Listener, Node,
+    Pair, Probe, ProbeKind, Route, Runs, Server, Vip, VipIndex,
 };
 use crate::addr::{Priority, Vrid};
 
 /// The longest a probe may take where the file does not say.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A quarter more than its share.
+const HASH_BALANCE_FACTOR: u32 = 125;
 
 /// `None` if the draft has a hole, which then has been reported.
 pub(super) fn build(draft: &Draft) -> Option<Config> {
@@ -115,6 +117,7 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
         required: listener.required?,
         client_timeout: listener.client_timeout.as_ref()?.value,
         tunnel_timeout: listener.tunnel_timeout.as_ref()?.value,
+        max_lifetime: listener.max_lifetime?,
         keepalive: listener.keepalive?,
         user_timeout: listener.user_timeout?,
         socket: listener.socket.clone()?,
@@ -122,16 +125,28 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
 }
 
 fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend> {
-    let server = |address: SocketAddr, weight| Server { address, weight };
     Some(Backend {
         name: backend.name.value.clone(),
         servers: backend
             .servers
             .iter()
-            .map(|member| server(member.address.value, member.weight))
+            .map(|member| Server {
+                address: member.address.value,
+                weight: member.weight,
+                backup: member.backup,
+                max_sessions: member.max_sessions,
+            })
             .collect(),
         first_server,
         balance: backend.balance?,
+        hash_balance_factor: match (&backend.hash_balance_factor, backend.balance?) {
+            (Some(percent), _) => u32::try_from(percent.value).ok(),
+            (None, Balance::ConsistentHash) => Some(HASH_BALANCE_FACTOR),
+            (None, _) => None,
+        },
+        slow_start: backend.slow_start.as_ref()?.value,
+        queue: backend.queue.as_ref()?.value,
+        queue_timeout: backend.queue_timeout.as_ref()?.value,
         probe: match backend.probe.as_ref()? {
             Some(probe) => Some(build_probe(probe)?),
             None => None,

@@ -35,6 +35,8 @@ pub struct Listener {
     pub required: bool,
     pub client_timeout: Option<Duration>,
     pub tunnel_timeout: Option<Duration>,
+    /// Longest life of a session, and up to a tenth more; `None` = no limit.
+    pub max_lifetime: Option<Duration>,
     pub keepalive: Option<Keepalive>,
     /// TCP_USER_TIMEOUT towards clients, at least 1 s; `None` = the kernel's retransmission limit.
     pub user_timeout: Option<Duration>,

@@ -10,7 +10,7 @@
 //! Where a server's entries lie follows from its address, and servers take turns in the order of
 //! their addresses: both nodes have the same table, also if they list the servers differently.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use common::config::MAX_SERVERS;
 
@@ -27,7 +27,6 @@ const SIZE: usize = 16_381;
 pub(crate) struct Maglev {
     /// Indexes of servers; empty if none has a weight.
     entries: Box<[u8]>,
-    built_for: Box<[(SocketAddr, u16)]>,
 }
 
 const _: () = assert!(MAX_SERVERS <= 256, "an entry is one byte");
@@ -38,17 +37,7 @@ impl Maglev {
     pub(crate) fn new(candidates: &[Candidate]) -> Self {
         Self {
             entries: populate(candidates),
-            built_for: candidates.iter().map(identity).collect(),
         }
-    }
-
-    /// Whether the table is right for these servers, that is, whether their addresses and weights
-    /// are those that it was built for.
-    pub(crate) fn fits(&self, candidates: &[Candidate]) -> bool {
-        self.built_for
-            .iter()
-            .copied()
-            .eq(candidates.iter().map(identity))
     }
 
     /// The index of the client's server; `None` if none may serve. An IPv4-mapped address counts as
@@ -86,10 +75,6 @@ fn narrowed(set: ServerSet, servers: usize, keep: impl Fn(usize) -> bool) -> Ser
         .filter(|index| set.contains(*index) && keep(*index))
         .collect();
     if kept.is_empty() { set } else { kept }
-}
-
-const fn identity(candidate: &Candidate) -> (SocketAddr, u16) {
-    (candidate.address, candidate.weight)
 }
 
 /// How far above its share of the sessions a server may get.

@@ -76,10 +76,6 @@ impl<'a, S: Fn(usize) -> u64> Slate<'a, S> {
     }
 
     /// Why a pick found nobody.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the queue, which no backend has yet")
-    )]
     pub(crate) fn vacancy(&self) -> Vacancy {
         let mut standing = (0..self.len())
             .filter(|index| self.stands(*index))

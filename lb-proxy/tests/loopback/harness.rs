@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::board::{Cell, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot};
+use common::board::{BackendSlot, Cell, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot};
 use common::config::{Backend, Config, Listener, NodeIndex, Probe, Server, VipIndex};
 use lb_proxy::{Control, Inputs, ListeningSocket, RunError};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -126,6 +126,7 @@ fn empty_board() -> &'static ProxyBoard {
         vip_sure: std::array::from_fn(|_| Cell::default()),
         vip_hope: std::array::from_fn(|_| Cell::default()),
         probed: Cell::default(),
+        backends: std::array::from_fn(|_| BackendSlot::default()),
         listeners: std::array::from_fn(|_| ListenerSlot::default()),
         servers: std::array::from_fn(|_| ServerSlot::default()),
     }))

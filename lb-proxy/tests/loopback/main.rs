@@ -15,4 +15,5 @@ mod limits;
 mod opening;
 mod probe;
 mod process;
+mod queue;
 mod relay;

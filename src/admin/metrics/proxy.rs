@@ -1,11 +1,12 @@
 //! Metrics of the data plane: listeners and servers.
 
 use common::board::{Hold, ServerState};
-use common::status::{ListenerStatus, ServerStatus, Status};
+use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status};
 
 use super::{Family, Page, seconds};
 
 const LISTENER: &[&str] = &["listener"];
+const BACKEND: &[&str] = &["backend"];
 const SERVER: &[&str] = &["backend", "server"];
 
 static VIP_HEALTH: Family = Family::gauge(
@@ -88,6 +89,26 @@ static HOLDS: Family = Family::counter(
     LISTENER,
     "Times that a relay thread has held connections back because of a limit.",
 );
+static LIFETIME_CLOSED: Family = Family::counter(
+    "fmc_lb_listener_lifetime_closed_total",
+    LISTENER,
+    "Sessions ended because they had lasted as long as they may.",
+);
+static QUEUED: Family = Family::gauge(
+    "fmc_lb_backend_queued",
+    BACKEND,
+    "Clients that wait because every server of the backend is full.",
+);
+static WAITED: Family = Family::counter(
+    "fmc_lb_backend_waited_total",
+    BACKEND,
+    "Clients that had to wait for a server with a free slot.",
+);
+static QUEUE_REFUSED: Family = Family::counter(
+    "fmc_lb_backend_queue_refused_total",
+    &["backend", "cause"],
+    "Clients refused because as many waited already as may (full) or because they waited too long (timeout).",
+);
 static SERVER_STATE: Family = Family::gauge(
     "fmc_lb_server_state",
     &["backend", "server", "state"],
@@ -130,6 +151,11 @@ static PROBE_AGE: Family = Family::gauge(
     SERVER,
     "Time since the last probe ended; absent before the first.",
 );
+static SLOW_START: Family = Family::gauge(
+    "fmc_lb_server_slow_start_ratio",
+    SERVER,
+    "What slow start leaves of the server's share, 0 to 1.",
+);
 static DOWNS: Family = Family::counter(
     "fmc_lb_server_downs_total",
     SERVER,
@@ -152,8 +178,12 @@ pub(super) static FAMILIES: &[&Family] = &[
     &LIMITED,
     &BAD_HEADERS,
     &UNROUTED,
+    &LIFETIME_CLOSED,
     &HOLD,
     &HOLDS,
+    &QUEUED,
+    &WAITED,
+    &QUEUE_REFUSED,
     &SERVER_STATE,
     &SERVER_SESSIONS,
     &WEIGHT,
@@ -163,6 +193,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &PROBE_FAILURES,
     &PROBE_DURATION,
     &PROBE_AGE,
+    &SLOW_START,
     &DOWNS,
 ];
 
@@ -174,6 +205,7 @@ pub(super) fn fill(page: &mut Page, status: &Status) {
         fill_listener(page, listener);
     }
     for backend in &status.backends {
+        fill_backend(page, backend);
         for server in &backend.servers {
             fill_server(page, &backend.name, server);
         }
@@ -198,6 +230,7 @@ fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
     ] {
         page.count(&LIMITED, &[labels[0], limit], count);
     }
+    page.count(&LIFETIME_CLOSED, &labels, listener.lifetime_closed);
     page.count(&BAD_HEADERS, &labels, listener.bad_headers);
     for (cause, count) in [
         ("not_tls", listener.not_tls),
@@ -208,6 +241,18 @@ fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
     let holds = Hold::ALL.iter().map(|hold| hold.word());
     page.one_of(&HOLD, &labels, (&listener.hold, holds));
     page.count(&HOLDS, &labels, listener.holds);
+}
+
+fn fill_backend(page: &mut Page, backend: &BackendStatus) {
+    let labels = [backend.name.as_str()];
+    page.gauge(&QUEUED, &labels, backend.queued as f64);
+    page.count(&WAITED, &labels, backend.waited);
+    for (cause, count) in [
+        ("full", backend.queue_full),
+        ("timeout", backend.queue_timeouts),
+    ] {
+        page.count(&QUEUE_REFUSED, &[labels[0], cause], count);
+    }
 }
 
 fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {
@@ -223,5 +268,7 @@ fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {
     let took = server.probe_time_ms.map(|millis| millis / 1e3);
     page.gauge_if_known(&PROBE_DURATION, &labels, took);
     page.gauge_if_known(&PROBE_AGE, &labels, server.probe_ms_ago.map(seconds));
+    let share = server.slow_start_percent as f64 / 100.0;
+    page.gauge(&SLOW_START, &labels, share);
     page.count(&DOWNS, &labels, server.downs);
 }

@@ -54,11 +54,12 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].downs backends[].servers[].probe_failures backends[].servers[].probe_ms_ago \
         backends[].servers[].probe_time_ms backends[].servers[].probes backends[].servers[].reason \
         backends[].servers[].sessions backends[].servers[].since_ms_ago backends[].servers[].state \
-        backends[].servers[].weight config_hash listeners listeners[].aborted listeners[].accept_errors listeners[].accepted \
+        backends[].servers[].weight backends[].servers[].backup backends[].servers[].slow_start_percent \
+        backends[].queued backends[].waited backends[].queue_full backends[].queue_timeouts config_hash listeners listeners[].aborted listeners[].accept_errors listeners[].accepted \
         listeners[].accepted_per_second listeners[].backend listeners[].binds listeners[].bytes_in \
         listeners[].bytes_in_per_second listeners[].bytes_out listeners[].bytes_out_per_second \
         listeners[].denied listeners[].dropped listeners[].failed listeners[].hold listeners[].holds \
-        listeners[].bad_headers listeners[].hello_timeouts listeners[].not_tls listeners[].idle_closed listeners[].limited_rate listeners[].limited_sessions listeners[].name \
+        listeners[].bad_headers listeners[].hello_timeouts listeners[].not_tls listeners[].idle_closed listeners[].lifetime_closed listeners[].limited_rate listeners[].limited_sessions listeners[].name \
         listeners[].sessions \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
         peer.pair_channel peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \

@@ -230,6 +230,7 @@ fn proxy_board() -> ProxyBoard {
         vip_sure: array::from_fn(|_| Default::default()),
         vip_hope: array::from_fn(|_| Default::default()),
         probed: Default::default(),
+        backends: array::from_fn(|_| Default::default()),
         listeners: array::from_fn(|_| Default::default()),
         servers: array::from_fn::<_, MAX_SERVERS, _>(|_| server_slot()),
     }
@@ -248,5 +249,6 @@ fn server_slot() -> ServerSlot {
         probed: Default::default(),
         probe_time: Default::default(),
         downs: Default::default(),
+        ramp: Default::default(),
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::probe::ProbeDraft;
-use super::{at_own_or, count, keepalive, own_or, small};
+use super::{at_own_or, count, keepalive, number, own_or, small};
 use crate::config::value::{At, Values};
 use crate::config::{Balance, Keepalive, SendProxy, SendTlvs};
 
@@ -16,6 +16,10 @@ pub(in crate::config) struct BackendDraft {
     /// Without those that were wrong.
     pub(in crate::config) servers: Vec<ServerDraft>,
     pub(in crate::config) balance: Option<Balance>,
+    pub(in crate::config) hash_balance_factor: Option<At<u64>>,
+    pub(in crate::config) slow_start: Option<At<Option<Duration>>>,
+    pub(in crate::config) queue: Option<At<usize>>,
+    pub(in crate::config) queue_timeout: Option<At<Duration>>,
     pub(in crate::config) probe: Option<Option<ProbeDraft>>,
     pub(in crate::config) connect_timeout: Option<Duration>,
     pub(in crate::config) retries: Option<u32>,
@@ -30,6 +34,8 @@ pub(in crate::config) struct BackendDraft {
 pub(in crate::config) struct ServerDraft {
     pub(in crate::config) address: At<SocketAddr>,
     pub(in crate::config) weight: u16,
+    pub(in crate::config) backup: bool,
+    pub(in crate::config) max_sessions: Option<u32>,
 }
 
 impl BackendDraft {
@@ -43,10 +49,20 @@ impl BackendDraft {
                 .flat_map(|list| list.value)
                 .filter_map(|server| ServerDraft::of(&server.value))
                 .collect(),
-            balance: values.get::<&str>("balance").map(|word| match word.value {
-                "least-connections" => Balance::LeastConnections,
-                _ => Balance::RoundRobin,
+            balance: values.get::<&str>("balance").and_then(|word| {
+                let mut known = Balance::WORDS.iter();
+                known
+                    .find(|(name, _)| *name == word.value)
+                    .map(|(_, balance)| *balance)
             }),
+            hash_balance_factor: values.get("hash_balance_factor"),
+            slow_start: values.get("slow_start"),
+            queue: values.get::<u64>("queue").and_then(|length| {
+                usize::try_from(length.value)
+                    .ok()
+                    .map(|value| length.with(value))
+            }),
+            queue_timeout: at_own_or("queue_timeout", values, ("connect", timeouts)),
             probe: values
                 .get::<Option<Values>>("probe")
                 .map(|probe| probe.value.map(|values| ProbeDraft::of(&values, name.span))),
@@ -65,7 +81,9 @@ impl ServerDraft {
     pub(super) fn of(values: &Values) -> Option<Self> {
         Some(Self {
             address: values.get("address")?,
-            weight: u16::try_from(values.get::<u64>("weight")?.value).ok()?,
+            weight: number(values, "weight")?,
+            backup: values.get::<bool>("backup")?.value,
+            max_sessions: number(values, "max_sessions"),
         })
     }
 }

@@ -36,6 +36,7 @@ pub(in crate::config) struct ListenerDraft {
     pub(in crate::config) client_timeout: Option<At<Option<Duration>>>,
     pub(in crate::config) tunnel_timeout: Option<At<Option<Duration>>>,
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
+    pub(in crate::config) max_lifetime: Option<Option<Duration>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
     pub(in crate::config) socket: Option<SocketOptions>,
 }
@@ -84,6 +85,7 @@ impl ListenerDraft {
             client_timeout: at_own_or("client_timeout", values, ("client", timeouts)),
             tunnel_timeout: at_own_or("tunnel_timeout", values, ("tunnel", timeouts)),
             keepalive: keepalive(values),
+            max_lifetime: values.get("max_lifetime").map(|limit| limit.value),
             user_timeout: values.get("user_timeout").map(|limit| limit.value),
             socket: socket_options(values),
         }

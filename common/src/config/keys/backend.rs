@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::listener::MANY;
 use super::probe::PROBE;
 use super::tcp::{KEEPALIVE, USER_TIMEOUT};
-use super::{SECOND, TEN_MS, WEEK};
+use super::{HOUR, SECOND, TEN_MS, WEEK};
 use crate::config::MAX_WEIGHT;
 use crate::config::kind::{
     Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
@@ -27,11 +28,49 @@ pub(in crate::config) const BACKENDS: Section = Section {
         Key {
             name: "balance",
             kind: Kind::Choice(Choice {
-                values: &["round-robin", "least-connections"],
+                values: &[
+                    "round-robin",
+                    "least-connections",
+                    "random",
+                    "source",
+                    "consistent-hash",
+                    "first",
+                ],
                 later: &[],
             }),
             default: Default::Toml("\"round-robin\""),
-            doc: "How a server is chosen: in turn, or the one with the fewest sessions; both by weight",
+            doc: "How a server is chosen, all by weight: in turn; the one with the fewest sessions; the \
+                  less loaded of two drawn ones; by the client's address; by the client's address so \
+                  that few clients move when servers change (Maglev); the first with a free slot",
+        },
+        Key {
+            name: "hash_balance_factor",
+            kind: Kind::Integer(IntegerRange::new(101, 65_535)),
+            default: Default::Unset("no bound; with \"consistent-hash\" 125"),
+            doc: "With \"consistent-hash\": most sessions of a server, in percent of its share; beyond \
+                  it a client gets another one",
+        },
+        Key {
+            name: "slow_start",
+            kind: Kind::Duration(DurationRange::new(SECOND, HOUR).or_off()),
+            default: Default::Toml("\"off\""),
+            doc: "A server that comes up gets its share (weight and max_sessions) little by little over \
+                  so long; never at the start of the node",
+        },
+        Key {
+            name: "queue",
+            kind: Kind::Integer(IntegerRange::new(0, 1_000_000)),
+            default: Default::Toml("1024"),
+            doc: "Clients that may wait while every server has its max_sessions; more are refused",
+        },
+        Key {
+            name: "queue_timeout",
+            kind: Kind::Duration(CONNECT),
+            default: Default::Inherited {
+                section: "timeouts",
+                key: "connect",
+            },
+            doc: "Limit of that wait",
         },
         Key {
             name: "probe",
@@ -136,6 +175,18 @@ pub(in crate::config) const SERVER: Section = Section {
             kind: Kind::Integer(IntegerRange::new(0, MAX_WEIGHT)),
             default: Default::Toml("1"),
             doc: "Share of new sessions in proportion to the other servers; 0 = none",
+        },
+        Key {
+            name: "backup",
+            kind: Kind::Bool,
+            default: Default::Toml("false"),
+            doc: "Gets sessions only while no other server is usable; several backups share them",
+        },
+        Key {
+            name: "max_sessions",
+            kind: Kind::Integer(MANY),
+            default: Default::Unset("no limit"),
+            doc: "Sessions at the same time, from this node; more go to other servers, or wait",
         },
     ],
 };

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::SECOND;
 use super::backend::IDLE;
 use super::tcp::{KEEPALIVE, USER_TIMEOUT};
+use super::{SECOND, WEEK};
 use crate::config::kind::{
     Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
 };
@@ -128,6 +128,13 @@ pub(in crate::config) const LISTENERS: Section = Section {
                 key: "tunnel",
             },
             doc: "As [timeouts] tunnel, for this listener only",
+        },
+        Key {
+            name: "max_lifetime",
+            kind: Kind::Duration(DurationRange::new(SECOND, WEEK).or_off()),
+            default: Default::Toml("\"off\""),
+            doc: "A session ends after so long, and up to a tenth more so that not all end at once: \
+                  clients come again and are spread anew",
         },
         Key {
             name: "keepalive",

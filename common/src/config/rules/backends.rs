@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::config::Balance;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, ServerDraft};
 
@@ -13,6 +14,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             is_vip(server, draft, findings);
         }
         source(backend, draft, findings);
+        of_no_use(backend, findings);
         let used = draft.listeners.iter().any(|listener| {
             let is_default = listener.backend.as_ref().is_none_or(|at| at.value == index);
             is_default
@@ -94,6 +96,56 @@ fn loops(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
                 listener.name.value
             ),
             "write the address of the machine that serves",
+        );
+    }
+}
+
+/// Keys that do nothing with the others.
+fn of_no_use(backend: &BackendDraft, findings: &mut Findings) {
+    let balance = backend.balance;
+    if let (Some(factor), Some(balance)) = (&backend.hash_balance_factor, balance)
+        && balance != Balance::ConsistentHash
+    {
+        findings.error(
+            factor.span,
+            format!(
+                "`hash_balance_factor` does nothing with balance = \"{}\"",
+                balance.word()
+            ),
+            "remove it, or say balance = \"consistent-hash\"",
+        );
+    }
+    let limited = backend
+        .servers
+        .iter()
+        .any(|server| server.max_sessions.is_some());
+    if let (Some(queue), false) = (&backend.queue, limited)
+        && queue.given
+    {
+        findings.error(
+            queue.span,
+            "`queue` does nothing while no server has `max_sessions`",
+            "remove it, or give the servers a limit",
+        );
+    }
+    if backend.servers.iter().all(|server| server.backup) && !backend.servers.is_empty() {
+        findings.warn(
+            backend.name.span,
+            format!(
+                "every server of backend `{}` is a backup",
+                backend.name.value
+            ),
+            "that is the same as none: leave `backup` out",
+        );
+    }
+    if balance == Some(Balance::First) && !limited {
+        findings.warn(
+            backend.name.span,
+            format!(
+                "the first server of backend `{}` gets all sessions: none has `max_sessions`",
+                backend.name.value
+            ),
+            "give the servers max_sessions",
         );
     }
 }

@@ -6,8 +6,8 @@ use super::{array, inline, or_off, path, quoted};
 use crate::config::keys;
 use crate::config::kind::show_duration;
 use crate::config::{
-    AcceptProxy, Backend, Balance, Bind, Config, Keepalive, Listener, Probe, ProbeKind,
-    ProxyVersions, SendProxy, SendTlvs, SocketOptions, SourceLimit,
+    AcceptProxy, Backend, Bind, Config, Keepalive, Listener, Probe, ProbeKind, ProxyVersions,
+    SendProxy, SendTlvs, SocketOptions, SourceLimit,
 };
 
 pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) -> Option<String> {
@@ -31,6 +31,7 @@ pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) ->
         "required" => Some(listener.required.to_string()),
         "client_timeout" => Some(or_off(listener.client_timeout)),
         "tunnel_timeout" => Some(or_off(listener.tunnel_timeout)),
+        "max_lifetime" => Some(or_off(listener.max_lifetime)),
         "keepalive" => Some(keepalive(listener.keepalive)),
         "user_timeout" => Some(or_off(listener.user_timeout)),
         _ => socket_value(&listener.socket, key),
@@ -126,6 +127,8 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
                 let value_of = |key: &str| match key {
                     "address" => Some(quoted(server.address)),
                     "weight" => Some(server.weight.to_string()),
+                    "backup" => Some(server.backup.to_string()),
+                    "max_sessions" => shown(server.max_sessions),
                     _ => None,
                 };
                 text.push_str(&format!("    {},\n", inline(&keys::SERVER, value_of)));
@@ -133,10 +136,12 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
             text.push(']');
             Some(text)
         }
-        "balance" => Some(quoted(match backend.balance {
-            Balance::RoundRobin => "round-robin",
-            Balance::LeastConnections => "least-connections",
-        })),
+        "balance" => Some(quoted(backend.balance.word())),
+        "hash_balance_factor" => shown(backend.hash_balance_factor),
+        "slow_start" => Some(or_off(backend.slow_start)),
+        // Without a limit nobody ever waits, and the key is refused.
+        "queue" => limited(backend).then(|| backend.queue.to_string()),
+        "queue_timeout" => Some(quoted(show_duration(backend.queue_timeout))),
         "probe" => Some(match &backend.probe {
             Some(probe) => inline(&keys::PROBE, |key| probe_value(probe, key)),
             None => quoted("off"),
@@ -150,6 +155,13 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
         "source" => (!backend.source.is_empty()).then(|| array(backend.source.iter())),
         _ => None,
     }
+}
+
+fn limited(backend: &Backend) -> bool {
+    backend
+        .servers
+        .iter()
+        .any(|server| server.max_sessions.is_some())
 }
 
 fn probe_value(probe: &Probe, key: &str) -> Option<String> {

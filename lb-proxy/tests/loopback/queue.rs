@@ -1,0 +1,256 @@
+//! Full servers and who waits for them, backups, slow start, sessions that are too old.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use common::board::ServerState;
+use common::config::{Balance, Probe, ProbeKind};
+
+use crate::harness::*;
+
+/// A server that tells its letter and echoes.
+fn named(letter: u8) -> SocketAddr {
+    server(move |mut stream| {
+        if stream.write_all(&[letter]).is_ok() {
+            let mut buffer = [0; 1024];
+            while let Ok(n) = stream.read(&mut buffer) {
+                if n == 0 || stream.write_all(&buffer[..n]).is_err() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+fn letter(client: &mut TcpStream) -> u8 {
+    let mut letter = [0];
+    client.read_exact(&mut letter).expect("a server answers");
+    letter[0]
+}
+
+fn limited(servers: &[SocketAddr], sessions: u32) -> Setup {
+    let mut setup = Setup::new(servers);
+    for server in &mut setup.backend().servers {
+        server.max_sessions = Some(sessions);
+    }
+    setup
+}
+
+#[test]
+fn who_finds_all_servers_full_waits_in_order() {
+    let setup = limited(&[named(b'a'), named(b'b')], 1);
+    let proxy = setup.start();
+    let mut first = proxy.connect();
+    let mut second = proxy.connect();
+    let mut held = [letter(&mut first), letter(&mut second)];
+    held.sort_unstable();
+    assert_eq!(held, *b"ab");
+    let mut waiting = Vec::new();
+    for n in 1..=3 {
+        waiting.push(proxy.connect());
+        eventually("it waits", || proxy.board.backends[0].queued.get() == n);
+    }
+    // One after the other ends, and the one that waited longest has its place.
+    drop(first);
+    letter(&mut waiting[0]);
+    eventually("two wait", || proxy.board.backends[0].queued.get() == 2);
+    drop(second);
+    letter(&mut waiting[1]);
+    drop(waiting.remove(0));
+    letter(&mut waiting[1]);
+    assert_eq!(proxy.board.backends[0].waited.get(), 3);
+    assert_eq!(proxy.listener().failed.get(), 0);
+}
+
+#[test]
+fn the_queue_has_a_length_and_a_limit_of_time() {
+    let mut setup = limited(&[named(b'a')], 1);
+    setup.backend().queue = 1;
+    setup.backend().queue_timeout = Duration::from_millis(200);
+    let proxy = setup.start();
+    let mut held = proxy.connect();
+    letter(&mut held);
+    let start = Instant::now();
+    let mut waiting = proxy.connect();
+    eventually("it waits", || proxy.board.backends[0].queued.get() == 1);
+    expect_reset(&mut proxy.connect());
+    assert_eq!(proxy.board.backends[0].queue_full.get(), 1);
+    expect_reset(&mut waiting);
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    assert_eq!(proxy.board.backends[0].queue_timeouts.get(), 1);
+    eventually("nobody waits", || proxy.board.backends[0].queued.get() == 0);
+}
+
+#[test]
+fn who_waits_and_goes_away_takes_nobodys_place() {
+    let proxy = limited(&[named(b'a')], 1).start();
+    let mut held = proxy.connect();
+    letter(&mut held);
+    let gone = proxy.connect();
+    eventually("it waits", || proxy.board.backends[0].queued.get() == 1);
+    let mut stays = proxy.connect();
+    eventually("both wait", || proxy.board.backends[0].queued.get() == 2);
+    reset(gone);
+    eventually("one waits", || proxy.board.backends[0].queued.get() == 1);
+    drop(held);
+    letter(&mut stays);
+}
+
+#[test]
+fn a_backup_serves_only_while_no_other_server_can() {
+    let mut setup = Setup::new(&[named(b'a'), named(b'b')]);
+    setup.backend().servers[1].backup = true;
+    let proxy = setup.start();
+    for _ in 0..4 {
+        assert_eq!(letter(&mut proxy.connect()), b'a');
+    }
+    drop(proxy);
+    let (refused, _socket) = refusing();
+    let mut setup = Setup::new(&[refused, named(b'b')]);
+    setup.backend().servers[1].backup = true;
+    setup.probe(Probe {
+        kind: ProbeKind::Tcp,
+        interval: Duration::from_millis(30),
+        timeout: Duration::from_millis(30),
+        rise: 1,
+        fall: 1,
+    });
+    let proxy = setup.start();
+    eventually("the first one is down", || {
+        ServerState::from_board(proxy.board.servers[0].state.get()) == ServerState::Down
+    });
+    assert_eq!(letter(&mut proxy.connect()), b'b');
+}
+
+#[test]
+fn a_client_meets_its_server_again() {
+    for balance in [Balance::Source, Balance::ConsistentHash] {
+        let servers = [named(b'a'), named(b'b'), named(b'c')];
+        let mut setup = Setup::new(&servers);
+        setup.threads = 2;
+        setup.backend().balance = balance;
+        let proxy = setup.start();
+        let mut seen = std::collections::BTreeSet::new();
+        for last in 1..40 {
+            let client = Ipv4Addr::new(127, 0, 3, last);
+            let mut own = std::collections::BTreeSet::new();
+            for _ in 0..3 {
+                own.insert(letter(&mut connect_from(client, proxy.address)));
+            }
+            assert_eq!(own.len(), 1, "{client} met {own:?}");
+            seen.extend(own);
+        }
+        assert_eq!(seen.len(), 3, "all serve some client");
+    }
+}
+
+#[test]
+fn first_fills_one_server_after_the_other() {
+    let mut setup = limited(&[named(b'a'), named(b'b')], 2);
+    setup.backend().balance = Balance::First;
+    let proxy = setup.start();
+    let mut clients = Vec::new();
+    let met: Vec<u8> = (0..4)
+        .map(|_| {
+            clients.push(proxy.connect());
+            letter(clients.last_mut().expect("just pushed"))
+        })
+        .collect();
+    assert_eq!(met, b"aabb");
+}
+
+#[test]
+fn random_of_two_uses_every_server() {
+    let mut setup = Setup::new(&[named(b'a'), named(b'b'), named(b'c')]);
+    setup.backend().balance = Balance::Random;
+    let proxy = setup.start();
+    let mut held = Vec::new();
+    let mut counts = std::collections::BTreeMap::new();
+    for _ in 0..60 {
+        let mut client = proxy.connect();
+        *counts.entry(letter(&mut client)).or_insert(0) += 1;
+        held.push(client);
+    }
+    // The less loaded one of two: never far apart.
+    assert!(
+        counts.values().all(|count| (14..=26).contains(count)),
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn a_server_that_comes_up_gets_its_share_little_by_little() {
+    let (address, socket) = refusing();
+    let mut setup = Setup::new(&[named(b'a'), address]);
+    setup.backend().slow_start = Some(Duration::from_secs(3));
+    setup.probe(Probe {
+        kind: ProbeKind::Tcp,
+        interval: Duration::from_millis(30),
+        timeout: Duration::from_millis(30),
+        rise: 1,
+        fall: 1,
+    });
+    let proxy = setup.start();
+    let slot = &proxy.board.servers[1];
+    assert_eq!(proxy.board.servers[0].ramp.get(), 256, "none at the start");
+    let state = || ServerState::from_board(slot.state.get());
+    eventually("it is down", || state() == ServerState::Down);
+    socket.listen(1_024).expect("listen");
+    eventually("it is up", || state() == ServerState::Up);
+    let up = Instant::now();
+    let early = slot.ramp.get();
+    assert!(early < 64, "{early} of 256 at once");
+    let share = |count: usize| {
+        let both = || {
+            let servers = &proxy.board.servers[..2];
+            servers.iter().map(|slot| slot.connected.get()).sum::<u64>()
+        };
+        let (before, all) = (slot.connected.get(), both());
+        let clients: Vec<_> = (0..count).map(|_| proxy.connect()).collect();
+        eventually("all are connected", || both() == all + count as u64);
+        drop(clients);
+        slot.connected.get() - before
+    };
+    let first = share(40);
+    assert!(first <= 12, "{first} of 40 in the first moments");
+    eventually("it has its whole share", || slot.ramp.get() == 256);
+    let took = up.elapsed();
+    assert!(took >= Duration::from_millis(2_500), "{took:?}");
+    eventually("all have ended", || proxy.listener().sessions.get() == 0);
+    let whole = share(40);
+    assert!((18..=22).contains(&whole), "{whole} of 40 in the end");
+}
+
+#[test]
+fn a_session_that_is_too_old_ends_in_a_quiet_moment() {
+    let mut setup = Setup::new(&[echo_server()]);
+    setup.listener().max_lifetime = Some(Duration::from_secs(1));
+    let proxy = setup.start();
+    let mut quiet = proxy.connect();
+    ping(&mut quiet);
+    let start = Instant::now();
+    expect_fin(&mut quiet);
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(950) && took < Duration::from_millis(2_500),
+        "{took:?}"
+    );
+    assert_eq!(proxy.listener().lifetime_closed.get(), 1);
+    // One that is never quiet is reset in the end.
+    let mut busy = proxy.connect();
+    let start = Instant::now();
+    let end = loop {
+        let mut byte = [0];
+        if let Err(error) = busy
+            .write_all(b"?")
+            .and_then(|()| busy.read_exact(&mut byte))
+        {
+            break error.kind();
+        }
+        assert!(start.elapsed() < LIMIT, "it lives for ever");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(end, std::io::ErrorKind::ConnectionReset);
+    assert!(start.elapsed() >= Duration::from_secs(6));
+}
