@@ -121,7 +121,8 @@ impl Work {
                     .with_context(|| format!("read {}", path.display()))?;
                 self.files.insert(path, content);
             }
-            Handle::Config | Handle::Unknown => {}
+            // The name lives on in what is kept for the next supervisor.
+            Handle::Config | Handle::NodeName | Handle::Unknown => {}
         }
         Ok(())
     }

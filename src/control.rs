@@ -114,6 +114,8 @@ pub(crate) enum Handle {
     AdminSocket,
     /// A listening socket of the admin's HTTP server.
     Http { address: String },
+    /// The socket that is the node's name in the network namespace; a child only keeps it.
+    NodeName,
     /// The content of a file that the configuration names, sealed.
     File { path: PathBuf },
     /// Named by a newer version.

@@ -1,5 +1,6 @@
 //! `fmc-lb release`: takes away what a node that no longer runs has left. Run by systemd after each
-//! end of the service, also after a crash, and by hand. What still has a living process stays.
+//! end of the service, also after a crash, and by hand. What still has a living process stays, and
+//! nothing is touched while the node lives with another runtime folder.
 
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use anyhow::Context;
 use common::board::Child;
 use common::config::{Config, NodeIndex, VipIndex};
 
-use crate::supervisor::{self, Folder};
+use crate::supervisor::{self, Folder, Presence};
 use crate::{check, cli, control, output};
 
 pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
@@ -23,14 +24,18 @@ pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
         }
     };
     let config = loaded.as_ref().map(|loaded| &loaded.config);
+    let node = config.map(|config| config.node_of(args.node.as_deref(), &check::this_machine()));
+    let known = config.zip(node.clone().and_then(Result::ok));
+    let _presence = known
+        .filter(|_| !Child::ALL.into_iter().any(|child| lives(&folder, child)))
+        .map(|(config, node)| Presence::take(config.nodes[node.0].address))
+        .transpose()?;
     // The leases first: the other node waits for that. The shadows whatever comes of it: what is
     // remembered needs no file.
-    let leases = config.map(|config| {
-        let node = config.node_of(args.node.as_deref(), &check::this_machine())?;
-        release_leases(config, node, &folder)
-    });
-    let shadows = remove_shadows(config, &folder);
+    let leases = known.map(|(config, node)| release_leases(config, node, &folder));
+    let shadows = remove_shadows(known.map(|(config, _)| config), &folder);
     let leases = leases.transpose()?.unwrap_or_default();
+    node.transpose()?;
     for line in leases.into_iter().chain([shadows?]) {
         output::print(&format!("{line}\n"))?;
     }

@@ -8,6 +8,7 @@
 //! - `lifecycle` decides (pure), `watch` is the loop around it, `events` what wakes it.
 //! - `kit` is what the children are given, `sockets` binds, `process` starts one, `adopt` finds
 //!   those of a supervisor that died.
+//! - `presence` sees to it that a node runs once.
 //! - `folder`, `shadows`, `notify`: the runtime folder, the shadows, systemd.
 
 mod adopt;
@@ -16,6 +17,7 @@ mod folder;
 mod kit;
 mod lifecycle;
 mod notify;
+mod presence;
 mod process;
 mod shadows;
 mod sockets;
@@ -29,6 +31,7 @@ use common::config::{Config, NodeIndex};
 use vrrp::release::Will;
 
 pub(crate) use self::folder::Folder;
+pub(crate) use self::presence::Presence;
 pub(crate) use self::shadows::remove as remove_shadows;
 
 use self::adopt::Survivor;
@@ -52,17 +55,20 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     rights::limit_descriptors(DESCRIPTORS).context("set the limit of descriptors")?;
     let folder = Folder::new(&args.runtime.runtime_dir);
     let _claim = folder.claim()?;
-    let survivors = adopt::survivors(&folder)?;
+    let mut survivors = adopt::survivors(&folder)?;
     let Some(running) = Running::find(args, &survivors)? else {
         return Ok(ExitCode::from(2));
     };
     let place = running.place(&folder);
     require_rights(place.config)?;
+    let address = place.config.nodes[place.node.0].address;
+    let presence = Presence::inherit_or_take(&mut survivors, address)?;
+    let name = presence.handle().context("keep the node's name")?;
     let (processes, inheritance) = survivors
         .into_iter()
         .map(|survivor| (survivor.process, survivor.inheritance))
         .unzip();
-    let mut kit = Kit::new(place, inheritance)?;
+    let mut kit = Kit::new(place, inheritance, name)?;
     let will = prepare_will(place)?;
     kit.warnings.extend(running.warning.clone());
     kit.warnings

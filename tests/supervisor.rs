@@ -16,11 +16,12 @@ use lab::balancer::{Balancer as _, Part, Settings};
 use lab::held::{Held, Plan};
 use lab::lease::{self, LeaseWatch};
 use lab::prober::{Prober, Question};
+use lab::process::Process;
 use lab::topology::WEB_VIP;
 use lab::{Node, backend::Service};
 use nix::unistd::Pid;
 
-use crate::site::{Site, config_at, web};
+use crate::site::{BINARY, Site, config_at, web};
 
 /// Inodes of the sockets that listen in a node's namespace; a socket that is bound anew has a new one.
 fn listening(site: &Site, node: Node) -> Result<Vec<String>> {
@@ -104,6 +105,112 @@ fn replaced(site: &mut Site, proxy: Pid) -> Result<()> {
         now.is_ok_and(|pid| pid != proxy)
     })?;
     site.pair.stop(Node::Lb1)
+}
+
+/// A command with a runtime folder that nobody has is refused and names a living process.
+fn refused(site: &Site, command: &str, living: &[Pid]) -> Result<()> {
+    let folder = site.lab.folder().join("other-run").display().to_string();
+    let config = site.pair.config_file().display().to_string();
+    let line = [
+        BINARY,
+        command,
+        "--config",
+        &config,
+        "--node",
+        "lb1",
+        "--runtime-dir",
+        &folder,
+    ];
+    let mut process = Process::start(&site.lab, Node::Lb1, &format!("other-{command}"), &line)?;
+    let code = process.wait(Duration::from_secs(5))?.code();
+    let said = process.log_tail(20);
+    ensure!(code == Some(1), "exit code {code:?}: {said}");
+    let named = |pid: &Pid| said.contains(&format!("process {pid} ("));
+    ensure!(
+        said.contains("runs on this machine already") && living.iter().any(named),
+        "none of {living:?} in: {said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn with_another_runtime_folder_nothing_is_taken_from_a_living_node() -> Result<()> {
+    let site = Site::start(&config_at(Duration::from_millis(100)), Service::Echo)?;
+    site.watched("another-folder", |site| {
+        let supervisor = site.pair.pid(Node::Lb1, Part::Supervisor)?;
+        let (before, sockets) = (children(site, Node::Lb1)?, listening(site, Node::Lb1)?);
+        let leases = LeaseWatch::start(&site.lab, WEB_VIP)?;
+        site.wait("the lease is seen", |_| !leases.changes().is_empty())?;
+        let began = Instant::now();
+        let mut all = before.clone();
+        all.push(supervisor);
+        refused(site, "release", &all)?;
+        refused(site, "run", &all)?;
+        let lost = leases.none(began);
+        ensure!(
+            lost.is_zero() && site.holds_both(Node::Lb1),
+            "lost for {lost:?}"
+        );
+        let shadows = ["ip", "-4", "address", "show", "dev", "lo"];
+        let shadows = site.lab.exec(Node::Lb1, &shadows)?;
+        ensure!(
+            shadows.contains(".0.10/32") && shadows.contains(".0.14/32"),
+            "{shadows}"
+        );
+        ensure!(
+            listening(site, Node::Lb1)? == sockets,
+            "another one listens"
+        );
+        // Also while the supervisor is dead; the folder's own next one is not refused.
+        site.pair.kill_part(Node::Lb1, Part::Supervisor)?;
+        refused(site, "run", &before)?;
+        site.pair.start(Node::Lb1)?;
+        site.wait("the three are adopted", |site| all_run(site, Node::Lb1))?;
+        ensure!(children(site, Node::Lb1)? == before, "they were replaced");
+        // And the name was handed over with them.
+        let supervisor = site.pair.pid(Node::Lb1, Part::Supervisor)?;
+        all.push(supervisor);
+        refused(site, "run", &all)
+    })
+}
+
+#[test]
+fn a_node_of_another_address_runs_beside_it() -> Result<()> {
+    let site = Site::start(&config_at(Duration::from_millis(100)), Service::Echo)?;
+    site.watched("two-on-one-machine", |site| {
+        let text = r#"
+            nodes.other.address = "127.0.0.2"
+            pair.interface = "lo"
+            listeners.web = { bind = ["127.0.0.2:8080"], backend = "web" }
+            backends.web.servers = ["10.17.4.24:80"]
+            admin.http = "off"
+        "#;
+        let config = site.lab.folder().join("other.toml");
+        std::fs::write(&config, text).context("write the other node's file")?;
+        let (config, folder) = (
+            config.display().to_string(),
+            site.lab.folder().join("other"),
+        );
+        let folder = folder.display().to_string();
+        let start = |site: &Site| {
+            let rest = ["--node", "other", "--runtime-dir", &folder];
+            let line = [&[BINARY, "run", "--config", &config], &rest[..]].concat();
+            Process::start(&site.lab, Node::Lb1, "other", &line)
+        };
+        let runs = |site: &Site| {
+            let line = [BINARY, "status", "--runtime-dir", &folder];
+            site.lab.exec(Node::Lb1, &line).is_ok()
+        };
+        let mut other = start(site)?;
+        site.wait("the other node runs", runs)?;
+        ensure!(site.holds_both(Node::Lb1), "lb1 lost its VIPs");
+        let code = other.stop(Duration::from_secs(10))?.code();
+        ensure!(code == Some(0), "{code:?}: {}", other.log_tail(10));
+        // Its name is free at once.
+        let mut other = start(site)?;
+        site.wait("the other node runs again", runs)?;
+        other.stop(Duration::from_secs(10)).map(drop)
+    })
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The runtime folder: where the processes of a node find each other, and what outlives them.
+//! The runtime folder: where the processes of a node find each other, and what outlives them. What
+//! keeps the same node from running with a second folder is no file: see `presence`.
 //!
 //! | file | what |
 //! |---|---|

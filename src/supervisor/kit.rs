@@ -35,6 +35,8 @@ pub(super) struct Kit {
     boards: [OwnedFd; 4],
     /// What each child gets beside that.
     own: Vec<(Child, Handle, OwnedFd)>,
+    /// What every child keeps for the node.
+    name: Option<(Handle, OwnedFd)>,
     users: Users,
     /// What a human should know of it.
     pub(super) warnings: Vec<String>,
@@ -60,7 +62,11 @@ pub(super) struct Inheritance {
 impl Kit {
     /// Takes what the survivors hand over, and makes what is missing: all of it where nothing runs,
     /// what a dead process had otherwise. Nothing is bound anew that somebody still holds.
-    pub(super) fn new(place: Place<'_>, inherited: Vec<Inheritance>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        place: Place<'_>,
+        inherited: Vec<Inheritance>,
+        name: Option<(Handle, OwnedFd)>,
+    ) -> anyhow::Result<Self> {
         let threads = inherited.first().map_or_else(
             || sockets::threads(place.config),
             |first| first.setup.threads,
@@ -77,6 +83,7 @@ impl Kit {
                 .context("keep the configuration")?,
             boards,
             own: inherited.into_iter().flat_map(own_handles).collect(),
+            name,
             users: Users::look_up(),
             warnings: Vec::new(),
         };
@@ -111,6 +118,9 @@ impl Kit {
             if *of == child {
                 handles.push((handle.clone(), descriptor.try_clone()?));
             }
+        }
+        if let Some((handle, name)) = &self.name {
+            handles.push((handle.clone(), name.try_clone()?));
         }
         let setup = Setup {
             node: self.node.clone(),
@@ -217,7 +227,7 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::AdminSocket
             | Handle::Http { .. }
             | Handle::File { .. } => true,
-            Handle::Config | Handle::Board { .. } | Handle::Unknown => false,
+            Handle::Config | Handle::Board { .. } | Handle::NodeName | Handle::Unknown => false,
         })
         .map(|(handle, descriptor)| (child, handle, descriptor))
         .collect()
@@ -245,6 +255,7 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::AdminSocket
             | Handle::Http { .. }
             | Handle::File { .. }
+            | Handle::NodeName
             | Handle::Unknown => false,
         });
         let (_, memory) = found.ok_or_else(|| {
