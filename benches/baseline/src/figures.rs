@@ -57,11 +57,11 @@ impl Figures {
             .reduce(f64::min)
     }
 
-    /// What fmc-lb's figure is times this one; `None` = one of them was not measured, or is nothing. After the start
-    /// all processes count.
+    /// What fmc-lb's figure is times this one; `None` = one of them was not measured, or one is nothing or less (a
+    /// difference of latencies may be). After the start all processes count.
     pub(crate) fn ratio(&self, metric: Metric, to: Option<f64>) -> Option<f64> {
         let own = self.median(metric, metric.own_column())?;
-        to.filter(|to| *to > 0.0).map(|to| own / to)
+        to.filter(|to| *to > 0.0 && own > 0.0).map(|to| own / to)
     }
 
     /// The lines that have a value, in the table's order.
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(figures.ratio(Metric::Trip, best), Some(0.5));
         assert_eq!(figures.ratio(Metric::Trip, None), None);
         assert_eq!(figures.ratio(Metric::Up, best), None);
-        assert_eq!(figures.ratio(Metric::Trip, Some(0.0)), None);
+        assert_eq!(figures.ratio(Metric::Trip, Some(-1.0)), None);
     }
 
     #[test]
