@@ -83,22 +83,37 @@ pub(crate) struct Meter<'a> {
     pub(crate) lifetime: Option<Duration>,
 }
 
+/// One direction of a session. Its parts are handed around together: every argument of an async
+/// function stays in its future, and every session has two of them.
+struct Way<'a> {
+    from: ReadHalf<'a>,
+    to: WriteHalf<'a>,
+    state: &'a State<'a>,
+    bytes: &'a Bytes,
+}
+
 /// Relays until one of the ends of [`End`].
 pub(crate) async fn relay(client: &mut TcpStream, server: &mut TcpStream, meter: Meter<'_>) -> End {
     let state = State::new(meter.clock);
-    let (mut from_client, mut to_client) = client.split();
-    let (mut from_server, mut to_server) = server.split();
-    let up = direction(&mut from_client, &mut to_server, &state, &meter.traffic.up);
-    let down = direction(
-        &mut from_server,
-        &mut to_client,
-        &state,
-        &meter.traffic.down,
-    );
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let mut up = Way {
+        from: from_client,
+        to: to_server,
+        state: &state,
+        bytes: &meter.traffic.up,
+    };
+    let mut down = Way {
+        from: from_server,
+        to: to_client,
+        state: &state,
+        bytes: &meter.traffic.down,
+    };
+    // Made in their places: futures that are moved there take their room twice.
     let moved = tokio::select! {
         biased;
-        moved = up => moved,
-        moved = down => moved,
+        moved = direction(&mut up) => moved,
+        moved = direction(&mut down) => moved,
         end = state.limits(meter.idle, meter.lifetime) => return end,
     };
     match moved {
@@ -109,33 +124,23 @@ pub(crate) async fn relay(client: &mut TcpStream, server: &mut TcpStream, meter:
 
 /// One direction to its end. The first that ends passes the FIN on and stays to hear whether its
 /// source aborts; the second returns.
-async fn direction(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    state: &State<'_>,
-    bytes: &Bytes,
-) -> io::Result<()> {
-    pump(from, to, state, bytes).await?;
-    if state.end_direction() == Ended::Both {
+async fn direction(way: &mut Way<'_>) -> io::Result<()> {
+    pump(way).await?;
+    if way.state.end_direction() == Ended::Both {
         // The caller closes both sockets at once, which sends the FIN.
         return Ok(());
     }
-    to.shutdown().await?;
-    state.touch();
-    Err(broken(from).await)
+    way.to.shutdown().await?;
+    way.state.touch();
+    Err(Box::pin(broken(&way.from)).await)
 }
 
 /// Moves bytes until the source's FIN.
-async fn pump(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    state: &State<'_>,
-    bytes: &Bytes,
-) -> io::Result<()> {
+async fn pump(way: &mut Way<'_>) -> io::Result<()> {
     let mut in_a_row = 0;
     loop {
         let moved = poll_fn(|cx| {
-            let moved = move_bytes(from, to, cx);
+            let moved = move_bytes(way, cx);
             if moved.is_pending() {
                 in_a_row = 0;
             }
@@ -144,16 +149,15 @@ async fn pump(
         match moved.await? {
             Moved::End => return Ok(()),
             Moved::All(n) => {
-                bytes.add(n);
-                state.touch();
-                if n >= MANY && bulk(from, to, state, bytes).await? == Stop::End {
+                way.count(n);
+                // In boxes, as all that not every session comes to: an idle one is small.
+                if n >= MANY && Box::pin(bulk(way)).await? == Stop::End {
                     return Ok(());
                 }
             }
             Moved::Rest(n, rest) => {
-                bytes.add(n);
-                state.touch();
-                write_rest(from, to, rest, (state, bytes)).await?;
+                way.count(n);
+                Box::pin(write_rest(way, rest)).await?;
             }
         }
         in_a_row += 1;
@@ -161,6 +165,13 @@ async fn pump(
             in_a_row = 0;
             tokio::task::yield_now().await;
         }
+    }
+}
+
+impl Way<'_> {
+    fn count(&self, n: usize) {
+        self.bytes.add(n);
+        self.state.touch();
     }
 }
 
@@ -175,19 +186,15 @@ enum Moved {
 }
 
 /// One read, and one write of what was read.
-fn move_bytes(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Moved>> {
+fn move_bytes(way: &mut Way<'_>, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut read = ReadBuf::new(scratch);
-        ready!(Pin::new(from).poll_read(cx, &mut read))?;
+        ready!(Pin::new(&mut way.from).poll_read(cx, &mut read))?;
         let read = read.filled();
         if read.is_empty() {
             return Poll::Ready(Ok(Moved::End));
         }
-        let written = match Pin::new(to).poll_write(cx, read) {
+        let written = match Pin::new(&mut way.to).poll_write(cx, read) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
@@ -201,22 +208,16 @@ fn move_bytes(
 
 /// Writes what the other socket did not take at once. The source is not read meanwhile, but its
 /// abort is heard.
-async fn write_rest(
-    from: &ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    rest: Vec<u8>,
-    (state, bytes): (&State<'_>, &Bytes),
-) -> io::Result<()> {
-    let _waiting = state.waiting();
+async fn write_rest(way: &mut Way<'_>, rest: Vec<u8>) -> io::Result<()> {
+    let _waiting = way.state.waiting();
     let mut left = rest.as_slice();
     while !left.is_empty() {
         let n = tokio::select! {
             biased;
-            written = to.write(left) => written?,
-            error = broken(from) => return Err(error),
+            written = way.to.write(left) => written?,
+            error = broken(&way.from) => return Err(error),
         };
-        bytes.add(n);
-        state.touch();
+        way.count(n);
         left = &left[n..];
     }
     Ok(())

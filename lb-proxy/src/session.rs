@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::board::{Cell, ListenerSlot};
+use common::board::Cell;
 use common::config::{BackendIndex, Config};
 use socket2::SockRef;
 use tokio::io::{AsyncWriteExt, Interest};
@@ -55,42 +55,38 @@ impl Client {
 
 /// Serves an accepted connection to its end. Both sockets reset when dropped, unless they were
 /// closed in order.
-pub(crate) async fn serve(client: Client, listener: usize, thread: Arc<Thread>) {
-    let Client {
-        stream: mut client,
-        peer,
-        _admitted,
-        _counted,
-    } = client;
+pub(crate) async fn serve(mut client: Client, listener: usize, thread: Arc<Thread>) {
     let _alive = thread.sessions.enter();
-    let slot = &thread.proxy.board.listeners[listener];
-    let prepared = match prepare(&client, peer, listener, &thread).await {
+    // In a box of its own, which is gone when the relay begins: what an idle session keeps in memory
+    // is the relay's state alone.
+    let preparing = Box::pin(prepare(&client, listener, &thread));
+    let (mut server, backend) = match preparing.await {
         Ok(prepared) => prepared,
-        Err(reason) => {
-            account_for(&reason, slot);
-            let listener = &thread.proxy.config.listeners[listener].name;
-            let reason = with_causes(&reason);
-            debug!(listener, %peer, reason, "no session for a client");
-            return;
-        }
+        Err(reason) => return account_for(&reason, &client, listener, &thread),
     };
-    let (mut server, backend) = prepared;
     let meter = Meter {
         clock: &thread.clock,
         traffic: &thread.traffic[listener],
         idle: idle_limit(&thread.proxy.config, listener, backend),
         lifetime: lifetime(&thread, listener),
     };
-    match relay(&mut client, &mut server.stream, meter).await {
-        End::Finished => close_in_order(client, server),
+    let end = relay(&mut client.stream, &mut server.stream, meter).await;
+    finish(end, [&client.stream, &server.stream], listener, &thread);
+}
+
+/// Counts how a session ended, and lets both sockets be closed in order where that is right.
+fn finish(end: End, sockets: [&TcpStream; 2], listener: usize, thread: &Thread) {
+    let slot = &thread.proxy.board.listeners[listener];
+    match end {
+        End::Finished => close_in_order(sockets),
         End::Idle => {
             slot.idle_closed.add(1);
-            close_in_order(client, server);
+            close_in_order(sockets);
         }
         End::Stuck => slot.idle_closed.add(1),
         End::Old(Close::InOrder) => {
             slot.lifetime_closed.add(1);
-            close_in_order(client, server);
+            close_in_order(sockets);
         }
         End::Old(Close::Abort) => slot.lifetime_closed.add(1),
         End::Aborted(error) => {
@@ -116,7 +112,8 @@ enum NoSession {
     Head(#[source] io::Error),
 }
 
-fn account_for(reason: &NoSession, slot: &ListenerSlot) {
+fn account_for(reason: &NoSession, client: &Client, listener: usize, thread: &Thread) {
+    let slot = &thread.proxy.board.listeners[listener];
     match reason {
         NoSession::Opening(Refused::Client(_)) | NoSession::ClientGone => slot.aborted.add(1),
         NoSession::Opening(Refused::Header(_) | Refused::HeaderLate | Refused::HeaderCut) => {
@@ -124,16 +121,18 @@ fn account_for(reason: &NoSession, slot: &ListenerSlot) {
         }
         NoSession::Server(_) | NoSession::Header(_) | NoSession::Head(_) => slot.failed.add(1),
     }
+    let (listener, peer) = (&thread.proxy.config.listeners[listener].name, client.peer);
+    let reason = with_causes(reason);
+    debug!(listener, %peer, reason, "no session for a client");
 }
 
 /// Hears what the client wants, connects to a server, and gives it what comes before the relay.
 async fn prepare<'a>(
-    client: &TcpStream,
-    peer: IpAddr,
+    client: &Client,
     listener: usize,
     thread: &'a Thread,
 ) -> Result<(Link<'a>, BackendIndex), NoSession> {
-    let proxy = &thread.proxy;
+    let (proxy, peer, client) = (&thread.proxy, client.peer, &client.stream);
     let slot = &proxy.board.listeners[listener];
     let wanted = (&proxy.config.listeners[listener], &proxy.routers[listener]);
     let Opening {
@@ -181,9 +180,10 @@ fn lifetime(thread: &Thread, listener: usize) -> Option<Duration> {
     Some(limit + limit / 10 * share / 1_024)
 }
 
-/// Closes both sockets with FIN; what the kernel still holds is delivered.
-fn close_in_order(client: TcpStream, server: Link<'_>) {
-    for stream in [&client, &server.stream] {
+/// Lets both sockets be closed with FIN when they are dropped; what the kernel still holds is
+/// delivered.
+fn close_in_order(sockets: [&TcpStream; 2]) {
+    for stream in sockets {
         if let Err(error) = SockRef::from(stream).set_linger(None) {
             debug!(%error, "a session is reset instead of closed");
         }

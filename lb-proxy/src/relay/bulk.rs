@@ -3,12 +3,10 @@
 use std::io;
 
 use tokio::io::Interest;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::task::yield_now;
 
 use super::pipe::{CAPACITY, Pipe};
-use super::{State, broken};
-use crate::context::Bytes;
+use super::{Way, broken};
 
 /// A read of so many bytes makes a direction a bulk transfer; below it a copy is as cheap.
 pub(super) const MANY: usize = 16 * 1024;
@@ -25,12 +23,8 @@ pub(super) enum Stop {
 }
 
 /// Moves bytes until the source's FIN or until few come at once.
-pub(super) async fn bulk(
-    from: &ReadHalf<'_>,
-    to: &WriteHalf<'_>,
-    state: &State<'_>,
-    bytes: &Bytes,
-) -> io::Result<Stop> {
+pub(super) async fn bulk(way: &Way<'_>) -> io::Result<Stop> {
+    let from = &way.from;
     let (mut small, mut in_a_row) = (0, 0);
     while small < SMALL_TURNS {
         from.ready(Interest::READABLE).await?;
@@ -50,7 +44,7 @@ pub(super) async fn bulk(
             }
             Err(error) => return Err(error),
         };
-        pour(&mut pipe, (from, to), state, bytes).await?;
+        pour(&mut pipe, way).await?;
         small = if n < MANY { small + 1 } else { 0 };
         in_a_row += n;
         if in_a_row >= CAPACITY {
@@ -62,28 +56,21 @@ pub(super) async fn bulk(
 }
 
 /// Empties the pipe. The source is not read meanwhile, but its abort is heard.
-async fn pour(
-    pipe: &mut Pipe,
-    (from, to): (&ReadHalf<'_>, &WriteHalf<'_>),
-    state: &State<'_>,
-    bytes: &Bytes,
-) -> io::Result<()> {
+async fn pour(pipe: &mut Pipe, way: &Way<'_>) -> io::Result<()> {
+    let to = &way.to;
     let mut waiting = None;
     while pipe.held() > 0 {
         match to
             .as_ref()
             .try_io(Interest::WRITABLE, || pipe.drain(to.as_ref()))
         {
-            Ok(n) => {
-                bytes.add(n);
-                state.touch();
-            }
+            Ok(n) => way.count(n),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                waiting.get_or_insert_with(|| state.waiting());
+                waiting.get_or_insert_with(|| way.state.waiting());
                 tokio::select! {
                     biased;
                     ready = to.ready(Interest::WRITABLE) => drop(ready?),
-                    error = broken(from) => return Err(error),
+                    error = broken(&way.from) => return Err(error),
                 }
             }
             Err(error) => return Err(error),

@@ -332,6 +332,22 @@ pub(crate) fn expect_refusal(proxy: &RunningProxy) {
     assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
 }
 
+/// As [`expect_refusal`], for a client at this address.
+#[track_caller]
+pub(crate) fn expect_refusal_from(source: Ipv4Addr, proxy: &RunningProxy) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+    socket
+        .bind(&SocketAddr::from((source, 0)).into())
+        .expect("bind");
+    let end = socket.connect(&proxy.address.into()).and_then(|()| {
+        let mut client = TcpStream::from(socket);
+        limit(&client);
+        read_to_end(&mut client)
+    });
+    let end = end.map_err(|error| error.kind());
+    assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+}
+
 /// Waits for a condition.
 #[track_caller]
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {

@@ -101,7 +101,7 @@ fn a_client_with_too_many_sessions_is_reset_and_others_are_not() {
     let from = |last: u8| connect_from(Ipv4Addr::new(127, 0, 0, last), proxy.address);
     let mut held: Vec<_> = (0..2).map(|_| from(5)).collect();
     held.iter_mut().for_each(ping);
-    expect_reset(&mut from(5));
+    expect_refusal_from(Ipv4Addr::new(127, 0, 0, 5), &proxy);
     assert_eq!(proxy.listener().limited_sessions.get(), 1);
     ping(&mut from(6));
     let mut cluster: Vec<_> = (0..5).map(|_| from(40)).collect();
@@ -124,7 +124,7 @@ fn a_client_that_comes_too_fast_is_reset() {
     let proxy = setup.start();
     let from = |last: u8| connect_from(Ipv4Addr::new(127, 0, 0, last), proxy.address);
     ping(&mut from(5));
-    expect_reset(&mut from(5));
+    expect_refusal_from(Ipv4Addr::new(127, 0, 0, 5), &proxy);
     assert_eq!(proxy.listener().limited_rate.get(), 1);
     ping(&mut from(6));
     std::thread::sleep(Duration::from_millis(150));
@@ -140,10 +140,10 @@ fn deny_and_drop_come_before_allow() {
     let proxy = setup.start();
     let from = |last: u8| connect_from(Ipv4Addr::new(127, 0, 0, last), proxy.address);
     ping(&mut from(4));
-    expect_reset(&mut from(5));
+    expect_refusal_from(Ipv4Addr::new(127, 0, 0, 5), &proxy);
     assert_eq!(proxy.listener().denied.get(), 1);
     // On the node's own network the RST is seen; that it goes no further is its time to live.
-    expect_reset(&mut from(6));
+    expect_refusal_from(Ipv4Addr::new(127, 0, 0, 6), &proxy);
     assert_eq!(proxy.listener().dropped.get(), 1);
 }
 

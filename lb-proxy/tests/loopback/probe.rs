@@ -172,7 +172,9 @@ fn a_server_without_probe_is_up() {
     let proxy = Setup::new(&[echo_server()]).start();
     expect_state(&proxy, 0, (ServerState::Up, "not probed"));
     assert_eq!(proxy.board.probed.get(), 1);
-    assert_eq!(proxy.board.vip_health[0].get(), 100);
+    eventually("the health of the VIP", || {
+        proxy.board.vip_health[0].get() == 100
+    });
 }
 
 #[test]
@@ -203,7 +205,9 @@ fn a_server_that_is_not_ready_keeps_its_sessions_and_gets_no_new_one() {
     expect_state(&proxy, 0, (ServerState::Draining, NOT_READY_REASON));
     expect_state(&proxy, 1, (ServerState::Up, "L7OK"));
     assert_eq!(proxy.board.servers[0].downs.get(), 1);
-    assert_eq!(proxy.board.vip_health[0].get(), 50);
+    eventually("the health of the VIP", || {
+        proxy.board.vip_health[0].get() == 50
+    });
     held.iter_mut().for_each(ping);
     let before = proxy.board.servers[0].connected.get();
     let more: Vec<_> = (0..10).map(|_| proxy.connect()).collect();
@@ -224,7 +228,9 @@ fn a_server_falls_only_after_fall_probes_and_rises_after_rise() {
     setup.probe(quick(kube()));
     let proxy = setup.start();
     expect_state(&proxy, 0, (ServerState::Up, ""));
-    assert_eq!(proxy.board.vip_health[0].get(), 100);
+    eventually("the health of the VIP", || {
+        proxy.board.vip_health[0].get() == 100
+    });
     api.set(Mode::Closes);
     expect_state(&proxy, 0, (ServerState::Up, "1 of 3 failed: L6RSP"));
     expect_state(&proxy, 0, (ServerState::Up, "2 of 3 failed: L6RSP"));
@@ -369,7 +375,7 @@ fn a_new_proxy_starts_from_the_verdicts_of_the_one_before() {
     assert_eq!(slots[0].reason.get(), "as found");
     assert_eq!(slots[0].since.get(), Some(now));
     assert_eq!(board.probed.get(), 1);
-    assert_eq!(board.vip_health[0].get(), 33);
+    eventually("the health of the VIP", || board.vip_health[0].get() == 33);
     eventually("gauges of the one before are gone", || {
         slots.iter().all(|slot| slot.sessions.get() == 0) && proxy.listener().sessions.get() == 0
     });
@@ -389,6 +395,8 @@ fn on_an_empty_board_servers_are_unknown_and_served_until_probed() {
     expect_state(&proxy, 1, (ServerState::Up, "L4OK"));
     expect_state(&proxy, 0, (ServerState::Unknown, "no probe has ended yet"));
     assert_eq!(proxy.board.probed.get(), 0);
-    assert_eq!(proxy.board.vip_health[0].get(), 100);
+    eventually("the health of the VIP", || {
+        proxy.board.vip_health[0].get() == 100
+    });
     ping(&mut proxy.connect());
 }

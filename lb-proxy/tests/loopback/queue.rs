@@ -74,7 +74,7 @@ fn the_queue_has_a_length_and_a_limit_of_time() {
     let start = Instant::now();
     let mut waiting = proxy.connect();
     eventually("it waits", || proxy.board.backends[0].queued.get() == 1);
-    expect_reset(&mut proxy.connect());
+    expect_refusal(&proxy);
     assert_eq!(proxy.board.backends[0].queue_full.get(), 1);
     expect_reset(&mut waiting);
     assert!(start.elapsed() >= Duration::from_millis(200));
@@ -193,7 +193,9 @@ fn a_server_that_comes_up_gets_its_share_little_by_little() {
     });
     let proxy = setup.start();
     let slot = &proxy.board.servers[1];
-    assert_eq!(proxy.board.servers[0].ramp.get(), 256, "none at the start");
+    eventually("there is none at the start", || {
+        proxy.board.servers[0].ramp.get() == 256
+    });
     let state = || ServerState::from_board(slot.state.get());
     eventually("it is down", || state() == ServerState::Down);
     socket.listen(1_024).expect("listen");
