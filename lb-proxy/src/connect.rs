@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use crate::balance::{Candidate, Tried, Vacancy};
 use crate::context::{Counted, Proxy};
+use crate::lack::is_ours;
 use crate::pool::Wanted;
 use crate::waiting::{Patience, WaitError, Waiting};
 
@@ -70,6 +71,13 @@ pub(crate) enum ConnectError {
         #[source]
         source: io::Error,
     },
+    /// Another server would not help, and this one is not to blame.
+    #[error("connecting to {address}: this machine lacks something")]
+    Lack {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// Connects to a server of the backend: at most `1 + retries` attempts, each on another server
@@ -111,19 +119,25 @@ pub(crate) async fn to_backend(
         attempts += 1;
         match to_server(proxy, index, server).await {
             Ok(link) => return Ok(link),
-            Err(source) if attempts > backend.retries => {
-                let address = server.address;
-                return Err(ConnectError::Exhausted {
-                    address,
-                    attempts,
-                    source,
-                });
+            Err(source) if is_ours(&source) || attempts > backend.retries => {
+                return Err(given_up((server.address, attempts), source));
             }
             Err(error) => debug!(
                 backend = backend.name, server = %server.address, %error,
                 "a server could not be connected to, another attempt follows"
             ),
         }
+    }
+}
+
+fn given_up((address, attempts): (SocketAddr, u32), source: io::Error) -> ConnectError {
+    if is_ours(&source) {
+        return ConnectError::Lack { address, source };
+    }
+    ConnectError::Exhausted {
+        address,
+        attempts,
+        source,
     }
 }
 
@@ -137,7 +151,11 @@ async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io:
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     };
-    let stream = connected.inspect_err(|_| slot.connect_errors.add(1))?;
+    let stream = connected.inspect_err(|error| {
+        if !is_ours(error) {
+            slot.connect_errors.add(1);
+        }
+    })?;
     let socket = SockRef::from(&stream);
     socket.set_tcp_nodelay(true)?;
     if let Some(keepalive) = backend.keepalive {

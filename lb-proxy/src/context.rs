@@ -9,6 +9,7 @@ use common::time::Moment;
 
 use crate::clock::CoarseClock;
 use crate::drain::Tracker;
+use crate::lack::Warnings;
 use crate::limit::Limits;
 use crate::pool::Pool;
 use crate::route::Router;
@@ -23,6 +24,7 @@ pub(crate) struct Proxy {
     pub(crate) pool: Pool,
     pub(crate) sources: Sources,
     pub(crate) limits: Limits,
+    pub(crate) lack_warnings: Warnings,
     pub(crate) waiting: Waiting,
     /// By listener.
     pub(crate) routers: Vec<Router>,

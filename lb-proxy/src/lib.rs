@@ -40,6 +40,7 @@ mod hash;
 mod health;
 mod hello;
 mod keeper;
+mod lack;
 mod limit;
 mod listener;
 mod opening;

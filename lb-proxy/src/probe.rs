@@ -30,6 +30,7 @@ use crate::connect;
 use crate::context::Proxy;
 use crate::health::Verdict;
 use crate::keeper::Outcome;
+use crate::lack::is_ours;
 use crate::spread::{first_start, jittered};
 
 /// One server and how it is probed.
@@ -175,20 +176,6 @@ impl Target {
 
 fn failed(class: &str, words: &str) -> Verdict {
     Verdict::Failed(format!("{class}: {words}"))
-}
-
-/// Whether the error is a lack of something on this machine, which says nothing of the server.
-fn is_ours(error: &io::Error) -> bool {
-    const LACKS: [Errno; 5] = [
-        Errno::EMFILE,
-        Errno::ENFILE,
-        Errno::ENOBUFS,
-        Errno::ENOMEM,
-        Errno::EADDRNOTAVAIL,
-    ];
-    error
-        .raw_os_error()
-        .is_some_and(|number| LACKS.contains(&Errno::from_raw(number)))
 }
 
 /// The error in words, without its number.

@@ -17,9 +17,10 @@ use socket2::SockRef;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::announce;
+use crate::clock;
 use crate::connect::{self, ConnectError, Link};
 use crate::context::{Counted, Thread};
 use crate::hash;
@@ -121,9 +122,19 @@ fn account_for(reason: &NoSession, client: &Client, listener: usize, thread: &Th
         }
         NoSession::Server(_) | NoSession::Header(_) | NoSession::Head(_) => slot.failed.add(1),
     }
-    let (listener, peer) = (&thread.proxy.config.listeners[listener].name, client.peer);
-    let reason = with_causes(reason);
-    debug!(listener, %peer, reason, "no session for a client");
+    let listener = &thread.proxy.config.listeners[listener].name;
+    tell(reason, listener, (client.peer, thread));
+}
+
+/// A lack of this machine fails every client, and somebody should look; but not at a line for each.
+fn tell(reason: &NoSession, listener: &str, (peer, thread): (IpAddr, &Thread)) {
+    let words = with_causes(reason);
+    let lack = matches!(reason, NoSession::Server(ConnectError::Lack { .. }));
+    if lack && thread.proxy.lack_warnings.is_due(clock::now()) {
+        warn!(listener, reason = words, "sessions cannot be served");
+    } else {
+        debug!(listener, %peer, reason = words, "no session for a client");
+    }
 }
 
 /// Hears what the client wants, connects to a server, and gives it what comes before the relay.

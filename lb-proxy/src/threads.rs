@@ -27,6 +27,7 @@ use crate::clock;
 use crate::context::{Proxy, Thread};
 use crate::health::usable;
 use crate::keeper::{self, Keeper, Verdicts};
+use crate::lack::Warnings;
 use crate::limit::Limits;
 use crate::listener::{accept_loop, adopt};
 use crate::pool::{Pool, Snapshot, Standing};
@@ -163,6 +164,7 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
         ),
         waiting: Waiting::new(config),
         sources,
+        lack_warnings: Warnings::default(),
         limits: Limits::new(config, possible_sessions()),
         routers: config.listeners.iter().map(Router::new).collect(),
         named: AtomicU64::new(0),

@@ -63,6 +63,27 @@ fn without_a_reachable_server_the_client_is_reset() {
 }
 
 #[test]
+fn what_this_machine_lacks_is_no_fault_of_the_servers() {
+    let mut setup = Setup::new(&[echo_server(), echo_server()]);
+    setup.backend().retries = 3;
+    // The kernel's choice is a VIP, and the address to bind in its place is not this machine's:
+    // EADDRNOTAVAIL, as when no port is left.
+    setup.config.vips[0].address = Ipv4Addr::LOCALHOST;
+    setup.config.nodes[0].address = Ipv4Addr::new(192, 0, 2, 77);
+    let proxy = setup.start();
+    for _ in 0..4 {
+        expect_refusal(&proxy);
+    }
+    eventually("each client was failed", || {
+        proxy.listener().failed.get() == 4
+    });
+    for server in &proxy.board.servers[..2] {
+        assert_eq!(server.connect_errors.get(), 0, "{server:?}");
+        assert_eq!(server.connected.get(), 0, "{server:?}");
+    }
+}
+
+#[test]
 fn a_backend_without_any_weight_serves_nobody() {
     let mut setup = Setup::new(&[echo_server()]);
     setup.backend().servers[0].weight = 0;
