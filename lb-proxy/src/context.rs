@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use common::board::{Cell, ProxyBoard};
 use common::config::Config;
 use common::time::Moment;
+use tokio::sync::Notify;
 
 use crate::clock::CoarseClock;
 use crate::drain::Tracker;
@@ -42,6 +44,9 @@ impl Proxy {
     }
 }
 
+/// Limits of a minute and more are kept to within so long.
+pub(crate) const ROUND: Duration = Duration::from_secs(5);
+
 /// What the sessions of one relay thread share.
 #[derive(Debug)]
 pub(crate) struct Thread {
@@ -52,6 +57,9 @@ pub(crate) struct Thread {
     /// Bytes that are not on the board yet, by listener.
     pub(crate) traffic: Vec<Traffic>,
     pub(crate) sessions: Tracker,
+    /// Each [`ROUND`] the sessions look whether they have lasted too long.
+    pub(crate) rounds: Notify,
+    next_round: AtomicU64,
 }
 
 impl Thread {
@@ -65,12 +73,19 @@ impl Thread {
                 .take(listeners)
                 .collect(),
             sessions: Tracker::default(),
+            rounds: Notify::new(),
+            next_round: AtomicU64::new((now + ROUND).as_nanos()),
         }
     }
 
     /// A turn of the thread's loop: sets its clock and brings its sums to the board.
     pub(crate) fn tick(&self, now: Moment) {
         self.clock.set(now);
+        if now.as_nanos() >= self.next_round.load(Ordering::Relaxed) {
+            self.next_round
+                .store((now + ROUND).as_nanos(), Ordering::Relaxed);
+            self.rounds.notify_waiters();
+        }
         for (traffic, slot) in self.traffic.iter().zip(&self.proxy.board.listeners) {
             traffic.flush(&slot.bytes_in, &slot.bytes_out);
         }

@@ -82,7 +82,7 @@ pub struct Inputs {
     pub files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
-/// A listening socket that the supervisor bound.
+/// A listening socket that the supervisor bound. SO_LINGER 0 is set on it since before it listened.
 #[derive(Debug)]
 pub struct ListeningSocket {
     /// Index into [`Config::listeners`].

@@ -92,7 +92,7 @@ impl Limits {
         listener: usize,
         client: IpAddr,
         now: Moment,
-    ) -> Result<Option<Admitted>, Refusal> {
+    ) -> Result<Option<Box<Admitted>>, Refusal> {
         match &self.listeners[listener].clients {
             Some(clients) => clients.admit(client, now),
             None => Ok(None),

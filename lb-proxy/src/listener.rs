@@ -33,7 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
 
 /// Takes over a listening socket. Accepted sockets inherit what is set here, so that TCP_NODELAY
-/// and keepalive cost no system call for each connection.
+/// and keepalive cost no system call for each connection. SO_LINGER 0 was set before it listened:
+/// every connection has it, also one that waited here for this process.
 pub(crate) fn adopt(socket: OwnedFd, listener: &Listener) -> io::Result<TcpListener> {
     let socket = std::net::TcpListener::from(socket);
     socket.set_nonblocking(true)?;
@@ -57,7 +58,7 @@ pub(crate) async fn accept_loop(
     let mut pause = FIRST_PAUSE;
     let mut in_a_row = 0;
     loop {
-        match accept(&socket).await {
+        match socket.accept().await {
             Ok((client, address)) => {
                 pause = FIRST_PAUSE;
                 slot.accepted.add(1);
@@ -95,14 +96,6 @@ pub(crate) async fn accept_loop(
             }
         }
     }
-}
-
-/// The next connection, with SO_LINGER 0: a socket that waited in the queue since before anybody
-/// set it on the listening one has not inherited it.
-async fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (client, address) = socket.accept().await?;
-    SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
-    Ok((client, address))
 }
 
 /// Starts a session, unless its client has as much as it may have.

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::bulk::{MANY, Stop, bulk};
 use crate::clock::CoarseClock;
-use crate::context::{Bytes, Traffic};
+use crate::context::{Bytes, Thread};
 
 pub(crate) use self::pipe::share_among;
 
@@ -35,6 +35,8 @@ const CHUNK: usize = 64 * 1024;
 /// Chunks that one direction moves before it lets others run: about a quarter of a millisecond's
 /// work.
 const CHUNKS_IN_A_ROW: u32 = 4;
+/// Limits from here on are kept to within [`crate::context::ROUND`].
+const LONG: Duration = Duration::from_secs(60);
 /// A session that has moved nothing for so long has nothing under way.
 const QUIET: Duration = Duration::from_secs(1);
 /// A session that is too old and never quiet is ended after so long, and a tenth of its lifetime.
@@ -75,8 +77,9 @@ pub(crate) enum Close {
 /// What a relay needs of its surroundings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meter<'a> {
-    pub(crate) clock: &'a CoarseClock,
-    pub(crate) traffic: &'a Traffic,
+    /// Its clock, its sums of bytes, its rounds.
+    pub(crate) thread: &'a Thread,
+    pub(crate) listener: usize,
     /// Limit of silence in both directions.
     pub(crate) idle: Option<Duration>,
     /// Limit of the whole session; it then ends at the next quiet moment.
@@ -93,28 +96,33 @@ struct Way<'a> {
 }
 
 /// Relays until one of the ends of [`End`].
-pub(crate) async fn relay(client: &mut TcpStream, server: &mut TcpStream, meter: Meter<'_>) -> End {
-    let state = State::new(meter.clock);
+pub(crate) async fn relay(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    meter: &Meter<'_>,
+) -> End {
+    let state = State::new(&meter.thread.clock);
+    let traffic = &meter.thread.traffic[meter.listener];
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     let mut up = Way {
         from: from_client,
         to: to_server,
         state: &state,
-        bytes: &meter.traffic.up,
+        bytes: &traffic.up,
     };
     let mut down = Way {
         from: from_server,
         to: to_client,
         state: &state,
-        bytes: &meter.traffic.down,
+        bytes: &traffic.down,
     };
     // Made in their places: futures that are moved there take their room twice.
     let moved = tokio::select! {
         biased;
         moved = direction(&mut up) => moved,
         moved = direction(&mut down) => moved,
-        end = state.limits(meter.idle, meter.lifetime) => return end,
+        end = state.limits(meter) => return end,
     };
     match moved {
         Ok(()) => End::Finished,
@@ -182,7 +190,7 @@ enum Moved {
     /// So many bytes were read and written.
     All(usize),
     /// So many bytes were written, these were not.
-    Rest(usize, Vec<u8>),
+    Rest(usize, Box<[u8]>),
 }
 
 /// One read, and one write of what was read.
@@ -201,16 +209,16 @@ fn move_bytes(way: &mut Way<'_>, cx: &mut Context<'_>) -> Poll<io::Result<Moved>
         Poll::Ready(Ok(if written == read.len() {
             Moved::All(written)
         } else {
-            Moved::Rest(written, read[written..].to_vec())
+            Moved::Rest(written, read[written..].into())
         }))
     })
 }
 
 /// Writes what the other socket did not take at once. The source is not read meanwhile, but its
 /// abort is heard.
-async fn write_rest(way: &mut Way<'_>, rest: Vec<u8>) -> io::Result<()> {
+async fn write_rest(way: &mut Way<'_>, rest: Box<[u8]>) -> io::Result<()> {
     let _waiting = way.state.waiting();
-    let mut left = rest.as_slice();
+    let mut left = &rest[..];
     while !left.is_empty() {
         let n = tokio::select! {
             biased;
@@ -278,36 +286,62 @@ impl<'a> State<'a> {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns when nothing was moved for `idle`, or when the session is older than `lifetime` and
-    /// nothing moves. One timer for both: it fires when a limit could have passed and looks at the
-    /// stamp, so moving a byte costs no timer.
-    async fn limits(&self, idle: Option<Duration>, lifetime: Option<Duration>) -> End {
-        if idle.is_none() && lifetime.is_none() {
+    /// Returns when nothing was moved for the idle limit, or when the session is older than its
+    /// lifetime and nothing moves. Moving a byte costs no timer: what could have passed is looked at
+    /// now and then.
+    ///
+    /// Long limits are looked at when the thread says so, which needs no timer of the session's own;
+    /// short ones have one, in a box.
+    async fn limits(&self, meter: &Meter<'_>) -> End {
+        let shortest = meter.idle.into_iter().chain(meter.lifetime).min();
+        let Some(shortest) = shortest else {
             return std::future::pending().await;
+        };
+        if shortest < LONG {
+            return Box::pin(self.exact_limits(meter)).await;
         }
         let began = self.clock.read();
         loop {
-            let now = self.clock.read();
-            let last = Moment::from_nanos(self.last_activity.load(Ordering::Relaxed));
-            let (quiet, age) = (now.since(last), now.since(began));
-            // Asked here, while the directions still live.
-            if idle.is_some_and(|limit| quiet >= limit) {
-                return if self.stuck() { End::Stuck } else { End::Idle };
+            meter.thread.rounds.notified().await;
+            if let Err(end) = self.look(meter, began) {
+                return end;
             }
-            let mut next = idle.map(|limit| limit - quiet);
-            if let Some(limit) = lifetime {
-                if age >= limit && quiet >= QUIET && !self.stuck() {
-                    return End::Old(Close::InOrder);
-                }
-                if age >= limit + limit / 10 + GRACE {
-                    return End::Old(Close::Abort);
-                }
-                let left = if age >= limit { QUIET } else { limit - age };
-                next = Some(next.map_or(left, |next| next.min(left)));
-            }
-            let next = next.unwrap_or(QUIET).max(CLOCK_STEP);
-            sleep_until(Instant::now() + next).await;
         }
+    }
+
+    async fn exact_limits(&self, meter: &Meter<'_>) -> End {
+        let began = self.clock.read();
+        loop {
+            match self.look(meter, began) {
+                Ok(next) => sleep_until(Instant::now() + next.max(CLOCK_STEP)).await,
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// How long nothing can have passed its limit.
+    ///
+    /// # Errors
+    ///
+    /// How the session ends now.
+    fn look(&self, meter: &Meter<'_>, began: Moment) -> Result<Duration, End> {
+        let now = self.clock.read();
+        let last = Moment::from_nanos(self.last_activity.load(Ordering::Relaxed));
+        let (quiet, age) = (now.since(last), now.since(began));
+        if meter.idle.is_some_and(|limit| quiet >= limit) {
+            return Err(if self.stuck() { End::Stuck } else { End::Idle });
+        }
+        let mut next = meter.idle.map_or(Duration::MAX, |limit| limit - quiet);
+        if let Some(limit) = meter.lifetime {
+            if age >= limit && quiet >= QUIET && !self.stuck() {
+                return Err(End::Old(Close::InOrder));
+            }
+            if age >= limit + limit / 10 + GRACE {
+                return Err(End::Old(Close::Abort));
+            }
+            next = next.min(if age >= limit { QUIET } else { limit - age });
+        }
+        Ok(next)
     }
 }
 

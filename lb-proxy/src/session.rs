@@ -35,14 +35,14 @@ use crate::relay::{Close, End, Meter, relay};
 pub(crate) struct Client {
     stream: TcpStream,
     peer: IpAddr,
-    _admitted: Option<Admitted>,
+    _admitted: Option<Box<Admitted>>,
     _counted: Counted,
 }
 
 impl Client {
     pub(crate) fn new(
         (stream, peer): (TcpStream, IpAddr),
-        admitted: Option<Admitted>,
+        admitted: Option<Box<Admitted>>,
         gauge: &'static Cell,
     ) -> Self {
         Self {
@@ -66,12 +66,12 @@ pub(crate) async fn serve(mut client: Client, listener: usize, thread: Arc<Threa
         Err(reason) => return account_for(&reason, &client, listener, &thread),
     };
     let meter = Meter {
-        clock: &thread.clock,
-        traffic: &thread.traffic[listener],
+        thread: &thread,
+        listener,
         idle: idle_limit(&thread.proxy.config, listener, backend),
         lifetime: lifetime(&thread, listener),
     };
-    let end = relay(&mut client.stream, &mut server.stream, meter).await;
+    let end = relay(&mut client.stream, &mut server.stream, &meter).await;
     finish(end, [&client.stream, &server.stream], listener, &thread);
 }
 

@@ -70,12 +70,13 @@ impl Clients {
         })
     }
 
-    /// Counts a new session; `Ok(None)` = this client has no limit.
+    /// Counts a new session; `Ok(None)` = this client has no limit. In a box, since most sessions
+    /// have none.
     pub(super) fn admit(
         self: &Arc<Self>,
         client: IpAddr,
         now: Moment,
-    ) -> Result<Option<Admitted>, Refusal> {
+    ) -> Result<Option<Box<Admitted>>, Refusal> {
         let client = client.to_canonical();
         if self.exempt.iter().any(|net| net.contains(&client)) {
             return Ok(None);
@@ -95,10 +96,10 @@ impl Clients {
         entry.sessions += 1;
         shard.entries.insert(key, entry);
         drop(shard);
-        Ok(Some(Admitted {
+        Ok(Some(Box::new(Admitted {
             clients: Arc::clone(self),
             key,
-        }))
+        })))
     }
 
     fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {

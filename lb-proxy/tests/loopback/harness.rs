@@ -139,6 +139,7 @@ fn listening_sockets(bind: SocketAddr, threads: usize) -> Vec<TcpListener> {
     for _ in 0..threads {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("socket");
         socket.set_reuse_port(true).expect("reuse port");
+        socket.set_linger(Some(Duration::ZERO)).expect("linger");
         socket.bind(&address.into()).expect("bind");
         socket.listen(4_096).expect("listen");
         let socket = TcpListener::from(socket);

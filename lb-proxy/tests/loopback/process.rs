@@ -97,7 +97,7 @@ fn a_killed_proxy_resets_both_sides_of_its_sessions() {
 }
 
 #[test]
-fn a_thousand_idle_sessions_need_less_than_2500_bytes_each() {
+fn a_thousand_idle_sessions_need_less_than_2000_bytes_each() {
     let (address, socket) = accepting_server();
     let part = Part::proxy(address);
     let session = || {
@@ -118,7 +118,7 @@ fn a_thousand_idle_sessions_need_less_than_2500_bytes_each() {
         "{each} bytes of user memory for each idle session, {} KiB at start",
         before / 1_024
     );
-    assert!(each < 2_500, "{each} bytes");
+    assert!(each < 2_000, "{each} bytes");
 }
 
 #[test]
