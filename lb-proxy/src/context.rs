@@ -44,8 +44,8 @@ impl Proxy {
     }
 }
 
-/// Limits of a minute and more are kept to within so long.
-pub(crate) const ROUND: Duration = Duration::from_secs(5);
+/// Limits of ten seconds and more are kept to within so long.
+pub(crate) const ROUND: Duration = Duration::from_secs(2);
 
 /// What the sessions of one relay thread share.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ const CHUNK: usize = 64 * 1024;
 /// work.
 const CHUNKS_IN_A_ROW: u32 = 4;
 /// Limits from here on are kept to within [`crate::context::ROUND`].
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(10);
 /// A session that has moved nothing for so long has nothing under way.
 const QUIET: Duration = Duration::from_secs(1);
 /// A session that is too old and never quiet is ended after so long, and a tenth of its lifetime.

@@ -219,6 +219,23 @@ fn silence_ends_a_session_in_order() {
     assert_eq!(proxy.listener().aborted.get(), 0);
 }
 
+/// Limits from ten seconds on are looked at each two seconds, for all sessions of a thread.
+#[test]
+fn a_long_silence_ends_a_session_in_order_too() {
+    let mut setup = Setup::new(&[echo_server()]);
+    setup.listener().tunnel_timeout = Some(Duration::from_secs(10));
+    let proxy = setup.start();
+    let mut client = proxy.connect();
+    client.set_read_timeout(Some(2 * LIMIT)).expect("set");
+    ping(&mut client);
+    let start = Instant::now();
+    expect_fin(&mut client);
+    let took = start.elapsed();
+    let limits = Duration::from_millis(9_900)..Duration::from_millis(13_500);
+    assert!(limits.contains(&took), "{took:?}");
+    assert_eq!(proxy.listener().idle_closed.get(), 1);
+}
+
 #[test]
 fn the_shorter_of_client_and_server_timeout_holds_without_a_tunnel_timeout() {
     let (address, socket) = accepting_server();
