@@ -17,3 +17,4 @@ mod probe;
 mod process;
 mod queue;
 mod relay;
+mod segments;

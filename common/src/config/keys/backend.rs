@@ -200,7 +200,8 @@ pub(in crate::config) const TIMEOUTS: Section = Section {
             name: "client",
             kind: Kind::Duration(IDLE),
             default: Default::Toml("\"off\""),
-            doc: "A session ends when nothing has passed in either direction for so long; with `server` \
+            doc: "A session ends when nothing has passed in either direction for so long (from 10s on, to \
+                  within 2s); with `server` \
                   set too, the shorter of the two counts",
         },
         Key {
