@@ -189,6 +189,15 @@ pub enum AdminHttp {
 }
 
 impl Config {
+    /// Whether a node has a pair channel: two nodes that both run fmc-lb, heartbeats and a key.
+    pub fn has_pair_channel(&self, node: NodeIndex) -> bool {
+        let both_ours = self.nodes.iter().all(|node| node.runs == Runs::FmcLb);
+        both_ours
+            && self.peer_of(node).is_some()
+            && self.pair.heartbeat.is_some()
+            && self.pair.key_file.is_some()
+    }
+
     /// The other node, if there are two.
     pub fn peer_of(&self, node: NodeIndex) -> Option<NodeIndex> {
         (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))

@@ -390,7 +390,7 @@ impl Driver {
 fn open_pair(inputs: &Inputs, now: Moment) -> Result<Option<PairLink>, RunError> {
     let config = &inputs.config;
     let (true, Some(peer), Some(heartbeat), Some(text)) = (
-        pair_link::is_on(config, inputs.node),
+        config.has_pair_channel(inputs.node),
         config.peer_of(inputs.node),
         config.pair.heartbeat,
         &inputs.pair_key,

@@ -26,6 +26,9 @@ const TEN_MS: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const WEEK: Duration = Duration::from_secs(168 * 3_600);
+const IDLE: DurationRange = DurationRange::new(SECOND, WEEK).or_off();
+/// Sessions, or sessions a second: more than any machine has.
+const MANY: IntegerRange = IntegerRange::new(1, 10_000_000);
 const PRIORITY: IntegerRange = IntegerRange {
     min: 1,
     max: 255,

@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::board::{PeerSlot, VipState};
-use common::config::{Config, NodeIndex, Runs};
 use common::time::Moment;
 
 use super::unit::Unit;
@@ -29,15 +28,6 @@ pub(super) struct PairLink {
     next: Moment,
     out: [u8; MAX_DATAGRAM],
     failing: bool,
-}
-
-/// Whether the configuration wants a channel: two nodes that both run fmc-lb, heartbeats and a key.
-pub(super) fn is_on(config: &Config, node: NodeIndex) -> bool {
-    let both_ours = config.nodes.iter().all(|node| node.runs == Runs::FmcLb);
-    both_ours
-        && config.peer_of(node).is_some()
-        && config.pair.heartbeat.is_some()
-        && config.pair.key_file.is_some()
 }
 
 impl PairLink {

@@ -42,7 +42,8 @@ impl Unit {
         slot: &'static VipSlot,
     ) -> Self {
         let (port, own) = (place.0, place.1.own);
-        let heartbeat = super::pair_link::is_on(config, node)
+        let heartbeat = config
+            .has_pair_channel(node)
             .then_some(config.pair.heartbeat)
             .flatten();
         let index = vip;

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use super::listener::MANY;
 use super::probe::PROBE;
 use super::tcp::{KEEPALIVE, USER_TIMEOUT};
-use super::{HOUR, SECOND, TEN_MS, WEEK};
+use super::{HOUR, IDLE, MANY, SECOND, TEN_MS};
 use crate::config::MAX_WEIGHT;
 use crate::config::kind::{
     Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
 };
 
-pub(super) const IDLE: DurationRange = DurationRange::new(SECOND, WEEK).or_off();
 const CONNECT: DurationRange = DurationRange::new(TEN_MS, Duration::from_secs(300));
 
 pub(in crate::config) const BACKENDS: Section = Section {

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use super::backend::IDLE;
 use super::tcp::{KEEPALIVE, USER_TIMEOUT};
-use super::{SECOND, WEEK};
+use super::{IDLE, MANY, SECOND, WEEK};
 use crate::config::kind::{
     Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
 };
 
-/// Sessions, or sessions a second: more than any machine has.
-pub(super) const MANY: IntegerRange = IntegerRange::new(1, 10_000_000);
 /// TCP_DEFER_ACCEPT is rounded to retransmissions of the SYN-ACK, 1 s, 3 s, 7 s … (tcp(7)).
 const DEFER: DurationRange = DurationRange::new(SECOND, Duration::from_secs(60))
     .steps_of(SECOND)

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::WEEK;
-use super::listener::MANY;
+use super::{MANY, WEEK};
 use crate::config::MAX_THREADS;
 use crate::config::kind::{Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape};
 
