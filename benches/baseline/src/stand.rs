@@ -9,7 +9,7 @@ use std::fs;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use lab::chain::{self, Chain, FRONT, FRONT_INTERFACE};
 use lab::process::{Process, processes_in};
 use nix::unistd::Pid;
@@ -103,7 +103,8 @@ impl Stand {
         }
     }
 
-    /// Calls as the client: in its namespace, on its core. An error carries the balancer's last words.
+    /// Calls as the client: in its namespace, on its core. An error is followed by the balancer's last words, on lines
+    /// of their own.
     ///
     /// # Errors
     /// With what the call says.
@@ -115,7 +116,7 @@ impl Stand {
         self.chain
             .client()
             .run(inside)
-            .map_err(|error| error.context(self.last_words()))
+            .map_err(|error| anyhow!("{error:#}{}", self.last_words()))
     }
 
     /// CPU time of the balancer so far.
@@ -196,13 +197,14 @@ impl Stand {
     }
 
     fn last_words(&self) -> String {
-        match &self.balancer {
-            None => "without a balancer".to_owned(),
-            Some(process) => format!(
-                "{}, whose last words were [{}]",
-                self.subject.name(),
-                process.log_tail(TAIL).trim()
-            ),
+        let Some(process) = &self.balancer else {
+            return String::new();
+        };
+        let tail = process.log_tail(TAIL);
+        if tail.trim().is_empty() {
+            String::new()
+        } else {
+            format!("\nits last words:\n{tail}")
         }
     }
 }
