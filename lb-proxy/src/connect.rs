@@ -156,13 +156,9 @@ async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io:
             slot.connect_errors.add(1);
         }
     })?;
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_nodelay(true)?;
-    if let Some(keepalive) = backend.keepalive {
-        socket.set_tcp_keepalive(&keepalive_options(keepalive))?;
-    }
+    // TCP_NODELAY and keepalive come with the second write and the second round: see relay.
     if backend.user_timeout.is_some() {
-        socket.set_tcp_user_timeout(backend.user_timeout)?;
+        SockRef::from(&stream).set_tcp_user_timeout(backend.user_timeout)?;
     }
     slot.connected.add(1);
     Ok(Link {

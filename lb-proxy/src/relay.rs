@@ -18,14 +18,16 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use common::config::BackendIndex;
 use common::time::Moment;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
 use self::bulk::{MANY, Stop, bulk};
-use crate::clock::CoarseClock;
+use crate::connect::keepalive_options;
 use crate::context::{Bytes, Thread};
 
 pub(crate) use self::pipe::share_among;
@@ -80,6 +82,7 @@ pub(crate) struct Meter<'a> {
     /// Its clock, its sums of bytes, its rounds.
     pub(crate) thread: &'a Thread,
     pub(crate) listener: usize,
+    pub(crate) backend: BackendIndex,
     /// Limit of silence in both directions.
     pub(crate) idle: Option<Duration>,
     /// Limit of the whole session; it then ends at the next quiet moment.
@@ -88,12 +91,17 @@ pub(crate) struct Meter<'a> {
 
 /// One direction of a session. Its parts are handed around together: every argument of an async
 /// function stays in its future, and every session has two of them.
-struct Way<'a> {
+struct Way<'a, const TO_SERVER: bool> {
     from: ReadHalf<'a>,
     to: WriteHalf<'a>,
     state: &'a State<'a>,
     bytes: &'a Bytes,
 }
+
+/// To the server.
+type Up<'a> = Way<'a, true>;
+/// To the client.
+type Down<'a> = Way<'a, false>;
 
 /// Relays until one of the ends of [`End`].
 pub(crate) async fn relay(
@@ -101,17 +109,17 @@ pub(crate) async fn relay(
     server: &mut TcpStream,
     meter: &Meter<'_>,
 ) -> End {
-    let state = State::new(&meter.thread.clock);
+    let state = State::new(meter);
     let traffic = &meter.thread.traffic[meter.listener];
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let mut up = Way {
+    let mut up = Up {
         from: from_client,
         to: to_server,
         state: &state,
         bytes: &traffic.up,
     };
-    let mut down = Way {
+    let mut down = Down {
         from: from_server,
         to: to_client,
         state: &state,
@@ -122,7 +130,7 @@ pub(crate) async fn relay(
         biased;
         moved = direction(&mut up) => moved,
         moved = direction(&mut down) => moved,
-        end = state.limits(meter) => return end,
+        end = state.limits() => return end,
     };
     match moved {
         Ok(()) => End::Finished,
@@ -132,7 +140,7 @@ pub(crate) async fn relay(
 
 /// One direction to its end. The first that ends passes the FIN on and stays to hear whether its
 /// source aborts; the second returns.
-async fn direction(way: &mut Way<'_>) -> io::Result<()> {
+async fn direction<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> io::Result<()> {
     pump(way).await?;
     if way.state.end_direction() == Ended::Both {
         // The caller closes both sockets at once, which sends the FIN.
@@ -144,7 +152,7 @@ async fn direction(way: &mut Way<'_>) -> io::Result<()> {
 }
 
 /// Moves bytes until the source's FIN.
-async fn pump(way: &mut Way<'_>) -> io::Result<()> {
+async fn pump<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> io::Result<()> {
     let mut in_a_row = 0;
     loop {
         let moved = poll_fn(|cx| {
@@ -176,7 +184,37 @@ async fn pump(way: &mut Way<'_>) -> io::Result<()> {
     }
 }
 
-impl Way<'_> {
+impl<const TO_SERVER: bool> Way<'_, TO_SERVER> {
+    /// Before bytes are written to a server whose first ones it may not have acknowledged yet. Many
+    /// sessions write once: for them there is nothing to be delayed, and no option to be set.
+    fn write_again(&self) -> io::Result<()> {
+        let wrote = self.state.wrote.load(Ordering::Relaxed);
+        if TO_SERVER && wrote < 2 {
+            self.state.wrote.store(wrote + 1, Ordering::Relaxed);
+            if wrote == 1 {
+                self.to.as_ref().set_nodelay(true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Once a session has lasted a round, its server is asked now and then whether it is there.
+    fn settle(&self) -> io::Result<()> {
+        let due = Settled::Due as u8;
+        if !TO_SERVER && self.state.settled.load(Ordering::Relaxed) == due {
+            let done = Settled::Done as u8;
+            self.state.settled.store(done, Ordering::Relaxed);
+            let Meter {
+                thread, backend, ..
+            } = self.state.meter;
+            if let Some(keepalive) = thread.proxy.config.backends[backend.0].keepalive {
+                let socket = SockRef::from(self.from.as_ref());
+                socket.set_tcp_keepalive(&keepalive_options(keepalive))?;
+            }
+        }
+        Ok(())
+    }
+
     fn count(&self, n: usize) {
         self.bytes.add(n);
         self.state.touch();
@@ -194,7 +232,11 @@ enum Moved {
 }
 
 /// One read, and one write of what was read.
-fn move_bytes(way: &mut Way<'_>, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
+fn move_bytes<const TO_SERVER: bool>(
+    way: &mut Way<'_, TO_SERVER>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Moved>> {
+    way.settle()?;
     SCRATCH.with_borrow_mut(|scratch| {
         let mut read = ReadBuf::new(scratch);
         ready!(Pin::new(&mut way.from).poll_read(cx, &mut read))?;
@@ -202,6 +244,7 @@ fn move_bytes(way: &mut Way<'_>, cx: &mut Context<'_>) -> Poll<io::Result<Moved>
         if read.is_empty() {
             return Poll::Ready(Ok(Moved::End));
         }
+        way.write_again()?;
         let written = match Pin::new(&mut way.to).poll_write(cx, read) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
@@ -216,7 +259,11 @@ fn move_bytes(way: &mut Way<'_>, cx: &mut Context<'_>) -> Poll<io::Result<Moved>
 
 /// Writes what the other socket did not take at once. The source is not read meanwhile, but its
 /// abort is heard.
-async fn write_rest(way: &mut Way<'_>, rest: Box<[u8]>) -> io::Result<()> {
+async fn write_rest<const TO_SERVER: bool>(
+    way: &mut Way<'_, TO_SERVER>,
+    rest: Box<[u8]>,
+) -> io::Result<()> {
+    way.write_again()?;
     let _waiting = way.state.waiting();
     let mut left = &rest[..];
     while !left.is_empty() {
@@ -249,24 +296,43 @@ enum Ended {
 /// What the two directions and the idle timer know of each other. All in one task: the atomics are
 /// never contended.
 struct State<'a> {
-    clock: &'a CoarseClock,
+    meter: &'a Meter<'a>,
     last_activity: AtomicU64,
     ended: AtomicU8,
     waiting: AtomicU8,
+    /// Writes to the server: none, one, more.
+    wrote: AtomicU8,
+    /// [`Settled`]
+    settled: AtomicU8,
+}
+
+/// Whether the session has lasted so long that it needs what short ones never do.
+#[derive(Debug, Clone, Copy)]
+enum Settled {
+    Not = 0,
+    /// What it needs is to be set.
+    Due = 1,
+    Done = 2,
 }
 
 impl<'a> State<'a> {
-    fn new(clock: &'a CoarseClock) -> Self {
+    fn new(meter: &'a Meter<'a>) -> Self {
         Self {
-            clock,
-            last_activity: AtomicU64::new(clock.read().as_nanos()),
+            meter,
+            last_activity: AtomicU64::new(meter.thread.clock.read().as_nanos()),
             ended: AtomicU8::new(0),
             waiting: AtomicU8::new(0),
+            wrote: AtomicU8::new(0),
+            settled: AtomicU8::new(Settled::Not as u8),
         }
     }
 
+    fn now(&self) -> Moment {
+        self.meter.thread.clock.read()
+    }
+
     fn touch(&self) {
-        let now = self.clock.read().as_nanos();
+        let now = self.now().as_nanos();
         self.last_activity.store(now, Ordering::Relaxed);
     }
 
@@ -292,27 +358,28 @@ impl<'a> State<'a> {
     ///
     /// Long limits are looked at when the thread says so, which needs no timer of the session's own;
     /// short ones have one, in a box.
-    async fn limits(&self, meter: &Meter<'_>) -> End {
+    async fn limits(&self) -> End {
+        let began = self.now();
+        let meter = self.meter;
         let shortest = meter.idle.into_iter().chain(meter.lifetime).min();
-        let Some(shortest) = shortest else {
-            return std::future::pending().await;
-        };
-        if shortest < LONG {
-            return Box::pin(self.exact_limits(meter)).await;
+        if shortest.is_some_and(|shortest| shortest < LONG) {
+            return Box::pin(self.exact_limits(began)).await;
         }
-        let began = self.clock.read();
         loop {
             meter.thread.rounds.notified().await;
-            if let Err(end) = self.look(meter, began) {
+            if self.settled.load(Ordering::Relaxed) == Settled::Not as u8 {
+                // The direction from the server does it, when it is polled in the next round.
+                self.settled.store(Settled::Due as u8, Ordering::Relaxed);
+            }
+            if let Err(end) = self.look(began) {
                 return end;
             }
         }
     }
 
-    async fn exact_limits(&self, meter: &Meter<'_>) -> End {
-        let began = self.clock.read();
+    async fn exact_limits(&self, began: Moment) -> End {
         loop {
-            match self.look(meter, began) {
+            match self.look(began) {
                 Ok(next) => sleep_until(Instant::now() + next.max(CLOCK_STEP)).await,
                 Err(end) => return end,
             }
@@ -324,8 +391,8 @@ impl<'a> State<'a> {
     /// # Errors
     ///
     /// How the session ends now.
-    fn look(&self, meter: &Meter<'_>, began: Moment) -> Result<Duration, End> {
-        let now = self.clock.read();
+    fn look(&self, began: Moment) -> Result<Duration, End> {
+        let (meter, now) = (self.meter, self.now());
         let last = Moment::from_nanos(self.last_activity.load(Ordering::Relaxed));
         let (quiet, age) = (now.since(last), now.since(began));
         if meter.idle.is_some_and(|limit| quiet >= limit) {

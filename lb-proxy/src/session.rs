@@ -68,6 +68,7 @@ pub(crate) async fn serve(mut client: Client, listener: usize, thread: Arc<Threa
     let meter = Meter {
         thread: &thread,
         listener,
+        backend,
         idle: idle_limit(&thread.proxy.config, listener, backend),
         lifetime: lifetime(&thread, listener),
     };
@@ -161,7 +162,8 @@ async fn prepare<'a>(
     let mut first = announce::header(settings, client, &said, || proxy.name_session())?;
     first.append(&mut head);
     if !first.is_empty() {
-        // All in one segment, as receivers of headers like it.
+        // All in one segment, as receivers of headers like it; and more will follow at once.
+        link.stream.set_nodelay(true).map_err(NoSession::Head)?;
         let sending = link.stream.write_all(&first);
         match timeout(settings.connect_timeout, sending).await {
             Ok(sent) => sent.map_err(NoSession::Head)?,

@@ -23,7 +23,8 @@ pub(super) enum Stop {
 }
 
 /// Moves bytes until the source's FIN or until few come at once.
-pub(super) async fn bulk(way: &Way<'_>) -> io::Result<Stop> {
+pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> io::Result<Stop> {
+    way.write_again()?;
     let from = &way.from;
     let (mut small, mut in_a_row) = (0, 0);
     while small < SMALL_TURNS {
@@ -56,7 +57,7 @@ pub(super) async fn bulk(way: &Way<'_>) -> io::Result<Stop> {
 }
 
 /// Empties the pipe. The source is not read meanwhile, but its abort is heard.
-async fn pour(pipe: &mut Pipe, way: &Way<'_>) -> io::Result<()> {
+async fn pour<const TO_SERVER: bool>(pipe: &mut Pipe, way: &Way<'_, TO_SERVER>) -> io::Result<()> {
     let to = &way.to;
     let mut waiting = None;
     while pipe.held() > 0 {
