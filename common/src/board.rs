@@ -15,10 +15,12 @@
 //! | [`ProxyBoard`] | proxy | vrrp, supervisor, admin |
 //! | [`AdminBoard`] | admin | supervisor |
 
+mod overrides;
 mod text;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+pub use self::overrides::{Override, Said};
 pub use self::text::Text;
 use crate::config::{MAX_LISTENERS, MAX_SERVERS, MAX_THREADS, MAX_VIPS};
 use crate::time::Moment;
@@ -144,6 +146,18 @@ board_enum! {
 }
 
 board_enum! {
+    /// What an administrator has said of a server's state.
+    AdminState {
+        /// Nothing.
+        None = 0 => "none",
+        /// No new session.
+        Drain = 1 => "drain",
+        /// No new session and no probe.
+        Maintenance = 2 => "maintenance",
+    }
+}
+
+board_enum! {
     /// Why a listener accepts nothing now: more connections wait in the kernel's queue.
     Hold {
         None = 0 => "none",
@@ -152,6 +166,8 @@ board_enum! {
         /// All listeners together have.
         AllSessions = 2 => "proxy.max_sessions",
         Rate = 3 => "accept_rate",
+        /// An administrator has paused it.
+        Paused = 4 => "paused",
     }
 }
 
@@ -358,6 +374,10 @@ pub struct ListenerSlot {
     pub hold: Cell,
     /// Times that a relay thread has stopped accepting because of a limit.
     pub holds: Cell,
+    /// Ended by an administrator.
+    pub killed: Cell,
+    /// Not 0 = an administrator has paused it. Outlives the proxy, as the other overrides do.
+    pub pause: Override,
 }
 
 /// One backend, by its place in the configuration.
@@ -378,7 +398,7 @@ pub struct BackendSlot {
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct ServerSlot {
-    /// [`ServerState`]
+    /// [`ServerState`] that the probes find, see [`ServerSlot::effective_state`].
     pub state: Cell,
     pub since: MomentCell,
     /// Why it is in this state ("L4CON: connection refused", "[-]etcd failed: reason withheld").
@@ -397,6 +417,12 @@ pub struct ServerSlot {
     pub downs: Cell,
     /// What slow start leaves of its share, in 1/256: 1 to 256 (0 = nobody has said).
     pub ramp: Cell,
+    /// Sessions that were ended because it went down.
+    pub cut: Cell,
+    /// [`AdminState`], see [`ServerSlot::admin_state`].
+    pub state_override: Override,
+    /// See [`ServerSlot::admin_weight`].
+    pub weight_override: Override,
 }
 
 /// What admin says.

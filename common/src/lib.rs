@@ -3,10 +3,12 @@
 //! - [`config`]: the file as written → a [`config::Config`] whose values cannot be wrong.
 //! - [`addr`], [`time`]: small words that cannot hold a wrong value.
 //! - [`board`]: the shared memory by which the processes of a node know of each other.
+//! - [`command`]: what a running node can be told.
 //! - [`status`]: what `fmc-lb status --json` prints.
 
 pub mod addr;
 pub mod board;
+pub mod command;
 pub mod config;
 pub mod dns_name;
 pub mod status;

@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Link<'a> {
     pub(crate) stream: TcpStream,
+    /// Of the server on the board.
+    pub(crate) place: usize,
     _taken: Taken<'a>,
 }
 
@@ -163,6 +165,7 @@ async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io:
     slot.connected.add(1);
     Ok(Link {
         stream,
+        place: server.place,
         _taken: taken,
     })
 }

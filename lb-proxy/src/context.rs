@@ -14,6 +14,7 @@ use crate::drain::Tracker;
 use crate::lack::Warnings;
 use crate::limit::Limits;
 use crate::pool::Pool;
+use crate::registry::{Cut, Record, Registry};
 use crate::route::Router;
 use crate::source::Sources;
 use crate::waiting::Waiting;
@@ -30,6 +31,8 @@ pub(crate) struct Proxy {
     pub(crate) waiting: Waiting,
     /// By listener.
     pub(crate) routers: Vec<Router>,
+    /// The sessions of each relay thread.
+    pub(crate) registries: Vec<Arc<Registry>>,
     /// Sessions with a name of their own so far: the next one's number.
     pub(crate) named: AtomicU64,
     /// When this process began, in nanoseconds: its sessions' names are not those of another one.
@@ -37,6 +40,12 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
+    /// Ends the sessions for which `which` is true, by RST to both sides; how many these are.
+    pub(crate) fn cut(&self, why: Cut, which: impl Fn(&Record) -> bool) -> u64 {
+        let registries = self.registries.iter();
+        registries.map(|registry| registry.cut(why, &which)).sum()
+    }
+
     /// A name for a session that no other one of this node has: process and number.
     pub(crate) fn name_session(&self) -> String {
         let number = self.named.fetch_add(1, Ordering::Relaxed);
@@ -120,6 +129,10 @@ impl Bytes {
     pub(crate) fn add(&self, n: usize) {
         let sum = self.0.load(Ordering::Relaxed);
         self.0.store(sum + n as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::{ProxyBoard, ServerSlot, ServerState};
-use common::config::{BackendIndex, Config, VipIndex};
+use common::board::{AdminState, ProxyBoard, ServerSlot, ServerState};
+use common::config::{BackendIndex, Config, OnMarkedDown, VipIndex};
 use common::time::Moment;
 use tracing::{debug, info, warn};
 
@@ -16,6 +16,7 @@ use crate::clock;
 use crate::context::Proxy;
 use crate::health::{Health, Verdict, usable};
 use crate::pool::{Snapshot, Standing};
+use crate::registry::Cut;
 use crate::vip_health::vip_health;
 
 /// What one probe found, and when.
@@ -46,7 +47,7 @@ pub(crate) struct Keeper {
     proxy: Arc<Proxy>,
     /// By place on the board.
     servers: Vec<Kept>,
-    /// When a server in slow start gets more.
+    /// When a server in slow start gets more, or something ends that an administrator has said.
     next_step: Option<Moment>,
 }
 
@@ -121,10 +122,71 @@ impl Keeper {
         keeper
     }
 
-    /// Lets servers in slow start have more; to be called often.
+    pub(crate) fn proxy(&self) -> Arc<Proxy> {
+        Arc::clone(&self.proxy)
+    }
+
+    /// Lets servers in slow start have more, and ends what an administrator has said for a time; to
+    /// be called often.
     pub(crate) fn tick(&mut self, now: Moment) {
         if self.next_step.is_some_and(|at| now >= at) {
+            self.end_overrides(now);
             self.publish(now);
+        }
+    }
+
+    /// Takes what an administrator says of a server's state.
+    pub(crate) fn say_state(
+        &mut self,
+        place: usize,
+        (state, until): (AdminState, Option<Moment>),
+        now: Moment,
+    ) {
+        let slot = &self.proxy.board.servers[place];
+        let before = slot.admin_state(now).map(|said| said.value);
+        slot.set_admin_state(state, until);
+        self.leave_maintenance(place, before, now);
+        self.publish(now);
+    }
+
+    /// An administrator has said something else.
+    pub(crate) fn handle_override(&mut self, now: Moment) {
+        self.publish(now);
+    }
+
+    /// What the probes said last holds at once, but a server that was away starts slowly.
+    fn leave_maintenance(&mut self, place: usize, before: Option<AdminState>, now: Moment) {
+        let slot = &self.proxy.board.servers[place];
+        let is_usable = usable(slot.effective_state(now));
+        if before == Some(AdminState::Maintenance) && is_usable {
+            self.servers[place].came_up = Some(now);
+        }
+    }
+
+    fn end_overrides(&mut self, now: Moment) {
+        let proxy = self.proxy();
+        for backend in &proxy.config.backends {
+            for (index, server) in backend.servers.iter().enumerate() {
+                let (name, server) = (&backend.name, server.address);
+                let place = backend.first_server + index;
+                let slot = &proxy.board.servers[place];
+                if let Some(said) = slot.state_override.end_if_over(now) {
+                    let before = AdminState::from_board(said);
+                    self.leave_maintenance(place, Some(before), now);
+                    info!(backend = name, %server, "a server is what its probes say again");
+                }
+                if slot.weight_override.end_if_over(now).is_some() {
+                    info!(backend = name, %server, "a server has its configured weight again");
+                }
+            }
+        }
+        for (listener, slot) in proxy.config.listeners.iter().zip(&proxy.board.listeners) {
+            if slot.pause.end_if_over(now).is_some() {
+                info!(
+                    listener = listener.name,
+                    "the pause of a listener has ended"
+                );
+            }
         }
     }
 
@@ -168,6 +230,10 @@ impl Keeper {
                     (true, true) | (false, false) => {}
                 }
                 self.publish(outcome.ended);
+                if state == ServerState::Down && backend.on_marked_down == OnMarkedDown::Cut {
+                    let cut = proxy.cut(Cut::ServerDown, |one| one.server() == Some(place));
+                    info!(backend = backend.name, %server, cut, "its sessions are ended");
+                }
             }
             None => {
                 debug!(backend = backend.name, %server, state = state.word(), reason, "probed");
@@ -186,12 +252,19 @@ impl Keeper {
             pool,
             ..
         } = &*self.proxy;
-        let state = |place: usize| self.servers[place].health.state();
+        let admin = |place: usize| board.servers[place].admin_state(now).map(|said| said.value);
+        let state = |place: usize| {
+            let admin = admin(place).unwrap_or(AdminState::None);
+            admin.over(self.servers[place].health.state())
+        };
         let ramp =
             |place: usize| slow_start::ramp(self.servers[place].came_up, self.time(place), now);
         pool.publish(Snapshot::new(config, |place| Standing {
             usable: usable(state(place)),
             ramp: ramp(place),
+            weight: board.servers[place]
+                .admin_weight(now)
+                .map(|said| said.value),
         }));
         for (place, slot) in board.servers.iter().take(self.servers.len()).enumerate() {
             slot.ramp.set(ramp(place).into());
@@ -201,17 +274,32 @@ impl Keeper {
             let vip = VipIndex(index);
             let health = vip_health(config, vip, |place| usable(state(place)));
             board.vip_health[index].set(health);
-            let sure = vip_health(config, vip, |place| self.servers[place].health.is_sure());
+            let sure = vip_health(config, vip, |place| {
+                usable(state(place)) && self.servers[place].health.is_sure()
+            });
             board.vip_sure[index].set(sure);
-            let hope = |place: usize| self.servers[place].health.is_hoped_for();
+            let hope =
+                |place: usize| admin(place).is_none() && self.servers[place].health.is_hoped_for();
             board.vip_hope[index].set(vip_health(config, vip, hope));
         }
-        let probed = self.servers.iter().all(|kept| kept.probed);
+        // Nobody probes a server in maintenance, and nobody waits for that.
+        let probed = (0..self.servers.len()).all(|place| {
+            self.servers[place].probed || admin(place) == Some(AdminState::Maintenance)
+        });
         board.probed.set(u64::from(probed));
         let steps = (0..self.servers.len()).filter_map(|place| {
             slow_start::next_step(self.servers[place].came_up, self.time(place), now)
         });
-        self.next_step = steps.min();
+        self.next_step = steps.chain(self.ends()).min();
+    }
+
+    /// When what an administrator has said ends by itself.
+    fn ends(&self) -> impl Iterator<Item = Moment> {
+        let board = self.proxy.board;
+        let servers = board.servers.iter().take(self.servers.len());
+        let of_servers = servers.flat_map(|slot| [&slot.state_override, &slot.weight_override]);
+        let listeners = board.listeners.iter().map(|slot| &slot.pause);
+        of_servers.chain(listeners).filter_map(|one| one.end())
     }
 
     /// The slow-start time of the server at a place.

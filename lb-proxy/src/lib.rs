@@ -13,6 +13,8 @@
 //! | the pool: one snapshot of all backends, swapped whole | probe thread | every pick |
 //! | whose turn it is in a round-robin backend | every pick, under a lock held for nanoseconds | the same |
 //! | verdicts and health of the VIPs on the board | probe thread | vrrp, admin; the next proxy starts from them |
+//! | what an administrator has said, on the board | probe thread | keeper, probes, accept loops; the next proxy |
+//! | registry of a thread's sessions | the thread: their start and end; each its bytes | commands: listing, cutting |
 //! | heartbeat of each relay thread on the board | the future that its runtime polls itself | vrrp: 100 ms old = no VIP here |
 //! | sessions, counters on the board | relay threads (bytes: each thread's sums, each 10 ms) | admin; least-connections |
 //!
@@ -44,10 +46,12 @@ mod lack;
 mod limit;
 mod listener;
 mod opening;
+mod orders;
 mod pool;
 mod probe;
 mod proxy_protocol;
 mod readyz;
+mod registry;
 mod relay;
 mod route;
 mod session;
@@ -65,7 +69,7 @@ use std::sync::Arc;
 use common::board::ProxyBoard;
 use common::config::{Config, NodeIndex};
 
-pub use self::control::Control;
+pub use self::control::{Control, Unanswered};
 pub use self::probe::tls::{TlsError, check_files};
 pub use self::threads::RunError;
 

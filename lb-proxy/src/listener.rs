@@ -32,6 +32,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// While a limit of sessions is reached it is looked at this often.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
 
+/// While an administrator has paused a listener it is looked at this often.
+const LOOK_FOR_END: Duration = Duration::from_millis(20);
+
 /// Takes over a listening socket. Accepted sockets inherit what is set here, so that TCP_NODELAY
 /// and keepalive cost no system call for each connection. SO_LINGER 0 was set before it listened:
 /// every connection has it, also one that waited here for this process.
@@ -106,8 +109,8 @@ async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: 
         Ok(admitted) => {
             // It is held here, and those behind it wait in the kernel's queue.
             wait_for_room(thread, listener).await;
-            let client = Client::new((stream, address.ip()), admitted, &slot.sessions);
-            tokio::spawn(session::serve(client, listener, Arc::clone(thread)));
+            let client = Client::new((stream, address), admitted, (listener, thread));
+            tokio::spawn(session::serve(client, Arc::clone(thread)));
         }
         Err(refusal) => {
             match refusal {
@@ -125,10 +128,15 @@ async fn wait_for_room(thread: &Thread, listener: usize) {
     let slot = &proxy.board.listeners[listener];
     let mut held = false;
     loop {
-        let (hold, pause) = match proxy.limits.may_serve(listener, proxy.board, clock::now()) {
-            Ok(()) => break,
-            Err(Wait::Full(hold)) => (hold, LOOK_FOR_ROOM),
-            Err(Wait::Pace(pause)) => (Hold::Rate, pause),
+        let now = clock::now();
+        let (hold, pause) = if slot.paused(now).is_some() {
+            (Hold::Paused, LOOK_FOR_END)
+        } else {
+            match proxy.limits.may_serve(listener, proxy.board, now) {
+                Ok(()) => break,
+                Err(Wait::Full(hold)) => (hold, LOOK_FOR_ROOM),
+                Err(Wait::Pace(pause)) => (Hold::Rate, pause),
+            }
         };
         if !held {
             held = true;

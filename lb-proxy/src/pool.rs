@@ -22,6 +22,8 @@ pub(crate) struct Standing {
     pub(crate) usable: bool,
     /// What slow start leaves of its share, 1 to [`crate::balance::slow_start::FULL`].
     pub(crate) ramp: u16,
+    /// What an administrator has put in the place of its configured weight.
+    pub(crate) weight: Option<u16>,
 }
 
 /// All servers of all backends, by index; nobody changes a published one.
@@ -37,10 +39,14 @@ impl Snapshot {
             let servers = backend.servers.iter().enumerate();
             let candidates = servers.map(|(index, server)| {
                 let place = backend.first_server + index;
-                let Standing { usable, ramp } = standing(place);
+                let Standing {
+                    usable,
+                    ramp,
+                    weight,
+                } = standing(place);
                 Candidate {
                     address: server.address,
-                    weight: server.weight,
+                    weight: weight.unwrap_or(server.weight),
                     ramp,
                     backup: server.backup,
                     limit: server.max_sessions,
@@ -68,8 +74,8 @@ enum Method {
     Random(AtomicU64),
     Source,
     ConsistentHash {
-        /// Of the servers' addresses and weights, which do not change while the process runs.
-        table: Box<Maglev>,
+        /// Of the servers' addresses and weights.
+        table: ArcSwap<Maglev>,
         bound: Option<LoadBound>,
     },
     First,
@@ -104,6 +110,18 @@ impl Pool {
 
     /// Replaces the snapshot; every pick from now on sees the new one.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
+        let before = self.published.load();
+        for (index, method) in self.methods.iter().enumerate() {
+            let (old, new) = (&before.backends[index], &snapshot.backends[index]);
+            let weights = |servers: &[Candidate]| -> Vec<u16> {
+                servers.iter().map(|server| server.weight).collect()
+            };
+            if let Method::ConsistentHash { table, .. } = method
+                && weights(old) != weights(new)
+            {
+                table.store(Maglev::new(new).into());
+            }
+        }
         self.published.store(snapshot.into());
     }
 
@@ -137,7 +155,7 @@ impl Method {
             Balance::Random => Self::Random(AtomicU64::new(seed)),
             Balance::Source => Self::Source,
             Balance::ConsistentHash => Self::ConsistentHash {
-                table: Box::new(Maglev::new(servers)),
+                table: ArcSwap::from_pointee(Maglev::new(servers)),
                 bound: backend.hash_balance_factor.and_then(LoadBound::new),
             },
             Balance::First => Self::First,
@@ -159,7 +177,7 @@ impl Method {
                 random_of_two(slate, hash::mix(counter))
             }
             Self::Source => source_hash(slate, client),
-            Self::ConsistentHash { table, bound } => table.pick(slate, client, *bound),
+            Self::ConsistentHash { table, bound } => table.load().pick(slate, client, *bound),
             Self::First => first(slate),
         }
     }

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::board::AdminState;
 use common::config::{BackendIndex, ProbeKind};
+use common::time::Moment;
 use nix::errno::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -101,6 +103,11 @@ pub(crate) async fn probe_loop(target: Target, outcomes: mpsc::Sender<Outcome>) 
     let mut next = Instant::now() + target.offset;
     for round in 0_u64.. {
         sleep_until(next).await;
+        let due = next + jittered(target.interval, seed, round);
+        if target.in_maintenance(clock::now()) {
+            next = due.max(Instant::now());
+            continue;
+        }
         let started = clock::now();
         let verdict = target.probe(Instant::now() + target.timeout).await;
         let ended = clock::now();
@@ -115,12 +122,17 @@ pub(crate) async fn probe_loop(target: Target, outcomes: mpsc::Sender<Outcome>) 
             // The keeper is gone, and with it soon this task.
             break;
         }
-        next = (next + jittered(target.interval, seed, round)).max(Instant::now());
+        next = due.max(Instant::now());
     }
     std::future::pending().await
 }
 
 impl Target {
+    fn in_maintenance(&self, now: Moment) -> bool {
+        let said = self.proxy.board.servers[self.place].admin_state(now);
+        said.is_some_and(|said| said.value == AdminState::Maintenance)
+    }
+
     async fn probe(&self, deadline: Instant) -> Verdict {
         match &self.kind {
             Kind::Tcp => match self.connect(deadline).await {

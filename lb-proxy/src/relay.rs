@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep_until};
 use self::bulk::{MANY, Stop, bulk};
 use crate::connect::keepalive_options;
 use crate::context::{Bytes, Thread};
+use crate::registry::{Cut, Record};
 
 pub(crate) use self::pipe::share_among;
 
@@ -63,6 +64,8 @@ pub(crate) enum End {
     Stuck,
     /// It had lasted as long as it may.
     Old(Close),
+    /// It was ended from outside: reset both.
+    Cut(Cut),
     /// One side reset or broke: reset both.
     Aborted(io::Error),
 }
@@ -81,7 +84,7 @@ pub(crate) enum Close {
 pub(crate) struct Meter<'a> {
     /// Its clock, its sums of bytes, its rounds.
     pub(crate) thread: &'a Thread,
-    pub(crate) listener: usize,
+    pub(crate) session: &'a Record,
     pub(crate) backend: BackendIndex,
     /// Limit of silence in both directions.
     pub(crate) idle: Option<Duration>,
@@ -95,7 +98,8 @@ struct Way<'a, const TO_SERVER: bool> {
     from: ReadHalf<'a>,
     to: WriteHalf<'a>,
     state: &'a State<'a>,
-    bytes: &'a Bytes,
+    /// Of all sessions of the listener, and of this one.
+    bytes: [&'a Bytes; 2],
 }
 
 /// To the server.
@@ -110,26 +114,28 @@ pub(crate) async fn relay(
     meter: &Meter<'_>,
 ) -> End {
     let state = State::new(meter);
-    let traffic = &meter.thread.traffic[meter.listener];
+    let session = meter.session;
+    let traffic = &meter.thread.traffic[session.listener()];
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     let mut up = Up {
         from: from_client,
         to: to_server,
         state: &state,
-        bytes: &traffic.up,
+        bytes: [&traffic.up, &session.up],
     };
     let mut down = Down {
         from: from_server,
         to: to_client,
         state: &state,
-        bytes: &traffic.down,
+        bytes: [&traffic.down, &session.down],
     };
     // Made in their places: futures that are moved there take their room twice.
     let moved = tokio::select! {
         biased;
         moved = direction(&mut up) => moved,
         moved = direction(&mut down) => moved,
+        why = session.cut() => return End::Cut(why),
         end = state.limits() => return end,
     };
     match moved {
@@ -216,7 +222,9 @@ impl<const TO_SERVER: bool> Way<'_, TO_SERVER> {
     }
 
     fn count(&self, n: usize) {
-        self.bytes.add(n);
+        for bytes in self.bytes {
+            bytes.add(n);
+        }
         self.state.touch();
     }
 }

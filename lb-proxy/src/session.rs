@@ -6,12 +6,12 @@
 )]
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::board::Cell;
+use common::board::ListenerSlot;
 use common::config::{BackendIndex, Config};
 use socket2::SockRef;
 use tokio::io::{AsyncWriteExt, Interest};
@@ -27,6 +27,7 @@ use crate::hash;
 use crate::limit::Admitted;
 use crate::opening::{self, Opening, Refused};
 use crate::proxy_protocol::EncodeError;
+use crate::registry::{Cut, Record, Session};
 use crate::relay::{Close, End, Meter, relay};
 
 /// An accepted connection, counted as a session of its listener and of its client from before the
@@ -34,51 +35,55 @@ use crate::relay::{Close, End, Meter, relay};
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
-    peer: IpAddr,
+    session: Session,
     _admitted: Option<Box<Admitted>>,
     _counted: Counted,
 }
 
 impl Client {
     pub(crate) fn new(
-        (stream, peer): (TcpStream, IpAddr),
+        (stream, address): (TcpStream, SocketAddr),
         admitted: Option<Box<Admitted>>,
-        gauge: &'static Cell,
+        (listener, thread): (usize, &Thread),
     ) -> Self {
+        let proxy = &thread.proxy;
+        let registry = &proxy.registries[thread.index];
         Self {
             stream,
-            peer,
+            session: registry.enter(address, listener, thread.clock.read()),
             _admitted: admitted,
-            _counted: Counted::new(gauge),
+            _counted: Counted::new(&proxy.board.listeners[listener].sessions),
         }
     }
 }
 
 /// Serves an accepted connection to its end. Both sockets reset when dropped, unless they were
 /// closed in order.
-pub(crate) async fn serve(mut client: Client, listener: usize, thread: Arc<Thread>) {
+pub(crate) async fn serve(mut client: Client, thread: Arc<Thread>) {
     let _alive = thread.sessions.enter();
     // In a box of its own, which is gone when the relay begins: what an idle session keeps in memory
     // is the relay's state alone.
-    let preparing = Box::pin(prepare(&client, listener, &thread));
+    let preparing = Box::pin(prepare_unless_cut(&client, &thread));
     let (mut server, backend) = match preparing.await {
         Ok(prepared) => prepared,
-        Err(reason) => return account_for(&reason, &client, listener, &thread),
+        Err(reason) => return account_for(&reason, &client.session, &thread),
     };
+    let listener = client.session.listener();
     let meter = Meter {
         thread: &thread,
-        listener,
+        session: &client.session,
         backend,
         idle: idle_limit(&thread.proxy.config, listener, backend),
         lifetime: lifetime(&thread, listener),
     };
     let end = relay(&mut client.stream, &mut server.stream, &meter).await;
-    finish(end, [&client.stream, &server.stream], listener, &thread);
+    let sockets = [&client.stream, &server.stream];
+    finish(end, sockets, &client.session, &thread);
 }
 
 /// Counts how a session ended, and lets both sockets be closed in order where that is right.
-fn finish(end: End, sockets: [&TcpStream; 2], listener: usize, thread: &Thread) {
-    let slot = &thread.proxy.board.listeners[listener];
+fn finish(end: End, sockets: [&TcpStream; 2], session: &Record, thread: &Thread) {
+    let slot = slot_of(session, thread);
     match end {
         End::Finished => close_in_order(sockets),
         End::Idle => {
@@ -91,9 +96,10 @@ fn finish(end: End, sockets: [&TcpStream; 2], listener: usize, thread: &Thread) 
             close_in_order(sockets);
         }
         End::Old(Close::Abort) => slot.lifetime_closed.add(1),
+        End::Cut(why) => account_for_cut(why, session, thread),
         End::Aborted(error) => {
             slot.aborted.add(1);
-            let listener = &thread.proxy.config.listeners[listener].name;
+            let listener = name_of(session, thread);
             debug!(listener, %error, "a session was aborted");
         }
     }
@@ -106,6 +112,8 @@ enum NoSession {
     Opening(#[from] Refused),
     #[error("the client has gone while a server was looked for")]
     ClientGone,
+    #[error("it was ended from outside")]
+    Cut(Cut),
     #[error("finding a server")]
     Server(#[from] ConnectError),
     #[error("making the PROXY protocol header")]
@@ -114,17 +122,36 @@ enum NoSession {
     Head(#[source] io::Error),
 }
 
-fn account_for(reason: &NoSession, client: &Client, listener: usize, thread: &Thread) {
-    let slot = &thread.proxy.board.listeners[listener];
+fn account_for(reason: &NoSession, session: &Record, thread: &Thread) {
+    let slot = slot_of(session, thread);
     match reason {
         NoSession::Opening(Refused::Client(_)) | NoSession::ClientGone => slot.aborted.add(1),
         NoSession::Opening(Refused::Header(_) | Refused::HeaderLate | Refused::HeaderCut) => {
             slot.bad_headers.add(1);
         }
+        NoSession::Cut(why) => account_for_cut(*why, session, thread),
         NoSession::Server(_) | NoSession::Header(_) | NoSession::Head(_) => slot.failed.add(1),
     }
-    let listener = &thread.proxy.config.listeners[listener].name;
-    tell(reason, listener, (client.peer, thread));
+    tell(
+        reason,
+        name_of(session, thread),
+        (session.peer().ip(), thread),
+    );
+}
+
+fn account_for_cut(why: Cut, session: &Record, thread: &Thread) {
+    match (why, session.server()) {
+        (Cut::ServerDown, Some(place)) => thread.proxy.board.servers[place].cut.add(1),
+        (Cut::ServerDown, None) | (Cut::Administrator, _) => slot_of(session, thread).killed.add(1),
+    }
+}
+
+fn slot_of(session: &Record, thread: &Thread) -> &'static ListenerSlot {
+    &thread.proxy.board.listeners[session.listener()]
+}
+
+fn name_of<'a>(session: &Record, thread: &'a Thread) -> &'a str {
+    &thread.proxy.config.listeners[session.listener()].name
 }
 
 /// A lack of this machine fails every client, and somebody should look; but not at a line for each.
@@ -138,26 +165,41 @@ fn tell(reason: &NoSession, listener: &str, (peer, thread): (IpAddr, &Thread)) {
     }
 }
 
+async fn prepare_unless_cut<'a>(
+    client: &Client,
+    thread: &'a Thread,
+) -> Result<(Link<'a>, BackendIndex), NoSession> {
+    tokio::select! {
+        biased;
+        why = client.session.cut() => Err(NoSession::Cut(why)),
+        prepared = prepare(client, thread) => prepared,
+    }
+}
+
 /// Hears what the client wants, connects to a server, and gives it what comes before the relay.
 async fn prepare<'a>(
     client: &Client,
-    listener: usize,
     thread: &'a Thread,
 ) -> Result<(Link<'a>, BackendIndex), NoSession> {
-    let (proxy, peer, client) = (&thread.proxy, client.peer, &client.stream);
-    let slot = &proxy.board.listeners[listener];
+    let (proxy, session, client) = (&thread.proxy, &client.session, &client.stream);
+    let (peer, listener) = (session.peer().ip(), session.listener());
+    let slot = slot_of(session, thread);
     let wanted = (&proxy.config.listeners[listener], &proxy.routers[listener]);
     let Opening {
         backend,
         mut head,
         said,
     } = opening::read(client, peer, wanted, slot).await?;
+    if let Some(endpoints) = said.endpoints {
+        session.advertise(endpoints.source);
+    }
     let mut link = tokio::select! {
         biased;
         connected = connect::to_backend(proxy, backend, said.client(peer)) => connected?,
         // Its RST only: a client may well have sent its FIN behind its request.
         _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
     };
+    session.reach(link.place);
     let settings = &proxy.config.backends[backend.0];
     let mut first = announce::header(settings, client, &said, || proxy.name_session())?;
     first.append(&mut head);

@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::balance::slow_start;
 use crate::clock;
 use crate::context::{Proxy, Thread};
+use crate::control::Order;
 use crate::health::usable;
 use crate::keeper::{self, Keeper, Verdicts};
 use crate::lack::Warnings;
@@ -32,11 +33,12 @@ use crate::limit::Limits;
 use crate::listener::{accept_loop, adopt};
 use crate::pool::{Pool, Snapshot, Standing};
 use crate::probe::{self, Target, tls::TlsError};
+use crate::registry::Registry;
 use crate::relay;
 use crate::route::Router;
 use crate::source::Sources;
 use crate::waiting::Waiting;
-use crate::{Control, Inputs, ListeningSocket};
+use crate::{Control, Inputs, ListeningSocket, orders};
 
 /// Interval of the heartbeats; a node gives its VIPs up when one is 100 ms old.
 const TICK: Duration = Duration::from_millis(10);
@@ -88,7 +90,8 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     let (ended, endings) = mpsc::channel();
     let (probe_stop, stopped) = oneshot::channel();
     let board = inputs.board;
-    let probes = move || probe_thread((targets, keeper), board, stopped);
+    let orders = control.take_orders();
+    let probes = move || probe_thread((targets, keeper), orders, board, stopped);
     spawn("probe".into(), &ended, probes)?;
     for (index, sockets) in by_thread(inputs.sockets, inputs.threads)
         .into_iter()
@@ -143,9 +146,13 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
         _ => Verdicts::Earlier,
     };
     keeper::first_states(config, board, (verdicts, clock::now()));
+    let now = clock::now();
     let standing = |place: usize| Standing {
-        usable: usable(keeper::state_of(&board.servers[place])),
+        usable: usable(board.servers[place].effective_state(now)),
         ramp: slow_start::FULL,
+        weight: board.servers[place]
+            .admin_weight(now)
+            .map(|said| said.value),
     };
     let sources = Sources::new(config, *node, is_of_this_node);
     for backend in sources.without_any(config) {
@@ -157,18 +164,17 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
     Arc::new(Proxy {
         config: Arc::clone(config),
         board,
-        pool: Pool::new(
-            config,
-            Snapshot::new(config, standing),
-            clock::now().as_nanos(),
-        ),
+        pool: Pool::new(config, Snapshot::new(config, standing), now.as_nanos()),
         waiting: Waiting::new(config),
         sources,
         lack_warnings: Warnings::default(),
         limits: Limits::new(config, possible_sessions()),
         routers: config.listeners.iter().map(Router::new).collect(),
+        registries: (0..inputs.threads)
+            .map(|thread| Arc::new(Registry::new(thread, now)))
+            .collect(),
         named: AtomicU64::new(0),
-        began: clock::now().as_nanos(),
+        began: now.as_nanos(),
     })
 }
 
@@ -369,9 +375,25 @@ fn ticker() -> tokio::time::Interval {
     ticker
 }
 
+/// The next command, `None` when nobody can give any more.
+async fn next_order(orders: &mut Option<tokio::sync::mpsc::Receiver<Order>>) -> Option<Order> {
+    orders.as_mut()?.recv().await
+}
+
+fn obey(order: Order, keeper: &mut Keeper) {
+    let now = clock::now();
+    if now < order.deadline {
+        // Who gave it may have just stopped waiting.
+        let _nobody_waits = order
+            .reply
+            .try_send(orders::execute(order.command, keeper, now));
+    }
+}
+
 /// Probes, keeps the verdicts and the process's heartbeat until `stopped`'s sender is dropped.
 fn probe_thread(
     (targets, mut keeper): (Vec<Target>, Keeper),
+    mut orders: Option<tokio::sync::mpsc::Receiver<Order>>,
     board: &'static ProxyBoard,
     mut stopped: oneshot::Receiver<std::convert::Infallible>,
 ) -> Result<(), RunError> {
@@ -392,6 +414,7 @@ fn probe_thread(
                 }
                 _ = &mut stopped => return Ok(()),
                 Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
+                Some(order) = next_order(&mut orders) => obey(order, &mut keeper),
                 Some(_) = probing.join_next() => return Err(RunError::Ended("probe".into())),
             }
         }

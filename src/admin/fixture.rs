@@ -59,23 +59,6 @@ fn cells<const N: usize>() -> [Cell; N] {
     array::from_fn(|_| Cell::default())
 }
 
-fn server_slot() -> ServerSlot {
-    ServerSlot {
-        state: Cell::default(),
-        since: MomentCell::default(),
-        reason: Text::default(),
-        sessions: Cell::default(),
-        connected: Cell::default(),
-        connect_errors: Cell::default(),
-        probes: Cell::default(),
-        probe_failures: Cell::default(),
-        probed: MomentCell::default(),
-        probe_time: Cell::default(),
-        downs: Cell::default(),
-        ramp: Cell::default(),
-    }
-}
-
 /// Boards of a node that has not started.
 pub(crate) fn empty_boards() -> Boards {
     let vrrp = VrrpBoard {
@@ -98,7 +81,7 @@ pub(crate) fn empty_boards() -> Boards {
         probed: Cell::default(),
         backends: array::from_fn(|_| BackendSlot::default()),
         listeners: array::from_fn(|_| Default::default()),
-        servers: array::from_fn(|_| server_slot()),
+        servers: array::from_fn(|_| ServerSlot::default()),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),

@@ -24,6 +24,8 @@ pub struct Backend {
     /// Limit of that wait, default as connect_timeout.
     pub queue_timeout: Duration,
     pub probe: Option<Probe>,
+    /// What becomes of the sessions of a server that goes down, default keep.
+    pub on_marked_down: OnMarkedDown,
     /// Limit of one connection attempt, default 5 s.
     pub connect_timeout: Duration,
     /// Attempts beyond the first, each on another server while there is one, default 3.
@@ -49,6 +51,25 @@ pub struct Server {
     pub backup: bool,
     /// Sessions at the same time; `None` = no limit.
     pub max_sessions: Option<u32>,
+}
+
+/// What becomes of the sessions of a server that goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMarkedDown {
+    /// They go on: the probe may be wrong, and where it is right they end by themselves.
+    Keep,
+    /// They are ended by RST to both sides, so that clients turn to another server at once.
+    Cut,
+}
+
+impl OnMarkedDown {
+    /// The word in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Cut => "cut",
+        }
+    }
 }
 
 /// How a backend chooses a server.

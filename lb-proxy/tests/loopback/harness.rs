@@ -359,6 +359,13 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// The clock of the boards.
+pub(crate) fn now() -> common::time::Moment {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("clock");
+    let nanos = Duration::from(now).as_nanos();
+    common::time::Moment::from_nanos(u64::try_from(nanos).expect("584 years"))
+}
+
 pub(crate) fn net(text: &str) -> ipnet::IpNet {
     text.parse().expect("a network")
 }

@@ -17,4 +17,5 @@ mod probe;
 mod process;
 mod queue;
 mod relay;
+mod runtime;
 mod segments;

@@ -162,12 +162,6 @@ fn exhausted_part() {
     assert_eq!(proxy.listener().accepted.get(), 5);
 }
 
-fn now() -> common::time::Moment {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("clock");
-    let nanos = Duration::from(now).as_nanos();
-    common::time::Moment::from_nanos(u64::try_from(nanos).expect("584 years"))
-}
-
 #[test]
 fn used_up_descriptors_slow_accepting_down_and_nothing_else() {
     let mut part = Part::start("process::exhausted_part", (EXHAUST, "1"));

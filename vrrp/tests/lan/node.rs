@@ -232,23 +232,6 @@ fn proxy_board() -> ProxyBoard {
         probed: Default::default(),
         backends: array::from_fn(|_| Default::default()),
         listeners: array::from_fn(|_| Default::default()),
-        servers: array::from_fn::<_, MAX_SERVERS, _>(|_| server_slot()),
-    }
-}
-
-fn server_slot() -> ServerSlot {
-    ServerSlot {
-        state: Default::default(),
-        since: Default::default(),
-        reason: Text::default(),
-        sessions: Default::default(),
-        connected: Default::default(),
-        connect_errors: Default::default(),
-        probes: Default::default(),
-        probe_failures: Default::default(),
-        probed: Default::default(),
-        probe_time: Default::default(),
-        downs: Default::default(),
-        ramp: Default::default(),
+        servers: array::from_fn::<_, MAX_SERVERS, _>(|_| ServerSlot::default()),
     }
 }

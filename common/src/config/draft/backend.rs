@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::probe::ProbeDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
 use crate::config::value::{At, Values};
-use crate::config::{Balance, Keepalive, SendProxy, SendTlvs};
+use crate::config::{Balance, Keepalive, OnMarkedDown, SendProxy, SendTlvs};
 
 #[derive(Debug)]
 pub(in crate::config) struct BackendDraft {
@@ -21,6 +21,7 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) queue: Option<At<usize>>,
     pub(in crate::config) queue_timeout: Option<At<Duration>>,
     pub(in crate::config) probe: Option<Option<ProbeDraft>>,
+    pub(in crate::config) on_marked_down: Option<At<OnMarkedDown>>,
     pub(in crate::config) connect_timeout: Option<Duration>,
     pub(in crate::config) retries: Option<u32>,
     pub(in crate::config) server_timeout: Option<At<Option<Duration>>>,
@@ -66,6 +67,12 @@ impl BackendDraft {
             probe: values
                 .get::<Option<Values>>("probe")
                 .map(|probe| probe.value.map(|values| ProbeDraft::of(&values, name.span))),
+            on_marked_down: values.get::<&str>("on_marked_down").map(|word| {
+                word.with(match word.value {
+                    "cut" => OnMarkedDown::Cut,
+                    _ => OnMarkedDown::Keep,
+                })
+            }),
             connect_timeout: own_or("connect_timeout", values, ("connect", timeouts)),
             retries: values.get("retries").and_then(small),
             server_timeout: at_own_or("server_timeout", values, ("server", timeouts)),

@@ -77,6 +77,15 @@ pub(in crate::config) const BACKENDS: Section = Section {
             doc: "How servers are checked, or \"off\": all count as up",
         },
         Key {
+            name: "on_marked_down",
+            kind: Kind::Choice(Choice {
+                values: &["keep", "cut"],
+                later: &[],
+            }),
+            default: Default::Toml("\"keep\""),
+            doc: "The sessions of a server that goes down go on, or are ended by RST to both sides",
+        },
+        Key {
             name: "connect_timeout",
             kind: Kind::Duration(CONNECT),
             default: Default::Inherited {

@@ -1,0 +1,334 @@
+//! The sessions of one relay thread: who they are, what they have moved, and how to end one from
+//! outside.
+//!
+//! A session enters and leaves under a lock that is held for nanoseconds. What it moves it counts in
+//! atomics of its own, which nobody else writes; that it is to end it hears from one more atomic and
+//! by a wake of its task. So no byte waits for anybody who looks.
+
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
+
+use common::config::MAX_THREADS;
+use common::time::Moment;
+
+use crate::context::Bytes;
+
+/// The sessions of one relay thread.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sessions: Vec<Option<Arc<Record>>>,
+    /// Places in `sessions` that are empty.
+    free: Vec<u32>,
+    /// Clients that a header names: most sessions have none, and shall not have room for one.
+    advertised: BTreeMap<SessionId, SocketAddr>,
+    next: SessionId,
+}
+
+/// What a session is called: no other one of this node since its boot has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionId(u64);
+
+/// Why a session is ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// An administrator has said so.
+    Administrator = 1,
+    /// Its server went down, and `on_marked_down` says so.
+    ServerDown = 2,
+}
+
+/// What is known of a session.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: SessionId,
+    pub(crate) started: Moment,
+    /// From the client.
+    pub(crate) up: Bytes,
+    /// To the client.
+    pub(crate) down: Bytes,
+    task: OnceLock<Waker>,
+    /// IPv4 as IPv4-mapped: 16 bytes instead of 32.
+    peer: Ipv6Addr,
+    /// In [`Kept::sessions`].
+    place: u32,
+    port: u16,
+    listener: u16,
+    server: AtomicU16,
+    cut: AtomicU8,
+}
+
+/// In [`Record::server`]: none yet.
+const NO_SERVER: u16 = u16::MAX;
+
+impl Registry {
+    /// `began` makes the names differ from those of an earlier process: they begin at its
+    /// microsecond since boot, and no thread accepts a million sessions a second.
+    pub(crate) fn new(thread: usize, began: Moment) -> Self {
+        let first = began.as_nanos() / 1_000 * MAX_THREADS as u64 + thread as u64;
+        Self {
+            kept: Mutex::new(Kept {
+                sessions: Vec::new(),
+                free: Vec::new(),
+                advertised: BTreeMap::new(),
+                next: SessionId(first),
+            }),
+        }
+    }
+
+    /// Keeps a session until the value is dropped.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        listener: usize,
+        started: Moment,
+    ) -> Session {
+        let mut kept = self.kept();
+        let id = kept.next;
+        kept.next = SessionId(id.0 + MAX_THREADS as u64);
+        let place = kept.free.pop().unwrap_or_else(|| {
+            kept.sessions.push(None);
+            u32::try_from(kept.sessions.len() - 1).expect("descriptors are fewer")
+        });
+        let record = Arc::new(Record {
+            id,
+            started,
+            up: Bytes::default(),
+            down: Bytes::default(),
+            task: OnceLock::new(),
+            peer: match peer.ip() {
+                IpAddr::V4(address) => address.to_ipv6_mapped(),
+                IpAddr::V6(address) => address,
+            },
+            place,
+            port: peer.port(),
+            listener: small(listener),
+            server: AtomicU16::new(NO_SERVER),
+            cut: AtomicU8::new(0),
+        });
+        kept.sessions[place as usize] = Some(Arc::clone(&record));
+        drop(kept);
+        Session {
+            record,
+            registry: Arc::clone(self),
+        }
+    }
+
+    /// Whose connection it is by a header of a balancer in front of us.
+    pub(crate) fn advertised(&self, session: SessionId) -> Option<SocketAddr> {
+        self.kept().advertised.get(&session).copied()
+    }
+
+    /// Ends the sessions for which `which` is true, by RST to both sides; how many these are.
+    pub(crate) fn cut(&self, why: Cut, which: impl Fn(&Record) -> bool) -> u64 {
+        let kept = self.kept();
+        let chosen = kept.sessions.iter().flatten().filter(|one| which(one));
+        chosen.map(|one| u64::from(one.end(why))).sum()
+    }
+
+    /// Brings the sessions for which `which` is true to a list of the oldest ones.
+    pub(crate) fn collect(&self, oldest: &mut Oldest, which: impl Fn(&Record) -> bool) {
+        let kept = self.kept();
+        for one in kept.sessions.iter().flatten().filter(|one| which(one)) {
+            oldest.offer(one);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Nothing panics between two statements that belong together.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session of a registry; it leaves when dropped.
+#[derive(Debug)]
+pub(crate) struct Session {
+    record: Arc<Record>,
+    registry: Arc<Registry>,
+}
+
+impl Session {
+    /// A header names another client than the socket does.
+    pub(crate) fn advertise(&self, client: SocketAddr) {
+        self.registry.kept().advertised.insert(self.id, client);
+    }
+}
+
+impl Deref for Session {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.record
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut kept = self.registry.kept();
+        kept.sessions[self.place as usize] = None;
+        kept.free.push(self.place);
+        if !kept.advertised.is_empty() {
+            kept.advertised.remove(&self.id);
+        }
+    }
+}
+
+impl Record {
+    /// Where the connection comes from.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V6(self.peer).to_canonical(), self.port)
+    }
+
+    pub(crate) fn listener(&self) -> usize {
+        self.listener.into()
+    }
+
+    /// The place of its server on the board.
+    pub(crate) fn server(&self) -> Option<usize> {
+        match self.server.load(Ordering::Relaxed) {
+            NO_SERVER => None,
+            place => Some(place.into()),
+        }
+    }
+
+    pub(crate) fn reach(&self, place: usize) {
+        self.server.store(small(place), Ordering::Relaxed);
+    }
+
+    /// Returns when the session is to end; to be awaited by its own task only. A future without
+    /// states of its own: every session has one.
+    pub(crate) fn cut(&self) -> impl Future<Output = Cut> {
+        poll_fn(|cx| {
+            if self.task.get().is_none() {
+                // A task has one waker for all its life.
+                self.task.get_or_init(|| cx.waker().clone());
+                // Either `end` sees the waker, or this task sees what `end` has said.
+                fence(Ordering::SeqCst);
+            }
+            match self.cut.load(Ordering::Relaxed) {
+                0 => Poll::Pending,
+                1 => Poll::Ready(Cut::Administrator),
+                _ => Poll::Ready(Cut::ServerDown),
+            }
+        })
+    }
+
+    /// Whether it was not to end already.
+    fn end(&self, why: Cut) -> bool {
+        let first = self
+            .cut
+            .compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+        first.is_ok()
+    }
+}
+
+/// The oldest sessions of those that it was offered, bounded.
+#[derive(Debug)]
+pub(crate) struct Oldest {
+    most: usize,
+    /// The youngest on top.
+    heap: BinaryHeap<ByAge>,
+    seen: u64,
+}
+
+impl Oldest {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            heap: BinaryHeap::new(),
+            seen: 0,
+        }
+    }
+
+    fn offer(&mut self, session: &Arc<Record>) {
+        self.seen += 1;
+        if self.heap.len() < self.most {
+            self.heap.push(ByAge(Arc::clone(session)));
+        } else if let Some(mut youngest) = self.heap.peek_mut()
+            && key(session) < key(&youngest.0)
+        {
+            *youngest = ByAge(Arc::clone(session));
+        }
+    }
+
+    /// The oldest first, and how many more there are.
+    pub(crate) fn into_list(self) -> (Vec<Arc<Record>>, u64) {
+        let sorted = self.heap.into_sorted_vec();
+        let more = self.seen - sorted.len() as u64;
+        (sorted.into_iter().map(|one| one.0).collect(), more)
+    }
+}
+
+#[derive(Debug)]
+struct ByAge(Arc<Record>);
+
+fn key(session: &Record) -> (Moment, SessionId) {
+    (session.started, session.id)
+}
+
+impl PartialEq for ByAge {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ByAge {}
+
+impl PartialOrd for ByAge {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByAge {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        key(&self.0).cmp(&key(&other.0))
+    }
+}
+
+impl SessionId {
+    /// The thread whose session this is.
+    pub(crate) fn thread(self) -> usize {
+        usize::try_from(self.0 % MAX_THREADS as u64).expect("it is small")
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
+
+/// Listeners and servers have places on a board, which has room for far fewer.
+fn small(place: usize) -> u16 {
+    u16::try_from(place).expect("a board has fewer places")
+}
+
+const _: () = assert!(common::config::MAX_SERVERS < NO_SERVER as usize);
+const _: () = assert!(common::config::MAX_LISTENERS < NO_SERVER as usize);
+
+#[cfg(test)]
+mod tests;
