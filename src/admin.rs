@@ -1,7 +1,8 @@
 //! The admin process: answers who asks this node.
 //!
-//! It reads the boards and asks nobody, so it answers while any other process hangs; it holds nothing that a restart
-//! would lose (rates come from the samples of the last seconds). One thread, one runtime.
+//! It reads the boards and asks nobody for a status, so it answers while any other process hangs; only commands go to the
+//! proxy, which is waited for no longer than [`crate::commands::ANSWER_LIMIT`]. It holds nothing that a restart would lose
+//! (rates come from the samples of the last seconds). One thread, one runtime.
 
 mod answers;
 pub(crate) mod clock;
@@ -32,6 +33,8 @@ use common::config::{Config, NodeIndex};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
+use crate::commands::Asker;
+
 use self::answers::Answers;
 use self::clock::Clocks;
 use self::view::View;
@@ -51,6 +54,8 @@ pub(crate) struct Inputs {
     pub(crate) boards: Boards,
     /// The admin socket, listening.
     pub(crate) socket: UnixListener,
+    /// Where the proxy takes commands; `None` = the supervisor that started this process knew of none.
+    pub(crate) proxy: Option<Asker>,
     /// TCP sockets of the HTTP server, listening; none = no HTTP.
     pub(crate) http: Vec<OwnedFd>,
 }
@@ -109,7 +114,11 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     };
     let answers = Arc::new(Answers::new(view, Clocks::read()));
     let admin_socket = socket::listener(inputs.socket).context("take over the admin socket")?;
-    tokio::spawn(socket::serve(admin_socket, Arc::clone(&answers)));
+    let office = socket::Office {
+        answers: Arc::clone(&answers),
+        proxy: inputs.proxy,
+    };
+    tokio::spawn(socket::serve(admin_socket, Arc::new(office)));
     let server = http::Server::new(Arc::clone(&answers), allow);
     for socket in inputs.http {
         let listener = http::listener(socket).context("take over a socket of the HTTP server")?;

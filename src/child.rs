@@ -14,15 +14,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use common::board::Child;
+use common::command::Reply;
 use common::config::{Config, NodeIndex};
 use nix::sys::signal::SigSet;
 use tracing_appender::non_blocking::WorkerGuard;
 
 use self::link::{Event, Kept, Link};
 use crate::cli::ChildKind;
-use crate::control::{Handle, Setup, Writer};
+use crate::control::{CommandEnd, Handle, Setup, Writer};
 use crate::memory::{self, Shared};
-use crate::{admin, logging, rights};
+use crate::{admin, commands, logging, rights};
 
 /// The control thread receives, and sends a few messages: its buffers are on the heap. A small
 /// stack, because vrrp locks its memory.
@@ -65,6 +66,8 @@ struct Work {
     listeners: Vec<lb_proxy::ListeningSocket>,
     admin_socket: Option<OwnedFd>,
     http: Vec<OwnedFd>,
+    asking: Option<OwnedFd>,
+    serving: Option<OwnedFd>,
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
@@ -91,6 +94,8 @@ impl Work {
             listeners: Vec::new(),
             admin_socket: None,
             http: Vec::new(),
+            asking: None,
+            serving: None,
             files: BTreeMap::new(),
         };
         for (handle, descriptor) in handles {
@@ -116,6 +121,10 @@ impl Work {
             }),
             Handle::AdminSocket => self.admin_socket = Some(descriptor),
             Handle::Http { .. } => self.http.push(descriptor),
+            Handle::Commands { end } => match end {
+                CommandEnd::Asking => self.asking = Some(descriptor),
+                CommandEnd::Serving => self.serving = Some(descriptor),
+            },
             Handle::File { path } => {
                 let content = memory::read_text(&descriptor)
                     .with_context(|| format!("read {}", path.display()))?;
@@ -175,6 +184,10 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
 
 fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let control = lb_proxy::Control::new();
+    let serving = work.serving.as_ref().map(OwnedFd::try_clone);
+    if let Some(socket) = serving.transpose().context("keep the commands' socket")? {
+        obey(socket, Arc::clone(&control))?;
+    }
     let inputs = lb_proxy::Inputs {
         board: work.own_board(Writer::Proxy)?,
         config: work.config,
@@ -208,6 +221,7 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         boards,
         socket: socket.into(),
         http: work.http,
+        proxy: work.asking.map(commands::Asker::new),
     };
     let told = Arc::clone(&control);
     listen(link, kept, move |event| match event {
@@ -215,6 +229,24 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         Event::Gone | Event::Back => {}
     })?;
     admin::run(inputs, control)
+}
+
+/// Executes the commands that admin gives, on a thread of their own.
+fn obey(socket: OwnedFd, control: Arc<lb_proxy::Control>) -> anyhow::Result<()> {
+    std::thread::Builder::new()
+        .name("commands".to_owned())
+        .stack_size(CONTROL_STACK)
+        .spawn(move || {
+            let served = commands::serve(&socket, |command, limit| {
+                let reply = control.command(command, limit);
+                reply.unwrap_or_else(|error| Reply::error(error.to_string()))
+            });
+            if let Err(error) = served {
+                tracing::error!(%error, "no command is heard any more");
+            }
+        })
+        .map(drop)
+        .context("start the thread for commands")
 }
 
 fn listen(link: Link, kept: Kept, on: impl Fn(Event) + Send + 'static) -> anyhow::Result<()> {

@@ -1,8 +1,12 @@
 //! The command line.
 
+mod runtime;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::runtime::{KillSessions, Listener, Server, Sessions, Time, Which};
 
 /// Where a node keeps its sockets and what outlives a process.
 const RUNTIME_DIR: &str = "/run/fmc-lb";
@@ -32,6 +36,14 @@ pub(crate) enum Command {
     Keygen,
     /// Show what a running node does
     Status(Status),
+    /// Drain a server, take it into or out of maintenance, change its weight (root only)
+    #[command(subcommand)]
+    Server(Server),
+    /// Pause a listener or let it go on (root only)
+    #[command(subcommand)]
+    Listener(Listener),
+    /// List the sessions, the 1,000 oldest first, or end some (root only)
+    Sessions(Sessions),
     /// Take away what a node that no longer runs has left: leases, shadows, changed kernel settings
     Release(Release),
     /// One of the processes that `run` starts

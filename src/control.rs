@@ -114,6 +114,9 @@ pub(crate) enum Handle {
     AdminSocket,
     /// A listening socket of the admin's HTTP server.
     Http { address: String },
+    /// An end of the channel over which admin gives the proxy commands. Both hold both ends, so that
+    /// either of them can be replaced.
+    Commands { end: CommandEnd },
     /// The socket that is the node's name in the network namespace; a child only keeps it.
     NodeName,
     /// The content of a file that the configuration names, sealed.
@@ -121,6 +124,16 @@ pub(crate) enum Handle {
     /// Named by a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// An end of [`crate::commands`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CommandEnd {
+    /// The admin process's.
+    Asking,
+    /// The proxy's.
+    Serving,
 }
 
 /// Who writes a board.

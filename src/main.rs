@@ -7,10 +7,12 @@ mod admin;
 mod check;
 mod child;
 mod cli;
+mod commands;
 mod control;
 mod keygen;
 mod logging;
 mod memory;
+mod operate;
 mod output;
 mod release;
 mod rights;
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
         Command::Schema => schema::run(),
         Command::Keygen => keygen::run(),
         Command::Status(args) => status::run(&args),
+        Command::Server(args) => operate::server(&args),
+        Command::Listener(args) => operate::listener(&args),
+        Command::Sessions(args) => operate::sessions(&args),
         Command::Release(args) => release::run(&args),
         Command::Child(args) => child::run(args.kind),
     };

@@ -1,6 +1,6 @@
 //! `fmc-lb status`: asks the admin process of a running node and shows what it says.
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod human;
 mod table;
 

@@ -121,10 +121,16 @@ pub struct ListenerStatus {
     /// Given the default backend because they said nothing, or too little, in time.
     pub hello_timeouts: u64,
     /// The limit because of which more connections wait now: `none`, `max_sessions`,
-    /// `proxy.max_sessions` or `accept_rate`.
+    /// `proxy.max_sessions`, `accept_rate` or `paused`.
     pub hold: String,
     /// Times that a relay thread has held connections back because of a limit.
     pub holds: u64,
+    /// An administrator has paused it.
+    pub paused: bool,
+    /// Until the pause ends by itself.
+    pub pause_ms_left: Option<u64>,
+    /// Sessions that an administrator has ended.
+    pub killed: u64,
     /// New connections a second, over the last few seconds.
     pub accepted_per_second: f64,
     pub bytes_in_per_second: f64,
@@ -160,7 +166,18 @@ pub struct ServerStatus {
     pub since_ms_ago: Option<u64>,
     pub reason: String,
     pub sessions: u64,
+    /// The one that counts.
     pub weight: u64,
+    /// The configuration's, where an administrator has said another one.
+    pub configured_weight: Option<u64>,
+    /// Until the weight is the configured one again by itself.
+    pub weight_ms_left: Option<u64>,
+    /// What an administrator says of it: `drain` or `maintenance`; empty = nothing.
+    pub administrative: String,
+    /// Until that ends by itself.
+    pub administrative_ms_left: Option<u64>,
+    /// What the probes say: a word as in `state`.
+    pub probe_state: String,
     pub connected: u64,
     pub connect_errors: u64,
     pub probes: u64,
@@ -168,6 +185,8 @@ pub struct ServerStatus {
     pub probe_ms_ago: Option<u64>,
     pub probe_time_ms: Option<f64>,
     pub downs: u64,
+    /// Sessions that were ended because it went down.
+    pub cut: u64,
     /// Serves only while no other server does.
     pub backup: bool,
     /// What slow start leaves of its share, in percent.

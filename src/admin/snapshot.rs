@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use common::board::{Hold, ServerState, VipState};
-use common::config::{Backend, ProbeKind, VipIndex};
+use common::board::{Hold, ServerSlot, ServerState, VipState};
+use common::config::{Backend, ProbeKind, Server, VipIndex};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status, VipStatus};
 use common::time::Moment;
 use time::OffsetDateTime;
@@ -129,7 +129,15 @@ impl View {
                     bad_headers: slot.bad_headers.get(),
                     not_tls: slot.not_tls.get(),
                     hello_timeouts: slot.hello_timeouts.get(),
-                    hold: Hold::from_board(slot.hold.get()).word().to_owned(),
+                    hold: match slot.paused(now) {
+                        Some(_) => Hold::Paused,
+                        None => Hold::from_board(slot.hold.get()),
+                    }
+                    .word()
+                    .to_owned(),
+                    paused: slot.paused(now).is_some(),
+                    pause_ms_left: slot.paused(now).and_then(|said| left(said.until, now)),
+                    killed: slot.killed.get(),
                     holds: slot.holds.get(),
                     accepted_per_second: per_second.accepted,
                     bytes_in_per_second: per_second.bytes_in,
@@ -157,29 +165,7 @@ impl View {
                 .map_or("none", |probe| probe_word(&probe.kind))
                 .to_owned(),
             servers: servers
-                .map(|(server, slot)| ServerStatus {
-                    address: server.address.to_string(),
-                    state: ServerState::from_board(slot.state.get()).word().to_owned(),
-                    since_ms_ago: slot.since.get().map(|at| millis(now, at)),
-                    reason: slot.reason.get(),
-                    sessions: sessions(proxy, slot.sessions.get()),
-                    weight: u64::from(server.weight),
-                    connected: slot.connected.get(),
-                    connect_errors: slot.connect_errors.get(),
-                    probes: slot.probes.get(),
-                    probe_failures: slot.probe_failures.get(),
-                    probe_ms_ago: slot.probed.get().map(|at| millis(now, at)),
-                    probe_time_ms: slot
-                        .probed
-                        .get()
-                        .map(|_| slot.probe_time.get() as f64 / 1e6),
-                    downs: slot.downs.get(),
-                    backup: server.backup,
-                    slow_start_percent: match slot.ramp.get() {
-                        0 => 100,
-                        ramp => (100 * ramp / 256).max(1),
-                    },
-                })
+                .map(|(server, slot)| self::server((server, slot), proxy, now))
                 .collect(),
             queued: sessions(proxy, own.queued.get()),
             waited: own.waited.get(),
@@ -187,6 +173,57 @@ impl View {
             queue_timeouts: own.queue_timeouts.get(),
         }
     }
+}
+
+fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) -> ServerStatus {
+    let said = slot.admin_state(now);
+    let weight = slot.admin_weight(now);
+    ServerStatus {
+        address: server.address.to_string(),
+        state: slot.effective_state(now).word().to_owned(),
+        since_ms_ago: slot.since.get().map(|at| millis(now, at)),
+        reason: reason(slot, now),
+        sessions: sessions(proxy, slot.sessions.get()),
+        weight: weight.map_or(server.weight, |said| said.value).into(),
+        configured_weight: weight.map(|_| server.weight.into()),
+        weight_ms_left: weight.and_then(|said| left(said.until, now)),
+        administrative: said.map_or("", |said| said.value.word()).to_owned(),
+        administrative_ms_left: said.and_then(|said| left(said.until, now)),
+        probe_state: ServerState::from_board(slot.state.get()).word().to_owned(),
+        connected: slot.connected.get(),
+        connect_errors: slot.connect_errors.get(),
+        probes: slot.probes.get(),
+        probe_failures: slot.probe_failures.get(),
+        probe_ms_ago: slot.probed.get().map(|at| millis(now, at)),
+        probe_time_ms: slot
+            .probed
+            .get()
+            .map(|_| slot.probe_time.get() as f64 / 1e6),
+        downs: slot.downs.get(),
+        cut: slot.cut.get(),
+        backup: server.backup,
+        slow_start_percent: match slot.ramp.get() {
+            0 => 100,
+            ramp => (100 * ramp / 256).max(1),
+        },
+    }
+}
+
+/// "by administrator, 12m 05s left; probes: up, L4OK: connected"
+fn reason(slot: &ServerSlot, now: Moment) -> String {
+    let reason = slot.reason.get();
+    let Some(said) = slot.admin_state(now) else {
+        return reason;
+    };
+    let time = said.until.map_or_else(String::new, |end| {
+        format!(", {} left", human::age(end.since(now)))
+    });
+    let verdict = ServerState::from_board(slot.state.get()).word();
+    format!("by administrator{time}; probes: {verdict}, {reason}")
+}
+
+fn left(until: Option<Moment>, now: Moment) -> Option<u64> {
+    until.map(|end| millis(end, now))
 }
 
 /// The sessions of a dead proxy ended with it; its gauges stay until the next one clears them.

@@ -1,4 +1,5 @@
-//! The admin socket: reads for everybody who can open it (the file's mode decides), one JSON line for one.
+//! The admin socket: reads for everybody who can open it (the file's mode decides), acts for root (the kernel tells who
+//! asks, SO_PEERCRED), one JSON line for one.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,6 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
+use common::command::{Command, Reply};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -18,8 +21,11 @@ use tokio::time::timeout;
 use super::answers::Answers;
 use super::clock::Clocks;
 use super::pause::Pause;
-use super::wire::{self, Answer};
+use super::wire::{self, Answer, Question};
+use crate::commands::Asker;
 
+/// Who may act.
+const ROOT: u32 = 0;
 /// Connections at a time.
 const CONNECTIONS: usize = 64;
 /// How long a client may take for one request, and to read one answer.
@@ -29,6 +35,13 @@ const REFUSALS: usize = 64;
 /// How long a refused client may take for its request.
 const REFUSAL: Duration = Duration::from_millis(500);
 
+/// Who answers.
+#[derive(Debug)]
+pub(crate) struct Office {
+    pub(crate) answers: Arc<Answers>,
+    pub(crate) proxy: Option<Asker>,
+}
+
 /// The socket that the supervisor bound, in this process's runtime.
 pub(crate) fn listener(socket: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
     socket.set_nonblocking(true)?;
@@ -36,7 +49,7 @@ pub(crate) fn listener(socket: std::os::unix::net::UnixListener) -> io::Result<U
 }
 
 /// Accepts for ever.
-pub(crate) async fn serve(listener: UnixListener, answers: Arc<Answers>) {
+pub(crate) async fn serve(listener: UnixListener, office: Arc<Office>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let mut pause = Pause::default();
@@ -61,10 +74,10 @@ pub(crate) async fn serve(listener: UnixListener, answers: Arc<Answers>) {
             }
             continue;
         };
-        let answers = Arc::clone(&answers);
+        let office = Arc::clone(&office);
         tokio::spawn(async move {
             let _place = place;
-            if let Err(error) = talk(stream, &answers).await {
+            if let Err(error) = talk(stream, &office).await {
                 tracing::debug!(%error, "an admin connection ended");
             }
         });
@@ -87,7 +100,7 @@ async fn refuse(mut stream: UnixStream) -> io::Result<()> {
     timeout(REFUSAL, stream.write_all(&line)).await?
 }
 
-async fn talk(stream: UnixStream, answers: &Answers) -> io::Result<()> {
+async fn talk(stream: UnixStream, office: &Office) -> io::Result<()> {
     let who = stream.peer_cred()?;
     tracing::debug!(uid = who.uid(), pid = who.pid(), "an admin connection");
     let (read, mut write) = stream.into_split();
@@ -101,16 +114,103 @@ async fn talk(stream: UnixStream, answers: &Answers) -> io::Result<()> {
         }
         let whole = line.ends_with(b"\n") || line.len() < wire::LONGEST_REQUEST;
         let answer = if whole {
-            Answer::to(&line, || answers.status(Clocks::read()))
+            office.answer(&line, who.uid()).await
         } else {
-            Answer::error(format!(
+            wire::line(&Answer::error(format!(
                 "a request has at most {} bytes",
                 wire::LONGEST_REQUEST
-            ))
+            )))
         };
-        timeout(IDLE, write.write_all(&wire::line(&answer))).await??;
+        timeout(IDLE, write.write_all(&answer)).await??;
         if !whole {
             return Ok(());
         }
+    }
+}
+
+impl Office {
+    /// The answer to one line of a user.
+    async fn answer(&self, line: &[u8], uid: u32) -> Vec<u8> {
+        match Question::read(line) {
+            Ok(Question::Status) => {
+                wire::line(&Answer::status(self.answers.status(Clocks::read())))
+            }
+            Ok(Question::Command(command)) => {
+                let reply = self.command(command, uid).await;
+                wire::line(&reply.unwrap_or_else(|error| Reply::error(format!("{error:#}"))))
+            }
+            Err(error) => wire::line(&error),
+        }
+    }
+
+    async fn command(&self, command: Command, uid: u32) -> anyhow::Result<Reply> {
+        if command.acts() && uid != ROOT {
+            bail!("only root may change what a node does, and this is user {uid}");
+        }
+        let Some(proxy) = &self.proxy else {
+            bail!("no channel to the proxy: a supervisor of an earlier version started this node");
+        };
+        if command.acts() {
+            tracing::info!(?command, "a command");
+        }
+        Ok(proxy.ask(command).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::admin::fixture;
+    use crate::commands;
+
+    fn answer(office: &Office, line: &str, uid: u32) -> Value {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let answer = runtime.block_on(office.answer(line.as_bytes(), uid));
+        serde_json::from_slice(&answer).expect("JSON")
+    }
+
+    #[test]
+    fn only_root_acts_and_everybody_reads() {
+        let (asking, serving) = commands::pair().expect("a pair");
+        let office = Office {
+            answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
+            proxy: Some(Asker::new(asking)),
+        };
+        let proxy = std::thread::spawn(move || {
+            commands::serve(&serving, |command, _| Reply::done(format!("{command:?}")))
+        });
+        let kill = r#"{"version":1,"command":"kill-session","id":"1f"}"#;
+        let refused = answer(&office, kill, 1_000);
+        assert_eq!(
+            refused["error"],
+            "only root may change what a node does, and this is user 1000"
+        );
+        assert_eq!(
+            answer(&office, kill, ROOT)["done"],
+            "KillSession { id: \"1f\" }"
+        );
+        let list = r#"{"version":1,"command":"sessions"}"#;
+        assert!(answer(&office, list, 1_000)["done"].is_string());
+        let status = r#"{"version":1,"command":"status"}"#;
+        assert_eq!(answer(&office, status, 1_000)["ok"]["node"], "lb1");
+        drop(office);
+        proxy.join().expect("no panic").expect("an orderly end");
+    }
+
+    #[test]
+    fn a_proxy_that_is_silent_makes_an_error_and_no_wait() {
+        let (asking, _serving) = commands::pair().expect("a pair");
+        let office = Office {
+            answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
+            proxy: Some(Asker::new(asking)),
+        };
+        let list = r#"{"version":1,"command":"sessions"}"#;
+        let error = answer(&office, list, ROOT)["error"].to_string();
+        assert!(error.contains("has not answered within 300 ms"), "{error}");
     }
 }

@@ -40,6 +40,7 @@ impl Running {
             config_hash: view.config_hash,
             boards: view.boards,
             socket,
+            proxy: None,
             http: vec![listener.into()],
         };
         let control = Control::new();

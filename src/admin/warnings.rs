@@ -37,7 +37,7 @@ pub(crate) fn of(
     }
     found.extend(accept_warnings(view, rates, now));
     for backend in &view.config.backends {
-        found.extend(backend_warning(view, backend));
+        found.extend(backend_warning(view, backend, now));
     }
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);
@@ -150,11 +150,12 @@ fn accept_warnings(view: &View, rates: &Rates, now: Moment) -> Vec<String> {
         .collect()
 }
 
-fn backend_warning(view: &View, backend: &Backend) -> Option<String> {
+fn backend_warning(view: &View, backend: &Backend, now: Moment) -> Option<String> {
     let slots = &view.boards.proxy.servers[backend.first_server..];
     let usable = backend.servers.iter().zip(slots).any(|(server, slot)| {
-        server.weight > 0
-            && match ServerState::from_board(slot.state.get()) {
+        let weight = slot.admin_weight(now);
+        weight.map_or(server.weight, |said| said.value) > 0
+            && match slot.effective_state(now) {
                 ServerState::Unknown | ServerState::Up => true,
                 ServerState::Down | ServerState::Draining | ServerState::Maintenance => false,
             }

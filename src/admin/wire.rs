@@ -1,6 +1,8 @@
 //! The language of the admin socket: one JSON request per line, one JSON answer per line. Unknown fields are skipped,
-//! so that neighbouring versions understand each other.
+//! so that neighbouring versions understand each other. `status` is answered by an [`Answer`], a
+//! [`Command`] by a [`common::command::Reply`].
 
+use common::command::Command;
 use common::status::Status;
 use serde::{Deserialize, Serialize};
 
@@ -44,24 +46,41 @@ impl Answer {
         }
     }
 
-    /// The answer to one line.
-    pub(crate) fn to(line: &[u8], status: impl FnOnce() -> Status) -> Self {
-        let request = match serde_json::from_slice::<Request>(line) {
-            Ok(request) => request,
-            Err(error) => return Self::error(format!("this is no request: {error}")),
-        };
+    pub(crate) fn status(status: Status) -> Self {
+        Self {
+            version: VERSION,
+            ok: Some(status),
+            error: None,
+        }
+    }
+}
+
+/// What one line asks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    Status,
+    /// For the proxy.
+    Command(Command),
+}
+
+impl Question {
+    /// Reads a line; the error is the answer to it.
+    pub(crate) fn read(line: &[u8]) -> Result<Self, Answer> {
+        let wrong =
+            |error: serde_json::Error| Answer::error(format!("this is no request: {error}"));
+        let request = serde_json::from_slice::<Request>(line).map_err(wrong)?;
         if request.version == 0 {
-            return Self::error("version 0 is not spoken here, 1 is");
+            return Err(Answer::error("version 0 is not spoken here, 1 is"));
         }
         match request.command.as_str() {
-            "status" => Self {
-                version: VERSION,
-                ok: Some(status()),
-                error: None,
-            },
-            unknown => Self::error(format!(
-                "unknown command {unknown:?}, this version knows \"status\""
-            )),
+            "status" => Ok(Self::Status),
+            word if Command::WORDS.contains(&word) => serde_json::from_slice(line)
+                .map(Self::Command)
+                .map_err(wrong),
+            unknown => Err(Answer::error(format!(
+                "unknown command {unknown:?}, this version knows \"status\", \"{}\"",
+                Command::WORDS.join("\", \"")
+            ))),
         }
     }
 }
@@ -80,10 +99,13 @@ mod tests {
     use crate::admin::rates::Rates;
 
     fn answer(line: &str) -> Answer {
-        let view = fixture::healthy();
-        Answer::to(line.as_bytes(), || {
-            view.status(&Rates::default(), fixture::CLOCKS)
-        })
+        match Question::read(line.as_bytes()) {
+            Ok(Question::Status) => {
+                Answer::status(fixture::healthy().status(&Rates::default(), fixture::CLOCKS))
+            }
+            Ok(Question::Command(command)) => panic!("{command:?}"),
+            Err(answer) => answer,
+        }
     }
 
     #[test]
@@ -102,7 +124,19 @@ mod tests {
         assert!(error("\u{ff}").contains("this is no request"));
         assert!(error(r#"{"command":"status"}"#).contains("missing field `version`"));
         assert!(error(r#"{"version":0,"command":"status"}"#).contains("version 0"));
-        assert!(error(r#"{"version":1,"command":"stop"}"#).contains("\"stop\""));
+        let unknown = error(r#"{"version":1,"command":"stop"}"#);
+        assert!(unknown.contains("\"stop\"") && unknown.contains("\"kill-session\""));
+        assert!(error(r#"{"version":1,"command":"kill-session"}"#).contains("`id`"));
+        let nameless = r#"{"version":1,"command":"server-state","server":"x","state":"drain"}"#;
+        assert!(error(nameless).contains("BACKEND/ADDRESS:PORT"));
+    }
+
+    #[test]
+    fn a_command_is_read_from_the_same_line() {
+        let line = br#"{"version":1,"command":"kill-session","id":"1f","colour":"blue"}"#;
+        let id = "1f".to_owned();
+        let command = Question::Command(Command::KillSession { id });
+        assert_eq!(Question::read(line), Ok(command));
     }
 
     #[test]

@@ -27,12 +27,7 @@ const LONGEST_ANSWER: u64 = 4 * 1024 * 1024;
 /// # Errors
 /// No node runs there, the socket may not be opened, or the admin process does not answer in time.
 pub(super) async fn ask(socket: &Path) -> anyhow::Result<Status> {
-    let answer = match timeout(WAIT, exchange(socket)).await {
-        Ok(Ok(Exchange::Answered(answer))) => answer,
-        Ok(Ok(Exchange::Closed(error))) => return Err(closed(error, socket)),
-        Ok(Err(error)) => return Err(explain(error, socket)),
-        Err(_) => return Err(no_answer(socket)),
-    };
+    let answer = ask_line(socket, &wire::line(&Request::status())).await?;
     let answer: Answer = serde_json::from_slice(&answer)
         .with_context(|| format!("read the answer from {}", socket.display()))?;
     match answer {
@@ -46,6 +41,19 @@ pub(super) async fn ask(socket: &Path) -> anyhow::Result<Status> {
     }
 }
 
+/// The line that the admin process answers to this one.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn ask_line(socket: &Path, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+    match timeout(WAIT, exchange(socket, request)).await {
+        Ok(Ok(Exchange::Answered(answer))) => Ok(answer),
+        Ok(Ok(Exchange::Closed(error))) => Err(closed(error, socket)),
+        Ok(Err(error)) => Err(explain(error, socket)),
+        Err(_) => Err(no_answer(socket)),
+    }
+}
+
 /// How an exchange with a listening admin process ended.
 #[derive(Debug)]
 enum Exchange {
@@ -55,16 +63,16 @@ enum Exchange {
     Closed(Option<io::Error>),
 }
 
-async fn exchange(socket: &Path) -> io::Result<Exchange> {
+async fn exchange(socket: &Path, request: &[u8]) -> io::Result<Exchange> {
     let stream = UnixStream::connect(socket).await?;
-    Ok(converse(stream).await)
+    Ok(converse(stream, request).await)
 }
 
 /// Asks, and takes what is answered. A server that refuses may have closed before the request was sent (EPIPE) or
 /// without reading it (ECONNRESET): what it said before that is there all the same.
-async fn converse(mut stream: UnixStream) -> Exchange {
+async fn converse(mut stream: UnixStream, request: &[u8]) -> Exchange {
     let asked = async {
-        stream.write_all(&wire::line(&Request::status())).await?;
+        stream.write_all(request).await?;
         // After the one request the server sees our end, answers and closes.
         stream.shutdown().await
     };
@@ -176,7 +184,7 @@ mod tests {
                 let mut far = far.into_std().expect("a socket");
                 far.write_all(said).expect("an empty buffer takes it");
                 drop(far);
-                converse(near).await
+                converse(near, &wire::line(&Request::status())).await
             })
     }
 

@@ -167,7 +167,12 @@ fn listeners(listeners: &[ListenerStatus]) -> Vec<String> {
             grid.note(format!("also {}", listener.binds[1..].join(", ")));
         }
         grid.note(listener_trouble(listener));
-        if listener.hold != Hold::None.word() && !listener.hold.is_empty() {
+        if listener.paused {
+            let time = time_left(listener.pause_ms_left);
+            grid.note(format!(
+                "paused by administrator{time}: new connections wait"
+            ));
+        } else if listener.hold != Hold::None.word() && !listener.hold.is_empty() {
             grid.note(format!(
                 "more connections wait: {} is reached",
                 listener.hold
@@ -191,6 +196,7 @@ fn listener_trouble(listener: &ListenerStatus) -> String {
         ("bad PROXY header", listener.bad_headers),
         ("not TLS", listener.not_tls),
         ("no hello in time", listener.hello_timeouts),
+        ("ended by administrator", listener.killed),
     ];
     let said: Vec<_> = counted
         .iter()
@@ -228,6 +234,18 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
         grid.row(server_cells(server));
         if server.state != "up" {
             grid.note_if_cut(server.reason.clone());
+        }
+        if let Some(configured) = server.configured_weight {
+            let time = time_left(server.weight_ms_left);
+            grid.note(format!(
+                "weight by administrator{time}, configured: {configured}"
+            ));
+        }
+        if server.cut > 0 {
+            grid.note(format!(
+                "sessions ended because it went down: {}",
+                server.cut
+            ));
         }
         if server.backup {
             grid.note("backup: serves while no other server can".to_owned());
@@ -275,6 +293,11 @@ fn section(lines: Vec<String>) -> Vec<String> {
 
 fn age(millis: u64) -> String {
     human::age(Duration::from_millis(millis))
+}
+
+/// ", 12m 05s left", or nothing where there is no end.
+fn time_left(millis: Option<u64>) -> String {
+    millis.map_or_else(String::new, |left| format!(", {} left", age(left)))
 }
 
 fn since(millis: Option<u64>) -> String {

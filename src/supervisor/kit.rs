@@ -10,9 +10,9 @@ use common::config::{Config, NodeIndex, ProbeKind};
 
 use super::folder::Folder;
 use super::sockets;
-use crate::control::{Handle, Setup, Writer};
-use crate::memory;
+use crate::control::{CommandEnd, Handle, Setup, Writer};
 use crate::rights::Users;
+use crate::{commands, memory};
 
 /// The node that the kit is for.
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +159,7 @@ impl Kit {
             self.add(Child::Admin, http);
             self.warnings.extend(warnings);
         }
+        self.connect_commands().context("connect admin and proxy")?;
         for (child, path) in files_of(place.config) {
             let handle = Handle::File { path: path.clone() };
             if !self.own.iter().any(|own| own.0 == child && own.1 == handle) {
@@ -166,6 +167,29 @@ impl Kit {
                     .and_then(|content| memory::sealed_text("fmc-lb-file", &content))
                     .with_context(|| format!("read {}", path.display()))?;
                 self.own.push((child, handle, content));
+            }
+        }
+        Ok(())
+    }
+
+    /// One channel from admin to proxy: the one that a survivor holds, if there is one.
+    fn connect_commands(&mut self) -> io::Result<()> {
+        let held = |wanted: CommandEnd| {
+            let mut own = self.own.iter();
+            own.find(|(_, handle, _)| *handle == Handle::Commands { end: wanted })
+                .map(|(_, _, socket)| socket.try_clone())
+                .transpose()
+        };
+        let (asking, serving) = match (held(CommandEnd::Asking)?, held(CommandEnd::Serving)?) {
+            (Some(asking), Some(serving)) => (asking, serving),
+            (None | Some(_), None) | (None, Some(_)) => commands::pair()?,
+        };
+        self.own
+            .retain(|(_, handle, _)| !matches!(handle, Handle::Commands { .. }));
+        for (end, socket) in [(CommandEnd::Asking, asking), (CommandEnd::Serving, serving)] {
+            for child in [Child::Proxy, Child::Admin] {
+                let handle = Handle::Commands { end };
+                self.own.push((child, handle, socket.try_clone()?));
             }
         }
         Ok(())
@@ -226,6 +250,7 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             Handle::Listener { .. }
             | Handle::AdminSocket
             | Handle::Http { .. }
+            | Handle::Commands { .. }
             | Handle::File { .. } => true,
             Handle::Config | Handle::Board { .. } | Handle::NodeName | Handle::Unknown => false,
         })
@@ -254,6 +279,7 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::Listener { .. }
             | Handle::AdminSocket
             | Handle::Http { .. }
+            | Handle::Commands { .. }
             | Handle::File { .. }
             | Handle::NodeName
             | Handle::Unknown => false,

@@ -82,7 +82,7 @@ static UNROUTED: Family = Family::counter(
 static HOLD: Family = Family::gauge(
     "fmc_lb_listener_hold",
     &["listener", "limit"],
-    "1 for the limit because of which more connections wait now (none, max_sessions, proxy.max_sessions, accept_rate), 0 for the others.",
+    "1 for the limit because of which more connections wait now (none, max_sessions, proxy.max_sessions, accept_rate, paused), 0 for the others.",
 );
 static HOLDS: Family = Family::counter(
     "fmc_lb_listener_holds_total",
@@ -108,6 +108,21 @@ static QUEUE_REFUSED: Family = Family::counter(
     "fmc_lb_backend_queue_refused_total",
     &["backend", "cause"],
     "Clients refused because as many waited already as may (full) or because they waited too long (timeout).",
+);
+static OVERRIDES: Family = Family::gauge(
+    "fmc_lb_administrative_overrides",
+    &["kind"],
+    "What an administrator has said at run time and holds now: servers that drain or are in maintenance, weights, paused listeners.",
+);
+static KILLED: Family = Family::counter(
+    "fmc_lb_listener_killed_total",
+    LISTENER,
+    "Sessions ended by an administrator.",
+);
+static CUT: Family = Family::counter(
+    "fmc_lb_server_cut_total",
+    SERVER,
+    "Sessions ended because their server went down (on_marked_down).",
 );
 static SERVER_STATE: Family = Family::gauge(
     "fmc_lb_server_state",
@@ -181,6 +196,9 @@ pub(super) static FAMILIES: &[&Family] = &[
     &LIFETIME_CLOSED,
     &HOLD,
     &HOLDS,
+    &KILLED,
+    &OVERRIDES,
+    &CUT,
     &QUEUED,
     &WAITED,
     &QUEUE_REFUSED,
@@ -201,6 +219,7 @@ pub(super) fn fill(page: &mut Page, status: &Status) {
     for vip in &status.vips {
         page.gauge(&VIP_HEALTH, &[&vip.name], vip.health as f64 / 100.0);
     }
+    fill_overrides(page, status);
     for listener in &status.listeners {
         fill_listener(page, listener);
     }
@@ -209,6 +228,21 @@ pub(super) fn fill(page: &mut Page, status: &Status) {
         for server in &backend.servers {
             fill_server(page, &backend.name, server);
         }
+    }
+}
+
+fn fill_overrides(page: &mut Page, status: &Status) {
+    let servers = || status.backends.iter().flat_map(|backend| &backend.servers);
+    let say = |state: &str| servers().filter(|one| one.administrative == state).count();
+    let weights = servers().filter(|one| one.configured_weight.is_some());
+    let paused = status.listeners.iter().filter(|one| one.paused);
+    for (kind, count) in [
+        ("drain", say("drain")),
+        ("maintenance", say("maintenance")),
+        ("weight", weights.count()),
+        ("pause", paused.count()),
+    ] {
+        page.gauge(&OVERRIDES, &[kind], count as f64);
     }
 }
 
@@ -241,6 +275,7 @@ fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
     let holds = Hold::ALL.iter().map(|hold| hold.word());
     page.one_of(&HOLD, &labels, (&listener.hold, holds));
     page.count(&HOLDS, &labels, listener.holds);
+    page.count(&KILLED, &labels, listener.killed);
 }
 
 fn fill_backend(page: &mut Page, backend: &BackendStatus) {
@@ -261,6 +296,7 @@ fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {
     page.one_of(&SERVER_STATE, &labels, (&server.state, states));
     page.gauge(&SERVER_SESSIONS, &labels, server.sessions as f64);
     page.gauge(&WEIGHT, &labels, server.weight as f64);
+    page.count(&CUT, &labels, server.cut);
     page.count(&CONNECTED, &labels, server.connected);
     page.count(&CONNECT_ERRORS, &labels, server.connect_errors);
     page.count(&PROBES, &labels, server.probes);

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use common::board::{Cell, DropReason, PairDrop, ServerState, VipState};
+use common::board::{AdminState, Cell, DropReason, PairDrop, ServerState, VipState};
 
 use super::*;
 use crate::admin::fixture::{self, CLOCKS};
@@ -343,4 +343,30 @@ fn refusals_of_the_http_server_are_counted() {
         text.contains("\nfmc_lb_admin_http_dropped_total 3\n"),
         "{text}"
     );
+}
+
+#[test]
+fn what_an_administrator_says_is_counted_by_kind() {
+    let view = fixture::healthy();
+    let proxy = view.boards.proxy;
+    proxy.servers[0].set_admin_state(AdminState::Maintenance, None);
+    proxy.servers[1].set_admin_state(AdminState::Drain, None);
+    proxy.servers[4].set_admin_state(AdminState::Drain, None);
+    proxy.servers[4].set_admin_weight(Some(1), None);
+    proxy.listeners[1].pause.set(1, None);
+    proxy.listeners[1].killed.add(7);
+    proxy.servers[0].cut.add(3);
+    let page = page_of(&view);
+    let kind = |kind: &str| {
+        value(
+            &page,
+            &format!("fmc_lb_administrative_overrides{{kind=\"{kind}\"}}"),
+        )
+    };
+    assert_eq!((kind("drain"), kind("maintenance")), (2.0, 1.0));
+    assert_eq!((kind("weight"), kind("pause")), (1.0, 1.0));
+    let killed = "fmc_lb_listener_killed_total{listener=\"https\"}";
+    assert_eq!(value(&page, killed), 7.0);
+    let cut = "fmc_lb_server_cut_total{backend=\"k3s-api\",server=\"10.17.4.21:6443\"}";
+    assert_eq!(value(&page, cut), 3.0);
 }

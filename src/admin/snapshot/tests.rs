@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::board::{ServerState, VipState};
+use common::board::{AdminState, ServerState, VipState};
 use common::config::{Config, Runs};
 use serde_json::Value;
 
@@ -60,7 +60,10 @@ fn the_keys_of_the_json_are_a_promise() {
         listeners[].bytes_in_per_second listeners[].bytes_out listeners[].bytes_out_per_second \
         listeners[].denied listeners[].dropped listeners[].failed listeners[].hold listeners[].holds \
         listeners[].bad_headers listeners[].hello_timeouts listeners[].not_tls listeners[].idle_closed listeners[].lifetime_closed listeners[].limited_rate listeners[].limited_sessions listeners[].name \
-        listeners[].sessions \
+        listeners[].sessions listeners[].paused listeners[].pause_ms_left listeners[].killed \
+        backends[].servers[].configured_weight backends[].servers[].weight_ms_left \
+        backends[].servers[].administrative backends[].servers[].administrative_ms_left \
+        backends[].servers[].probe_state backends[].servers[].cut \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
         peer.pair_channel peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
@@ -352,4 +355,49 @@ fn faults_crash_loops_and_dead_backends_are_warnings() {
     let supervisor = &view.boards.supervisor.header;
     supervisor.heartbeat.set(ago(2_500));
     assert_warns(&view, "supervisor has not turned for 2.5 s");
+}
+
+#[test]
+fn what_an_administrator_says_is_shown_over_what_the_probes_say() {
+    let view = fixture::healthy();
+    let now = fixture::CLOCKS.now;
+    let proxy = view.boards.proxy;
+    let end = Some(now + Duration::from_secs(725));
+    proxy.servers[0].set_admin_state(AdminState::Maintenance, end);
+    proxy.servers[1].set_admin_state(AdminState::Drain, None);
+    proxy.servers[2].set_admin_weight(Some(0), end);
+    proxy.listeners[0].pause.set(1, end);
+    let status = view.status(&Rates::default(), fixture::CLOCKS);
+    let servers = &status.backends[0].servers;
+    assert_eq!(servers[0].state, "maintenance");
+    assert_eq!(
+        servers[0].reason,
+        "by administrator, 12m 05s left; probes: up, probe answered"
+    );
+    assert_eq!(servers[0].administrative_ms_left, Some(725_000));
+    assert_eq!(
+        (&*servers[1].state, &*servers[1].probe_state),
+        ("draining", "up")
+    );
+    assert_eq!(
+        servers[1].reason,
+        "by administrator; probes: up, probe answered"
+    );
+    assert_eq!(
+        (servers[2].weight, servers[2].configured_weight),
+        (0, Some(1))
+    );
+    assert_eq!(status.listeners[0].hold, "paused");
+    assert_eq!(status.listeners[0].pause_ms_left, Some(725_000));
+    let none = "backend k3s-api: no server is usable".to_owned();
+    assert!(status.warnings.contains(&none), "{:?}", status.warnings);
+    // When its time is over it counts no more, whoever clears it.
+    let later = Clocks {
+        now: now + Duration::from_secs(725),
+        ..fixture::CLOCKS
+    };
+    let status = view.status(&Rates::default(), later);
+    let servers = &status.backends[0].servers;
+    assert_eq!((&*servers[0].state, servers[2].weight), ("up", 1));
+    assert_eq!(status.listeners[0].hold, "none");
 }
