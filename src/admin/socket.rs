@@ -139,7 +139,7 @@ impl Office {
                 let reply = self.command(command, uid).await;
                 wire::line(&reply.unwrap_or_else(|error| Reply::error(format!("{error:#}"))))
             }
-            Err(error) => wire::line(&error),
+            Err(complaint) => wire::line(&Answer::error(complaint)),
         }
     }
 

@@ -64,23 +64,25 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    /// Reads a line; the error is the answer to it.
-    pub(crate) fn read(line: &[u8]) -> Result<Self, Answer> {
-        let wrong =
-            |error: serde_json::Error| Answer::error(format!("this is no request: {error}"));
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// What is wrong with it, to be answered.
+    pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
+        let wrong = |error: serde_json::Error| format!("this is no request: {error}");
         let request = serde_json::from_slice::<Request>(line).map_err(wrong)?;
         if request.version == 0 {
-            return Err(Answer::error("version 0 is not spoken here, 1 is"));
+            return Err("version 0 is not spoken here, 1 is".to_owned());
         }
         match request.command.as_str() {
             "status" => Ok(Self::Status),
             word if Command::WORDS.contains(&word) => serde_json::from_slice(line)
                 .map(Self::Command)
                 .map_err(wrong),
-            unknown => Err(Answer::error(format!(
+            unknown => Err(format!(
                 "unknown command {unknown:?}, this version knows \"status\", \"{}\"",
                 Command::WORDS.join("\", \"")
-            ))),
+            )),
         }
     }
 }
@@ -104,7 +106,7 @@ mod tests {
                 Answer::status(fixture::healthy().status(&Rates::default(), fixture::CLOCKS))
             }
             Ok(Question::Command(command)) => panic!("{command:?}"),
-            Err(answer) => answer,
+            Err(complaint) => Answer::error(complaint),
         }
     }
 
