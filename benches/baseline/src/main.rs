@@ -7,8 +7,12 @@
 //! - [`figures`] keeps the values of all rounds; [`record`] makes the table of it, [`bounds`] the verdicts, [`markdown`]
 //!   and [`picture`] the files.
 //! - [`server`] is the other end, in a process of its own.
+//!
+//! On the same stand [`storm`] and [`bystander`] show what stays as it is under thousands of short connections and beside
+//! clients that behave badly.
 
 mod bounds;
+mod bystander;
 mod cores;
 mod figures;
 mod load;
@@ -23,11 +27,14 @@ mod rounds;
 mod server;
 mod stand;
 mod step;
+mod storm;
 mod subject;
 mod usage;
 
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
@@ -37,6 +44,7 @@ use lab::{limits, report};
 use crate::plan::{Sizes, Subject, Work};
 use crate::record::Record;
 use crate::rounds::Rounds;
+use crate::storm::Storm;
 use crate::subject::Programs;
 
 /// fmc-lb beside HAProxy, nginx and Envoy: the same work, one thread each, in one run. Needs root and two cores.
@@ -62,6 +70,33 @@ enum Command {
         #[arg(long)]
         port: u16,
     },
+    /// The bystander's server
+    #[command(hide = true)]
+    Steady {
+        #[arg(long)]
+        address: SocketAddrV4,
+    },
+    /// Short connections at a fixed rate, half of them aborted: does one fail, and what is left?
+    Storm {
+        /// Connections a second
+        #[arg(long, default_value_t = 5_000)]
+        rate: u32,
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Only these subjects
+        #[arg(long, value_delimiter = ',', default_value = "fmc-lb,haproxy")]
+        subjects: Vec<Subject>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// The latency of a connection through fmc-lb beside clients that behave badly
+    Bystander {
+        /// Of each case
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        #[command(flatten)]
+        files: Files,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,6 +119,13 @@ struct Run {
     /// Write the result as a picture
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// The programs under test.
+#[derive(Debug, clap::Args)]
+struct Files {
     /// The fmc-lb to measure
     #[arg(long, value_name = "FILE", default_value = "target/release/fmc-lb")]
     binary: PathBuf,
@@ -110,6 +152,21 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Server { port }) => server::serve(port).map(|()| ExitCode::SUCCESS),
+        Some(Command::Steady { address }) => {
+            bystander::steady::serve(address).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Storm {
+            rate,
+            seconds,
+            subjects,
+            files,
+        }) => prove(&files, |programs| {
+            let length = Duration::from_secs(seconds);
+            storm::run(programs, &subjects, Storm { rate, length })
+        }),
+        Some(Command::Bystander { seconds, files }) => prove(&files, |programs| {
+            bystander::run(programs, Duration::from_secs(seconds))
+        }),
         None => run(cli.run),
     };
     result.unwrap_or_else(|error| {
@@ -126,13 +183,7 @@ fn run(run: Run) -> Result<ExitCode> {
     cores::check()?;
     // Before minutes of work: what cannot be written is known now.
     let (markdown, svg) = (writable(run.markdown)?, writable(run.svg)?);
-    let programs = Programs {
-        fmc_lb: absolute(&run.binary)?,
-        haproxy: absolute(&run.haproxy)?,
-        nginx: absolute(&run.nginx)?,
-        nginx_stream: absolute(&run.nginx_stream)?,
-        envoy: run.envoy.as_deref().map(absolute).transpose()?,
-    };
+    let programs = run.files.programs()?;
     let rounds = Rounds {
         programs: &programs,
         sizes: if run.quick { Sizes::QUICK } else { Sizes::FULL },
@@ -156,6 +207,31 @@ fn run(run: Run) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Alone on this machine; fails when a bound was not kept.
+fn prove(files: &Files, proof: impl FnOnce(&Programs) -> Result<bool>) -> Result<ExitCode> {
+    clean_up_on_interrupt()?;
+    cores::check()?;
+    let programs = files.programs()?;
+    let _turn = limits::measure_alone()?;
+    Ok(if proof(&programs)? {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+impl Files {
+    fn programs(&self) -> Result<Programs> {
+        Ok(Programs {
+            fmc_lb: absolute(&self.binary)?,
+            haproxy: absolute(&self.haproxy)?,
+            nginx: absolute(&self.nginx)?,
+            nginx_stream: absolute(&self.nginx_stream)?,
+            envoy: self.envoy.as_deref().map(absolute).transpose()?,
+        })
+    }
 }
 
 /// Those that were asked for, in the usual order; all without a wish.

@@ -17,11 +17,11 @@ use nix::unistd::Pid;
 use crate::cores::{self, BALANCER, LOAD};
 use crate::load::{self, Talk, Target};
 use crate::plan::Subject;
-use crate::subject::{Programs, Site, relays};
+use crate::subject::{Launch, Programs, Site, relays};
 use crate::usage::{self, Cpu, Memory};
 
 /// Port of the servers and of the balancer.
-const PORT: u16 = 7_000;
+pub(crate) const PORT: u16 = 7_000;
 /// A balancer serves within this.
 const START: Duration = Duration::from_secs(20);
 /// Between two attempts to reach it.
@@ -54,6 +54,18 @@ impl Stand {
     /// # Errors
     /// When a part does not start; with the balancer's last words when it does not serve.
     pub(crate) fn start(programs: &Programs, subject: Subject, servers: u8) -> Result<Self> {
+        Self::start_as(subject, servers, |site| programs.launch(subject, site))
+    }
+
+    /// The same, with a balancer that is set up in another way; its listener is at [`Self::target`], too.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_as(
+        subject: Subject,
+        servers: u8,
+        launch: impl FnOnce(Site<'_>) -> Option<Launch>,
+    ) -> Result<Self> {
         let chain = Chain::start()?;
         let serving = cores::on(LOAD, || start_servers(&chain))?;
         let servers: Vec<SocketAddrV4> = (0..servers)
@@ -65,7 +77,7 @@ impl Stand {
             servers: &servers,
             folder: chain.folder(),
         };
-        let balancer = match programs.launch(subject, site) {
+        let balancer = match launch(site) {
             None => None,
             Some(launch) => {
                 fs::write(&launch.file, &launch.config).context("write the configuration")?;
@@ -101,6 +113,20 @@ impl Stand {
         Target {
             address: SocketAddrV4::new(address, PORT),
         }
+    }
+
+    /// The network.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Open descriptors of what relays.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(crate) fn descriptors(&self) -> Result<u64> {
+        let relaying = self.pids.iter().filter(|(_, relays)| *relays);
+        relaying.map(|(pid, _)| usage::descriptors(*pid)).sum()
     }
 
     /// Calls as the client: in its namespace, on its core. An error is followed by the balancer's last words, on lines

@@ -4,7 +4,7 @@
 //! checks each two seconds where they have any. Everything else is their default.
 
 mod envoy;
-mod fmclb;
+pub(crate) mod fmclb;
 mod haproxy;
 mod nginx;
 

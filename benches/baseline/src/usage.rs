@@ -1,4 +1,4 @@
-//! CPU time and memory of processes, as the kernel has them.
+//! CPU time, memory and descriptors of processes, as the kernel has them.
 
 #![expect(
     clippy::disallowed_methods,
@@ -75,6 +75,16 @@ pub(crate) fn memory(pid: Pid) -> Result<Memory> {
         rss: field("Rss:")?,
         pss: field("Pss:")?,
     })
+}
+
+/// The open descriptors of a process.
+///
+/// # Errors
+/// When the process has ended.
+pub(crate) fn descriptors(pid: Pid) -> Result<u64> {
+    let path = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(&path).with_context(|| format!("read {path}"))?;
+    Ok(entries.count() as u64)
 }
 
 fn bytes(rollup: &str, name: &str) -> Option<u64> {

@@ -10,8 +10,8 @@ use crate::namespace::{self, Namespace};
 use crate::topology::run_folder;
 use crate::{command, limits};
 
-/// The client's address.
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+/// Addresses that the client's machine has.
+pub const CLIENTS: u8 = 8;
 /// The balancer's address on the client's side.
 pub const FRONT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The balancer's interface on the client's side.
@@ -120,18 +120,26 @@ impl Chain {
 ///
 /// # Panics
 /// From [`SERVERS`] on.
-pub fn server(index: u8) -> Ipv4Addr {
-    assert!(index < SERVERS, "there are {SERVERS} servers");
+pub const fn server(index: u8) -> Ipv4Addr {
+    assert!(index < SERVERS, "there are no more servers");
     Ipv4Addr::new(10, 2, 0, index + 1)
 }
 
+/// An address of the client, counted from 0; the first one is what it connects from unless it says otherwise.
+///
+/// # Panics
+/// From [`CLIENTS`] on.
+pub fn client(index: u8) -> Ipv4Addr {
+    assert!(index < CLIENTS, "the client has {CLIENTS} addresses");
+    Ipv4Addr::new(10, 1, 0, index + 2)
+}
+
 fn client_lines() -> Vec<String> {
-    vec![
-        "link set lo up".to_owned(),
-        format!("addr add {CLIENT}/24 dev eth0"),
-        "link set eth0 up".to_owned(),
-        format!("route add default via {FRONT}"),
-    ]
+    let mut lines = vec!["link set lo up".to_owned()];
+    lines.extend((0..CLIENTS).map(|index| format!("addr add {}/24 dev eth0", client(index))));
+    lines.push("link set eth0 up".to_owned());
+    lines.push(format!("route add default via {FRONT}"));
+    lines
 }
 
 fn server_lines() -> Vec<String> {

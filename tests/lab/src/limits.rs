@@ -34,7 +34,7 @@ pub(crate) fn raise_open_files() -> Result<()> {
 }
 
 /// Makes the calling thread a real-time thread of low priority, if that is permitted. Returns whether it was.
-pub(crate) fn real_time() -> bool {
+pub fn real_time() -> bool {
     set_scheduler(libc::SCHED_FIFO, PRIORITY)
 }
 

@@ -1,8 +1,12 @@
 //! fmc-lb as one node without a virtual IP.
 
+use std::net::SocketAddrV4;
 use std::path::Path;
 
 use super::{Launch, Site, text, words};
+
+/// The server name that the listener with routes knows.
+pub(crate) const NAME: &str = "storm.example.org";
 
 pub(super) fn launch(program: &Path, site: Site<'_>) -> Launch {
     let Site {
@@ -39,6 +43,47 @@ threads = 1
         port = listen.port(),
         servers = servers.join(", "),
     );
+    command(program, folder, config)
+}
+
+/// Ports beside the one of the site, and what only one client is served by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct More {
+    /// A listener that waits for a ClientHello.
+    pub(crate) hello: u16,
+    /// A listener with a server of its own.
+    pub(crate) steady: u16,
+    pub(crate) steady_server: SocketAddrV4,
+}
+
+/// The same with more listeners, all served by the one thread.
+pub(crate) fn launch_more(program: &Path, site: Site<'_>, more: More) -> Launch {
+    let plain = launch(program, site);
+    let config = format!(
+        r#"{plain}
+[listeners.hello]
+bind    = ["{address}:{hello}"]
+backend = "bench"
+routes  = [{{ sni = ["{NAME}"], backend = "bench" }}]
+
+[listeners.steady]
+bind    = ["{address}:{steady}"]
+backend = "steady"
+
+[backends.steady]
+servers = ["{server}"]
+probe   = "off"
+"#,
+        plain = plain.config,
+        address = site.listen.ip(),
+        hello = more.hello,
+        steady = more.steady,
+        server = more.steady_server,
+    );
+    Launch { config, ..plain }
+}
+
+fn command(program: &Path, folder: &Path, config: String) -> Launch {
     let file = folder.join("fmc-lb.toml");
     let line = words(&[
         &text(program),
