@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::config::Balance;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, ServerDraft};
+use crate::config::{Balance, OnMarkedDown};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for (index, backend) in draft.backends.iter().enumerate() {
@@ -15,6 +15,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         }
         source(backend, draft, findings);
         of_no_use(backend, findings);
+        marked_down(backend, findings);
         let used = draft.listeners.iter().any(|listener| {
             let is_default = listener.backend.as_ref().is_none_or(|at| at.value == index);
             is_default
@@ -146,6 +147,20 @@ fn of_no_use(backend: &BackendDraft, findings: &mut Findings) {
                 backend.name.value
             ),
             "give the servers max_sessions",
+        );
+    }
+}
+
+/// Only a probe marks a server down.
+fn marked_down(backend: &BackendDraft, findings: &mut Findings) {
+    let unprobed = matches!(backend.probe, Some(None));
+    if let (Some(at), true) = (&backend.on_marked_down, unprobed)
+        && at.value == OnMarkedDown::Cut
+    {
+        findings.error(
+            at.span,
+            "`on_marked_down` does nothing with probe = \"off\": no server is ever marked down",
+            "remove it, or probe the servers",
         );
     }
 }
