@@ -30,8 +30,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Check a configuration file: exit 0 good, 1 warnings with --strict, 2 invalid
     Check(Check),
-    /// Print the JSON Schema of the configuration file, for editors
-    Schema,
+    /// Print the JSON Schema of the configuration file, for editors, or its documentation
+    Schema(Schema),
     /// Print a new key for the pair channel: `fmc-lb keygen > pair.key`
     Keygen,
     /// Show what a running node does
@@ -84,6 +84,13 @@ pub(crate) struct Check {
     /// Check as this node would at its start: its files must be there
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Schema {
+    /// Print every key with type, default, meaning and examples, as Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => supervisor::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Schema => schema::run(),
+        Command::Schema(args) => schema::run(&args),
         Command::Keygen => keygen::run(),
         Command::Status(args) => status::run(&args),
         Command::Server(args) => operate::server(&args),

@@ -258,6 +258,23 @@ fn the_schema_refuses_what_the_parser_refuses() {
     }
 }
 
+/// `FMC_LB_BLESS=1 cargo test --release -p fmc-lb --test config` writes the page anew.
+#[test]
+fn docs_configuration_md_is_what_the_table_of_keys_says() {
+    let output = fmc_lb(&["schema", "--markdown"]);
+    assert_eq!(output.status.code(), Some(0));
+    let wanted = String::from_utf8(output.stdout).expect("text");
+    let path = root().join("docs/configuration.md");
+    if std::env::var_os("FMC_LB_BLESS").is_some_and(|value| value == "1") {
+        fs::write(&path, &wanted).expect("docs/configuration.md can be written");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "docs/configuration.md is stale: FMC_LB_BLESS=1 cargo test --release -p fmc-lb --test config"
+    );
+}
+
 fn fmc_lb(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fmc-lb"))
         .args(args)

@@ -17,6 +17,7 @@ pub mod key;
 pub mod keys;
 pub mod kind;
 mod listener;
+mod manual;
 mod nearest;
 mod parse;
 mod probe;
@@ -42,6 +43,7 @@ pub use identity::{Machine, NodeError};
 pub use listener::{
     AcceptProxy, Bind, Keepalive, Listener, ProxyVersions, Route, SocketOptions, SourceLimit,
 };
+pub use manual::manual;
 pub use parse::{Parsed, Viewpoint, Who};
 pub use probe::{ClientCertificate, Probe, ProbeKind};
 pub use schema::schema;

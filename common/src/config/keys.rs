@@ -55,6 +55,13 @@ pub(in crate::config) const NODES: Section = Section {
     name: "nodes",
     shape: Shape::Named,
     doc: "A balancer machine. There are two of them, or one for trying; the file is the same on both.",
+    example: r#"[nodes.lb1]
+address = "192.168.0.11"
+priority = 250
+
+[nodes.lb2]
+address = "192.168.0.12"
+priority = 240"#,
     keys: &[
         Key {
             name: "address",
@@ -85,6 +92,9 @@ pub(in crate::config) const PAIR: Section = Section {
     name: "pair",
     shape: Shape::Once,
     doc: "What the nodes have between them.",
+    example: r#"[pair]
+interface = "eth0"
+key_file = "/etc/fmc-lb/pair.key""#,
     keys: &[
         Key {
             name: "interface",
@@ -118,6 +128,9 @@ pub(in crate::config) const VRRP: Section = Section {
     name: "vrrp",
     shape: Shape::Once,
     doc: "How the nodes elect the holder of a VIP (VRRPv3, RFC 9568). A VIP may override each of these.",
+    example: r#"[vrrp]
+preempt_delay = "30s"
+advert_interval = "100ms""#,
     keys: &[
         Key {
             name: "preempt",
@@ -170,6 +183,14 @@ pub(in crate::config) const VIPS: Section = Section {
     name: "vips",
     shape: Shape::Named,
     doc: "A virtual IP: an address that one of the nodes holds.",
+    example: r#"[vips.api]
+address = "192.168.0.10/24"
+vrid = 51
+
+[vips.web]
+address = "192.168.0.14/24"
+vrid = 52
+priority = { lb1 = 240, lb2 = 250 }  # the other node holds this one"#,
     keys: &[
         Key {
             name: "address",

@@ -11,6 +11,9 @@ pub struct Section {
     pub name: &'static str,
     pub shape: Shape,
     pub doc: &'static str,
+    /// For [`Shape::Inline`] a value, otherwise one or more tables with their titles. Together the latter are a whole
+    /// file.
+    pub example: &'static str,
     pub keys: &'static [Key],
 }
 

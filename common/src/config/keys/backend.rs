@@ -16,6 +16,13 @@ pub(in crate::config) const BACKENDS: Section = Section {
     name: "backends",
     shape: Shape::Named,
     doc: "A pool of servers.",
+    example: r#"[backends.k3s-api]
+servers = ["10.17.4.21:6443", "10.17.4.22:6443", "10.17.4.23:6443"]
+balance = "least-connections"
+probe = { kind = "kube-apiserver", interval = "1s" }
+
+[backends.traefik-https]
+servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", weight = 2 }]"#,
     keys: &[
         Key {
             name: "servers",
@@ -142,6 +149,7 @@ pub(in crate::config) const SEND_PROXY: Section = Section {
     name: "send_proxy",
     shape: Shape::Inline,
     doc: "PROXY protocol headers that are sent, in probes too (version 2: as LOCAL).",
+    example: r#"{ version = "v2", tlvs = ["authority", "unique-id"] }"#,
     keys: &[
         Key {
             name: "version",
@@ -170,6 +178,7 @@ pub(in crate::config) const SERVER: Section = Section {
     name: "server",
     shape: Shape::Inline,
     doc: "One member of a backend.",
+    example: r#"{ address = "10.17.4.24:443", weight = 2 }"#,
     keys: &[
         Key {
             name: "address",
@@ -202,6 +211,9 @@ pub(in crate::config) const TIMEOUTS: Section = Section {
     name: "timeouts",
     shape: Shape::Once,
     doc: "Limits for all listeners and backends, each of which may override them.",
+    example: r#"[timeouts]
+tunnel = "2h"
+connect = "3s""#,
     keys: &[
         Key {
             name: "client",

@@ -23,6 +23,14 @@ pub(in crate::config) const LISTENERS: Section = Section {
     name: "listeners",
     shape: Shape::Named,
     doc: "Addresses where connections are accepted, and the backend that they are relayed to.",
+    example: r#"[listeners.api]
+bind = ["vips.api:6443"]
+backend = "k3s-api"
+allow = ["192.168.0.0/24", "10.8.0.0/24"]
+
+[listeners.https]
+bind = ["vips.web:443"]
+backend = "traefik-https""#,
     keys: &[
         Key {
             name: "bind",
@@ -190,6 +198,7 @@ pub(in crate::config) const ROUTE: Section = Section {
     name: "route",
     shape: Shape::Inline,
     doc: "A backend for clients of TLS that ask for certain names or protocols.",
+    example: r#"{ backend = "traefik-https", sni = ["*.example.org"] }"#,
     keys: &[
         Key {
             name: "backend",
@@ -217,6 +226,7 @@ pub(in crate::config) const ACCEPT_PROXY: Section = Section {
     name: "accept_proxy",
     shape: Shape::Inline,
     doc: "PROXY protocol headers that are received.",
+    example: r#"{ from = ["10.7.0.0/16"], version = "v2" }"#,
     keys: &[
         Key {
             name: "from",
@@ -247,6 +257,7 @@ pub(in crate::config) const SOURCE_LIMIT: Section = Section {
     name: "source_limit",
     shape: Shape::Inline,
     doc: "What one client address (IPv6: one /64) may have of a listener.",
+    example: r#"{ sessions = 100, rate = 50, exempt = ["192.168.0.40/32"] }"#,
     keys: &[
         Key {
             name: "sessions",

@@ -11,6 +11,7 @@ pub(in crate::config) const PROBE: Section = Section {
     name: "probe",
     shape: Shape::Inline,
     doc: "A periodic check of each server of a backend.",
+    example: r#"{ kind = "kube-apiserver", interval = "1s" }"#,
     keys: &[
         Key {
             name: "kind",

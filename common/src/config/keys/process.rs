@@ -10,6 +10,8 @@ pub(in crate::config) const PROXY: Section = Section {
     name: "proxy",
     shape: Shape::Once,
     doc: "The process that relays.",
+    example: r#"[proxy]
+drain = "20s""#,
     keys: &[
         Key {
             name: "threads",
@@ -36,6 +38,9 @@ pub(in crate::config) const ADMIN: Section = Section {
     name: "admin",
     shape: Shape::Once,
     doc: "The process that answers questions.",
+    example: r#"[admin]
+http = "node:9600"
+allow = ["127.0.0.0/8", "192.168.0.0/24"]"#,
     keys: &[
         Key {
             name: "http",

@@ -17,6 +17,7 @@ pub(in crate::config) const KEEPALIVE: Section = Section {
     name: "keepalive",
     shape: Shape::Inline,
     doc: "TCP keepalive: finds connections whose other end is gone.",
+    example: r#"{ idle = "30s", interval = "5s", count = 3 }"#,
     keys: &[
         Key {
             name: "idle",
