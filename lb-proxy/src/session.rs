@@ -202,6 +202,8 @@ async fn prepare<'a>(
     session.reach(link.place);
     let settings = &proxy.config.backends[backend.0];
     let mut first = announce::header(settings, client, &said, || proxy.name_session())?;
+    // The client's own bytes; the header before them is ours.
+    let heard = head.len();
     first.append(&mut head);
     if !first.is_empty() {
         // All in one segment, as receivers of headers like it; and more will follow at once.
@@ -210,6 +212,9 @@ async fn prepare<'a>(
         match timeout(settings.connect_timeout, sending).await {
             Ok(sent) => sent.map_err(NoSession::Head)?,
             Err(_) => return Err(NoSession::Head(io::ErrorKind::TimedOut.into())),
+        }
+        for bytes in [&thread.traffic[listener].up, &session.up] {
+            bytes.add(heard);
         }
     }
     Ok((link, backend))

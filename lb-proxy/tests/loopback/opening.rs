@@ -160,6 +160,39 @@ fn a_header_is_taken_off_and_what_it_says_is_passed_on() {
 }
 
 #[test]
+fn what_is_heard_before_a_server_is_chosen_counts_as_relayed() {
+    let (address, socket) = accepting_server();
+    let mut setup = trusting(ProxyVersions::V1);
+    setup.backend().servers[0].address = address;
+    setup.backend().send_proxy = Some(SendProxy::V1);
+    setup.listener().routes = vec![route(&["b.example.org"], &[])];
+    let proxy = setup.start();
+    let header = b"PROXY TCP4 198.51.100.7 203.0.113.9 4711 443\r\n";
+    let hello = hello("a.example.org", &[]);
+    let mut client = proxy.connect();
+    client
+        .write_all(&[&header[..], &hello].concat())
+        .expect("write");
+    let mut server = accept(&socket);
+    let mut got = vec![0; header.len() + hello.len()];
+    server.read_exact(&mut got).expect("header and hello");
+    let bytes_of_sessions = || -> Vec<(u64, u64)> {
+        let listed = crate::runtime::sessions(&proxy).into_iter();
+        listed.map(|one| (one.bytes_in, one.bytes_out)).collect()
+    };
+    let heard = hello.len() as u64;
+    // Neither the header that was received nor the one that was sent.
+    eventually("the hello is counted", || {
+        bytes_of_sessions() == [(heard, 0)] && proxy.listener().bytes_in.get() == heard
+    });
+    client.write_all(b"and more").expect("write");
+    server.read_exact(&mut [0; 8]).expect("more");
+    eventually("what is relayed is added", || {
+        bytes_of_sessions() == [(heard + 8, 0)] && proxy.listener().bytes_in.get() == heard + 8
+    });
+}
+
+#[test]
 fn bad_late_and_cut_headers_end_the_connection() {
     let proxy = trusting(ProxyVersions::V2).start();
     let mut none = proxy.connect();

@@ -24,7 +24,8 @@ fn act(proxy: &RunningProxy, command: Command) -> String {
     reply.done.unwrap_or_else(|| panic!("{:?}", reply.error))
 }
 
-fn sessions(proxy: &RunningProxy) -> Vec<SessionStatus> {
+/// The sessions as `fmc-lb sessions` lists them.
+pub(crate) fn sessions(proxy: &RunningProxy) -> Vec<SessionStatus> {
     let asked = Command::Sessions {
         listener: None,
         server: None,
