@@ -392,6 +392,11 @@ pub struct BackendSlot {
     pub queue_full: Cell,
     /// Clients that were refused because they waited too long.
     pub queue_timeouts: Cell,
+    /// Since when sessions are tried on servers of which the probes say that all are down; "never" =
+    /// they are not.
+    pub fail_open: MomentCell,
+    /// Sessions that such a server has taken.
+    pub fail_open_sessions: Cell,
 }
 
 /// One server, by its place in the configuration (backends in order, servers in order).

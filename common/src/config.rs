@@ -36,7 +36,7 @@ use ipnet::IpNet;
 
 use crate::addr::{Priority, Vrid};
 
-pub use backend::{Backend, Balance, OnMarkedDown, SendProxy, SendTlvs, Server};
+pub use backend::{AllDown, Backend, Balance, OnMarkedDown, SendProxy, SendTlvs, Server};
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
 pub use files::{FileFact, FileFacts, Objection, ProbeFiles};
 pub use identity::{Machine, NodeError};

@@ -154,6 +154,15 @@ pub struct BackendStatus {
     pub queue_full: u64,
     /// Clients that were refused because they waited too long.
     pub queue_timeouts: u64,
+    /// What becomes of new sessions while the probes say that every server is down: `refuse` or
+    /// `try_all`.
+    pub all_down: String,
+    /// That is so, and sessions are tried on all servers.
+    pub fail_open: bool,
+    /// Since when.
+    pub fail_open_ms_ago: Option<u64>,
+    /// Sessions that were placed so.
+    pub fail_open_sessions: u64,
 }
 
 /// One server.

@@ -45,6 +45,8 @@ pub(crate) struct Candidate {
     pub(crate) backup: bool,
     /// Most sessions at a time; `None` = no limit.
     pub(crate) limit: Option<u32>,
+    /// It is usable only because every server of the backend is down.
+    pub(crate) in_need: bool,
     /// Its place on the board.
     pub(crate) place: usize,
 }
@@ -87,6 +89,7 @@ pub(crate) fn candidates(weights: &[u16]) -> Vec<Candidate> {
             usable: true,
             backup: false,
             limit: None,
+            in_need: false,
             place,
         })
         .collect()

@@ -163,6 +163,9 @@ async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io:
         SockRef::from(&stream).set_tcp_user_timeout(backend.user_timeout)?;
     }
     slot.connected.add(1);
+    if server.in_need {
+        proxy.board.backends[index.0].fail_open_sessions.add(1);
+    }
     Ok(Link {
         stream,
         place: server.place,

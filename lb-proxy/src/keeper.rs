@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::balance::slow_start;
 use crate::clock;
 use crate::context::Proxy;
+use crate::fail_open::{self, Candidacy};
 use crate::health::{Health, Verdict, usable};
 use crate::pool::{Snapshot, Standing};
 use crate::registry::Cut;
@@ -91,6 +92,14 @@ pub(crate) fn first_states(
 /// The state of a server on the board.
 pub(crate) fn state_of(slot: &ServerSlot) -> ServerState {
     ServerState::from_board(slot.state.get())
+}
+
+/// Whether a server may have new sessions, by what stands on the board.
+pub(crate) fn candidacy(slot: &ServerSlot, now: Moment) -> Candidacy {
+    let admin = slot
+        .admin_state(now)
+        .map_or(AdminState::None, |said| said.value);
+    Candidacy::new(admin, state_of(slot), slot.probed.get().is_some())
 }
 
 impl Keeper {
@@ -259,13 +268,19 @@ impl Keeper {
         };
         let ramp =
             |place: usize| slow_start::ramp(self.servers[place].came_up, self.time(place), now);
-        pool.publish(Snapshot::new(config, |place| Standing {
-            usable: usable(state(place)),
+        let snapshot = Snapshot::new(config, |place| Standing {
+            candidacy: Candidacy::new(
+                admin(place).unwrap_or(AdminState::None),
+                self.servers[place].health.state(),
+                self.servers[place].probed,
+            ),
             ramp: ramp(place),
             weight: board.servers[place]
                 .admin_weight(now)
                 .map(|said| said.value),
-        }));
+        });
+        fail_open::tell(config, board, (&snapshot, now));
+        pool.publish(snapshot);
         for (place, slot) in board.servers.iter().take(self.servers.len()).enumerate() {
             slot.ramp.set(ramp(place).into());
         }

@@ -38,6 +38,7 @@ mod connect;
 mod context;
 mod control;
 mod drain;
+mod fail_open;
 mod hash;
 mod health;
 mod hello;

@@ -13,13 +13,13 @@ use crate::balance::{
     Candidate, LoadBound, Maglev, RoundRobin, Slate, Tried, Vacancy, first, least_connections,
     random_of_two, source_hash,
 };
+use crate::fail_open::{self, Candidacy};
 use crate::hash;
 
 /// What is known of a server beyond the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Its state allows new sessions.
-    pub(crate) usable: bool,
+    pub(crate) candidacy: Candidacy,
     /// What slow start leaves of its share, 1 to [`crate::balance::slow_start::FULL`].
     pub(crate) ramp: u16,
     /// What an administrator has put in the place of its configured weight.
@@ -37,28 +37,39 @@ impl Snapshot {
     pub(crate) fn new(config: &Config, standing: impl Fn(usize) -> Standing) -> Self {
         let backends = config.backends.iter().map(|backend| {
             let servers = backend.servers.iter().enumerate();
-            let candidates = servers.map(|(index, server)| {
-                let place = backend.first_server + index;
-                let Standing {
-                    usable,
-                    ramp,
-                    weight,
-                } = standing(place);
-                Candidate {
-                    address: server.address,
-                    weight: weight.unwrap_or(server.weight),
-                    ramp,
-                    backup: server.backup,
-                    limit: server.max_sessions,
-                    usable,
-                    place,
-                }
+            let known = servers.map(|(index, server)| {
+                let standing = standing(backend.first_server + index);
+                (server, standing, standing.weight.unwrap_or(server.weight))
+            });
+            let known: Vec<_> = known.collect();
+            let servers = known.iter().map(|(_, it, weight)| (*weight, it.candidacy));
+            let in_need = fail_open::is_due(backend, servers);
+            let candidates = known.into_iter().enumerate();
+            let candidates = candidates.map(|(index, (server, standing, weight))| Candidate {
+                address: server.address,
+                weight,
+                ramp: standing.ramp,
+                // All are tried, whatever they are.
+                backup: server.backup && !in_need,
+                limit: server.max_sessions,
+                usable: match standing.candidacy {
+                    Candidacy::Usable => true,
+                    Candidacy::Doubted => in_need,
+                    Candidacy::Unproven | Candidacy::Withdrawn => false,
+                },
+                in_need,
+                place: backend.first_server + index,
             });
             candidates.collect()
         });
         Self {
             backends: backends.collect(),
         }
+    }
+
+    /// Whether sessions of the backend are tried although every server is down.
+    pub(crate) fn fails_open(&self, backend: usize) -> bool {
+        self.backends[backend].iter().any(|server| server.in_need)
     }
 }
 

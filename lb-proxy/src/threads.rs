@@ -26,7 +26,6 @@ use crate::balance::slow_start;
 use crate::clock;
 use crate::context::{Proxy, Thread};
 use crate::control::Order;
-use crate::health::usable;
 use crate::keeper::{self, Keeper, Verdicts};
 use crate::lack::Warnings;
 use crate::limit::Limits;
@@ -148,7 +147,7 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
     keeper::first_states(config, board, (verdicts, clock::now()));
     let now = clock::now();
     let standing = |place: usize| Standing {
-        usable: usable(board.servers[place].effective_state(now)),
+        candidacy: keeper::candidacy(&board.servers[place], now),
         ramp: slow_start::FULL,
         weight: board.servers[place]
             .admin_weight(now)

@@ -7,7 +7,8 @@ use common::config::{Config, VipIndex};
 /// (100 if it has no required listener).
 ///
 /// `counts` says whether the server at a place is usable. Servers of weight 0 are left out: they
-/// serve nobody new.
+/// serve nobody new. A server that is tried in need (`all_down`) is not usable: the other node may
+/// have better ones.
 pub(crate) fn vip_health(config: &Config, vip: VipIndex, counts: impl Fn(usize) -> bool) -> u64 {
     config
         .listeners

@@ -154,6 +154,8 @@ impl View {
         now: Moment,
     ) -> BackendStatus {
         let own = &self.boards.proxy.backends[index];
+        // A dead proxy tries nothing.
+        let fail_open = own.fail_open.get().filter(|_| proxy.pid != 0);
         let slots = &self.boards.proxy.servers[backend.first_server..];
         let servers = backend.servers.iter().zip(slots);
         BackendStatus {
@@ -171,6 +173,10 @@ impl View {
             waited: own.waited.get(),
             queue_full: own.queue_full.get(),
             queue_timeouts: own.queue_timeouts.get(),
+            all_down: backend.all_down.word().to_owned(),
+            fail_open: fail_open.is_some(),
+            fail_open_ms_ago: fail_open.map(|since| millis(now, since)),
+            fail_open_sessions: own.fail_open_sessions.get(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::board::{ServerState, Text, VipState};
 use common::config::{Backend, NodeIndex, VipIndex};
-use common::status::Status;
+use common::status::{BackendStatus, Status};
 use common::time::Moment;
 
 use super::peer::Channel;
@@ -36,8 +36,8 @@ pub(crate) fn of(
         peer_warnings(view, peer, now, &mut found);
     }
     found.extend(accept_warnings(view, rates, now));
-    for backend in &view.config.backends {
-        found.extend(backend_warning(view, backend, now));
+    for (backend, shown) in view.config.backends.iter().zip(&status.backends) {
+        found.extend(backend_warning(view, (backend, shown), now));
     }
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);
@@ -150,7 +150,18 @@ fn accept_warnings(view: &View, rates: &Rates, now: Moment) -> Vec<String> {
         .collect()
 }
 
-fn backend_warning(view: &View, backend: &Backend, now: Moment) -> Option<String> {
+fn backend_warning(
+    view: &View,
+    (backend, shown): (&Backend, &BackendStatus),
+    now: Moment,
+) -> Option<String> {
+    if let Some(millis) = shown.fail_open_ms_ago {
+        return Some(format!(
+            "backend {}: every server is down, for {} sessions have been tried on all of them (all_down)",
+            backend.name,
+            human::age(Duration::from_millis(millis))
+        ));
+    }
     let slots = &view.boards.proxy.servers[backend.first_server..];
     let usable = backend.servers.iter().zip(slots).any(|(server, slot)| {
         let weight = slot.admin_weight(now);

@@ -219,6 +219,9 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
     if !used_by.is_empty() {
         title += &format!("  for {}", used_by.join(", "));
     }
+    if backend.fail_open {
+        title += "  FAIL OPEN";
+    }
     let mut lines = section(wrap(&title, "", "  "));
     let mut grid = Grid::new(&[
         Column::address("SERVER"),
@@ -270,8 +273,21 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
             refused.0, refused.1
         ));
     }
+    grid.note(fail_open_note(backend));
     lines.extend(grid.lines());
     lines
+}
+
+fn fail_open_note(backend: &BackendStatus) -> String {
+    let placed = backend.fail_open_sessions;
+    match backend.fail_open_ms_ago {
+        Some(millis) => format!(
+            "fail open for {}: sessions are tried on servers that are down, so far {placed} found one",
+            age(millis)
+        ),
+        None if placed > 0 => format!("sessions placed while every server was down: {placed}"),
+        None => String::new(),
+    }
 }
 
 fn server_cells(server: &ServerStatus) -> [String; 7] {

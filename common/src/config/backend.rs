@@ -26,6 +26,8 @@ pub struct Backend {
     pub probe: Option<Probe>,
     /// What becomes of the sessions of a server that goes down, default keep.
     pub on_marked_down: OnMarkedDown,
+    /// What becomes of new sessions while the probes say that every server is down, default refuse.
+    pub all_down: AllDown,
     /// Limit of one connection attempt, default 5 s.
     pub connect_timeout: Duration,
     /// Attempts beyond the first, each on another server while there is one, default 3.
@@ -68,6 +70,26 @@ impl OnMarkedDown {
         match self {
             Self::Keep => "keep",
             Self::Cut => "cut",
+        }
+    }
+}
+
+/// What becomes of new sessions while the probes say that every server is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllDown {
+    /// They are refused.
+    Refuse,
+    /// They are tried on every server that no administrator keeps out: the probes may be wrong, and
+    /// where they are right nothing is lost.
+    TryAll,
+}
+
+impl AllDown {
+    /// The word in the file and in status.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::TryAll => "try_all",
         }
     }
 }

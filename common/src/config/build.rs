@@ -146,6 +146,7 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         },
         slow_start: backend.slow_start.as_ref()?.value,
         on_marked_down: backend.on_marked_down.as_ref()?.value,
+        all_down: backend.all_down.as_ref()?.value,
         queue: backend.queue.as_ref()?.value,
         queue_timeout: backend.queue_timeout.as_ref()?.value,
         probe: match backend.probe.as_ref()? {

@@ -237,6 +237,26 @@ pub(crate) fn echo_server() -> SocketAddr {
     })
 }
 
+/// A server that tells its letter and echoes.
+pub(crate) fn named(letter: u8) -> SocketAddr {
+    server(move |mut stream| {
+        if stream.write_all(&[letter]).is_ok() {
+            let mut buffer = [0; 1024];
+            while let Ok(n) = stream.read(&mut buffer) {
+                if n == 0 || stream.write_all(&buffer[..n]).is_err() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+pub(crate) fn letter(client: &mut TcpStream) -> u8 {
+    let mut letter = [0];
+    client.read_exact(&mut letter).expect("a server answers");
+    letter[0]
+}
+
 /// A server whose connections are handed to the test.
 pub(crate) fn accepting_server() -> (SocketAddr, TcpListener) {
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");

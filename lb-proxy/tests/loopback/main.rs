@@ -13,6 +13,7 @@ mod drain;
 mod harness;
 mod limits;
 mod opening;
+mod policy;
 mod probe;
 mod process;
 mod queue;

@@ -1,33 +1,13 @@
 //! Full servers and who waits for them, backups, slow start, sessions that are too old.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use common::board::ServerState;
 use common::config::{Balance, Probe, ProbeKind};
 
 use crate::harness::*;
-
-/// A server that tells its letter and echoes.
-fn named(letter: u8) -> SocketAddr {
-    server(move |mut stream| {
-        if stream.write_all(&[letter]).is_ok() {
-            let mut buffer = [0; 1024];
-            while let Ok(n) = stream.read(&mut buffer) {
-                if n == 0 || stream.write_all(&buffer[..n]).is_err() {
-                    return;
-                }
-            }
-        }
-    })
-}
-
-fn letter(client: &mut TcpStream) -> u8 {
-    let mut letter = [0];
-    client.read_exact(&mut letter).expect("a server answers");
-    letter[0]
-}
 
 fn limited(servers: &[SocketAddr], sessions: u32) -> Setup {
     let mut setup = Setup::new(servers);

@@ -3,7 +3,7 @@
 use common::board::{Hold, ServerState};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status};
 
-use super::{Family, Page, seconds};
+use super::{Family, Page, flag, seconds};
 
 const LISTENER: &[&str] = &["listener"];
 const BACKEND: &[&str] = &["backend"];
@@ -109,6 +109,16 @@ static QUEUE_REFUSED: Family = Family::counter(
     &["backend", "cause"],
     "Clients refused because as many waited already as may (full) or because they waited too long (timeout).",
 );
+static FAIL_OPEN: Family = Family::gauge(
+    "fmc_lb_backend_fail_open",
+    BACKEND,
+    "1 while every server of the backend is down and sessions are tried on all of them (all_down), otherwise 0.",
+);
+static FAIL_OPEN_SESSIONS: Family = Family::counter(
+    "fmc_lb_backend_fail_open_sessions_total",
+    BACKEND,
+    "Sessions that were placed on a server while every server of the backend was down (all_down).",
+);
 static OVERRIDES: Family = Family::gauge(
     "fmc_lb_administrative_overrides",
     &["kind"],
@@ -202,6 +212,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &QUEUED,
     &WAITED,
     &QUEUE_REFUSED,
+    &FAIL_OPEN,
+    &FAIL_OPEN_SESSIONS,
     &SERVER_STATE,
     &SERVER_SESSIONS,
     &WEIGHT,
@@ -288,6 +300,8 @@ fn fill_backend(page: &mut Page, backend: &BackendStatus) {
     ] {
         page.count(&QUEUE_REFUSED, &[labels[0], cause], count);
     }
+    page.gauge(&FAIL_OPEN, &labels, flag(backend.fail_open));
+    page.count(&FAIL_OPEN_SESSIONS, &labels, backend.fail_open_sessions);
 }
 
 fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {

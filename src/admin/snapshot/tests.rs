@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::board::{AdminState, ServerState, VipState};
-use common::config::{Config, Runs};
+use common::config::{AllDown, Config, Runs};
 use serde_json::Value;
 
 use super::*;
@@ -55,7 +55,7 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].probe_time_ms backends[].servers[].probes backends[].servers[].reason \
         backends[].servers[].sessions backends[].servers[].since_ms_ago backends[].servers[].state \
         backends[].servers[].weight backends[].servers[].backup backends[].servers[].slow_start_percent \
-        backends[].queued backends[].waited backends[].queue_full backends[].queue_timeouts config_hash listeners listeners[].aborted listeners[].accept_errors listeners[].accepted \
+        backends[].all_down backends[].fail_open backends[].fail_open_ms_ago backends[].fail_open_sessions backends[].queued backends[].waited backends[].queue_full backends[].queue_timeouts config_hash listeners listeners[].aborted listeners[].accept_errors listeners[].accepted \
         listeners[].accepted_per_second listeners[].backend listeners[].binds listeners[].bytes_in \
         listeners[].bytes_in_per_second listeners[].bytes_out listeners[].bytes_out_per_second \
         listeners[].denied listeners[].dropped listeners[].failed listeners[].hold listeners[].holds \
@@ -355,6 +355,25 @@ fn faults_crash_loops_and_dead_backends_are_warnings() {
     let supervisor = &view.boards.supervisor.header;
     supervisor.heartbeat.set(ago(2_500));
     assert_warns(&view, "supervisor has not turned for 2.5 s");
+}
+
+#[test]
+fn a_backend_that_fails_open_is_a_warning_while_its_proxy_lives() {
+    let view = with_config(|config| config.backends[1].all_down = AllDown::TryAll);
+    let slot = &view.boards.proxy.backends[1];
+    slot.fail_open.set(ago(12_000));
+    slot.fail_open_sessions.set(7);
+    let shown = status(&view).backends.remove(1);
+    assert_eq!((&*shown.all_down, shown.fail_open), ("try_all", true));
+    assert_eq!(shown.fail_open_ms_ago, Some(12_000));
+    assert_eq!(shown.fail_open_sessions, 7);
+    assert_warns(
+        &view,
+        "backend traefik-https: every server is down, for 12.0 s sessions have been tried on all of them (all_down)",
+    );
+    view.boards.supervisor.children[1].pid.set(0);
+    let shown = status(&view).backends.remove(1);
+    assert_eq!((shown.fail_open, shown.fail_open_sessions), (false, 7));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::probe::ProbeDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
 use crate::config::value::{At, Values};
-use crate::config::{Balance, Keepalive, OnMarkedDown, SendProxy, SendTlvs};
+use crate::config::{AllDown, Balance, Keepalive, OnMarkedDown, SendProxy, SendTlvs};
 
 #[derive(Debug)]
 pub(in crate::config) struct BackendDraft {
@@ -22,6 +22,7 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) queue_timeout: Option<At<Duration>>,
     pub(in crate::config) probe: Option<Option<ProbeDraft>>,
     pub(in crate::config) on_marked_down: Option<At<OnMarkedDown>>,
+    pub(in crate::config) all_down: Option<At<AllDown>>,
     pub(in crate::config) connect_timeout: Option<Duration>,
     pub(in crate::config) retries: Option<u32>,
     pub(in crate::config) server_timeout: Option<At<Option<Duration>>>,
@@ -71,6 +72,12 @@ impl BackendDraft {
                 word.with(match word.value {
                     "cut" => OnMarkedDown::Cut,
                     _ => OnMarkedDown::Keep,
+                })
+            }),
+            all_down: values.get::<&str>("all_down").map(|word| {
+                word.with(match word.value {
+                    "try_all" => AllDown::TryAll,
+                    _ => AllDown::Refuse,
                 })
             }),
             connect_timeout: own_or("connect_timeout", values, ("connect", timeouts)),

@@ -93,6 +93,17 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             doc: "The sessions of a server that goes down go on, or are ended by RST to both sides",
         },
         Key {
+            name: "all_down",
+            kind: Kind::Choice(Choice {
+                values: &["refuse", "try_all"],
+                later: &[],
+            }),
+            default: Default::Toml("\"refuse\""),
+            doc: "While the probes say that every server is down, new sessions are refused, or tried on all of \
+                  them, backups too, but not on those that an administrator keeps out. To VRRP such a backend \
+                  has no usable server: the other node may have some",
+        },
+        Key {
             name: "connect_timeout",
             kind: Kind::Duration(CONNECT),
             default: Default::Inherited {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, ServerDraft};
-use crate::config::{Balance, OnMarkedDown};
+use crate::config::{AllDown, Balance, OnMarkedDown};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for (index, backend) in draft.backends.iter().enumerate() {
@@ -153,13 +153,23 @@ fn of_no_use(backend: &BackendDraft, findings: &mut Findings) {
 
 /// Only a probe marks a server down.
 fn marked_down(backend: &BackendDraft, findings: &mut Findings) {
-    let unprobed = matches!(backend.probe, Some(None));
-    if let (Some(at), true) = (&backend.on_marked_down, unprobed)
-        && at.value == OnMarkedDown::Cut
-    {
+    if !matches!(backend.probe, Some(None)) {
+        return;
+    }
+    let on_marked_down = backend.on_marked_down.as_ref();
+    let all_down = backend.all_down.as_ref();
+    let named = [
+        on_marked_down
+            .filter(|at| at.value == OnMarkedDown::Cut)
+            .map(|at| ("on_marked_down", at.span)),
+        all_down
+            .filter(|at| at.value == AllDown::TryAll)
+            .map(|at| ("all_down", at.span)),
+    ];
+    for (key, span) in named.into_iter().flatten() {
         findings.error(
-            at.span,
-            "`on_marked_down` does nothing with probe = \"off\": no server is ever marked down",
+            span,
+            format!("`{key}` does nothing with probe = \"off\": no server is ever marked down"),
             "remove it, or probe the servers",
         );
     }

@@ -138,6 +138,7 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
         }
         "balance" => Some(quoted(backend.balance.word())),
         "on_marked_down" => Some(quoted(backend.on_marked_down.word())),
+        "all_down" => Some(quoted(backend.all_down.word())),
         "hash_balance_factor" => shown(backend.hash_balance_factor),
         "slow_start" => Some(or_off(backend.slow_start)),
         // Without a limit nobody ever waits, and the key is refused.
