@@ -1,14 +1,18 @@
 //! What a backend's policies do is seen while they act: in `status`, in its table, in `/metrics`.
 
+#![expect(clippy::disallowed_types, reason = "tests on the lab open connections")]
+
 mod site;
 
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use lab::backend::Service;
+use lab::backend::{Mode, Service};
 use lab::balancer::Balancer as _;
-use lab::client::{self, Speak, shares};
+use lab::client::{Speak, http, shares};
+use lab::held::{Held, Plan};
 use lab::{Node, lease};
 use serde_json::Value;
 
@@ -17,8 +21,17 @@ use crate::site::{Site, config_at, web};
 /// One node, whose backend `traefik-http` has these lines too.
 fn site(name: &str, lines: &str, body: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
     let head = "[backends.traefik-http]\n";
-    let config = config_at(Duration::from_millis(100));
-    let config = config.replacen(head, &format!("{head}{lines}\n"), 1);
+    let change = |config: String| config.replacen(head, &format!("{head}{lines}\n"), 1);
+    alone(name, change, body)
+}
+
+/// One node with a changed configuration.
+fn alone(
+    name: &str,
+    change: impl FnOnce(String) -> String,
+    body: impl FnOnce(&mut Site) -> Result<()>,
+) -> Result<()> {
+    let config = change(config_at(Duration::from_millis(100)));
     let mut site = Site::build(&config, Service::Echo)?;
     site.pair.start(Node::Lb1)?;
     site.wait("lb1 holds the VIP", |site| {
@@ -27,11 +40,53 @@ fn site(name: &str, lines: &str, body: impl FnOnce(&mut Site) -> Result<()>) -> 
     site.watched(name, body)
 }
 
-fn backend(site: &Site) -> Result<Value> {
+fn named(site: &Site, kind: &str, name: &str) -> Result<Value> {
     let status = site.pair.status(Node::Lb1)?;
-    let backends = status["backends"].as_array().context("no backends")?;
-    let mut named = backends.iter().filter(|one| one["name"] == "traefik-http");
-    named.next().cloned().context("no such backend")
+    let all = status[kind].as_array().context("no list")?;
+    let mut named = all.iter().filter(|one| one["name"] == name);
+    named.next().cloned().context("no such one")
+}
+
+fn backend(site: &Site) -> Result<Value> {
+    named(site, "backends", "traefik-http")
+}
+
+fn listener(site: &Site) -> Result<Value> {
+    named(site, "listeners", "http")
+}
+
+/// The first server.
+fn server(site: &Site) -> Result<Value> {
+    Ok(backend(site)?["servers"][0].take())
+}
+
+fn is(site: &Site, state: &str) -> bool {
+    server(site).is_ok_and(|one| one["state"] == state)
+}
+
+/// A client of the web VIP that says nothing.
+fn client(site: &Site) -> Result<TcpStream> {
+    site.lab.run_in(Node::Client, || {
+        let stream = TcpStream::connect_timeout(&web(), Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(stream)
+    })
+}
+
+/// Waits for its RST. The one of a client that is refused at once may come before its connect has
+/// returned.
+fn reset(client: Result<TcpStream>) -> Result<()> {
+    let end = match client {
+        Ok(mut stream) => stream.read(&mut [0; 256]).err(),
+        Err(error) => Some(error.downcast::<std::io::Error>()?),
+    };
+    let end = end.context("neither waits nor is refused")?;
+    ensure!(end.kind() == ErrorKind::ConnectionReset, "{end}");
+    Ok(())
+}
+
+const fn idle(count: usize) -> Plan {
+    Plan { count, ping: None }
 }
 
 fn table(site: &Site) -> Result<String> {
@@ -49,7 +104,7 @@ fn has(text: &str, part: &str) {
 /// The value of the line of `/metrics` that begins so.
 fn metric(site: &Site, series: &str) -> Result<f64> {
     let address = SocketAddr::from(([192, 168, 0, 11], 9600));
-    let page = client::http(&site.lab, Node::Lb1, address, "/metrics")?.body;
+    let page = http(&site.lab, Node::Lb1, address, "/metrics")?.body;
     let mut lines = page.lines();
     let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     let value = value.with_context(|| format!("no {series} on the page"))?;
@@ -85,6 +140,145 @@ fn a_backend_that_fails_open_says_so() -> Result<()> {
         // To VRRP it is a backend without servers.
         let health = metric(site, "fmc_lb_proxy_vip_health_ratio{vip=\"web\"}")?;
         ensure!(health == 0.0, "{health}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_queue_says_who_waits_and_for_how_long() -> Result<()> {
+    let servers = "servers = [\"10.17.4.24:80\", \"10.17.4.25:80\", \"10.17.4.26:80\"]";
+    let limited = "servers = [{ address = \"10.17.4.24:80\", max_sessions = 2 }]";
+    let change = |config: String| {
+        config.replacen(
+            servers,
+            &format!("{limited}\nqueue = 3\nqueue_timeout = \"4s\""),
+            1,
+        )
+    };
+    alone("policy-queue", change, |site| {
+        let held = Held::open(&site.lab, web(), idle(2))?;
+        site.wait("both have the server", |site| {
+            site.cluster.web[0].sessions() == 2
+        })?;
+        let waiting: Vec<_> = (0..3).map(|_| client(site)).collect();
+        site.wait("three wait", |site| {
+            backend(site).is_ok_and(|one| one["queued"] == 3)
+        })?;
+        site.wait("they have waited a second", |site| {
+            backend(site).is_ok_and(|one| one["queue_oldest_ms"].as_u64() >= Some(1_000))
+        })?;
+        let text = table(site)?;
+        has(
+            &text,
+            "3 clients wait for a server with a free slot, the first for 1.",
+        );
+        let labels = "{backend=\"traefik-http\"}";
+        ensure!(metric(site, &format!("fmc_lb_backend_queued{labels}"))? == 3.0);
+        let oldest = metric(
+            site,
+            &format!("fmc_lb_backend_queue_oldest_seconds{labels}"),
+        )?;
+        ensure!((1.0..4.5).contains(&oldest), "{oldest}");
+        // A fourth finds no place; the three wait in vain.
+        reset(client(site))?;
+        site.wait("all three have waited too long", |site| {
+            backend(site).is_ok_and(|one| one["queue_timeouts"] == 3 && one["queued"] == 0)
+        })?;
+        let one = backend(site)?;
+        ensure!(one["queue_full"] == 1, "{one}");
+        ensure!(one["queue_oldest_ms"] == Value::Null, "{one}");
+        let longest = one["queue_longest_ms"].as_u64().unwrap_or_default();
+        ensure!((4_000..8_000).contains(&longest), "{one}");
+        has(
+            &table(site)?,
+            "refused: 1 queue full, 3 waited too long; longest wait 4.",
+        );
+        let timeouts =
+            "fmc_lb_backend_queue_refused_total{backend=\"traefik-http\",cause=\"timeout\"}";
+        ensure!(metric(site, timeouts)? == 3.0);
+        waiting.into_iter().try_for_each(reset)?;
+        ensure!(held.broken() == 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_server_in_slow_start_says_which_share_it_has() -> Result<()> {
+    let lines = "slow_start = \"1m\"\nprobe = { interval = \"100ms\", rise = 1, fall = 1 }";
+    site("policy-slow-start", lines, |site| {
+        site.wait_ready(Node::Lb1)?;
+        let share = |site: &Site| server(site)?["slow_start_percent"].as_u64().context("none");
+        ensure!(share(site)? == 100);
+        site.cluster.web[0].set(Mode::Refuse);
+        site.wait("it is down", |site| is(site, "down"))?;
+        site.cluster.web[0].set(Mode::Up);
+        site.wait("it is up", |site| is(site, "up"))?;
+        let first = share(site)?;
+        ensure!((1..50).contains(&first), "{first}");
+        has(&table(site)?, "slow start: ");
+        let ratio =
+            "fmc_lb_server_slow_start_ratio{backend=\"traefik-http\",server=\"10.17.4.24:80\"}";
+        let ratio = metric(site, ratio)?;
+        ensure!((0.01..0.5).contains(&ratio), "{ratio}");
+        site.wait("it grows", |site| share(site).is_ok_and(|now| now > first))?;
+        Ok(())
+    })
+}
+
+#[test]
+fn the_limits_of_a_client_say_whom_they_hold_off() -> Result<()> {
+    let head = "[listeners.http]\n";
+    let limit = "source_limit = { sessions = 2, rate = 20 }\n";
+    let change = |config: String| config.replacen(head, &format!("{head}{limit}"), 1);
+    alone("policy-clients", change, |site| {
+        let held = Held::open(&site.lab, web(), idle(2))?;
+        site.wait("the client is at its limit", |site| {
+            listener(site).is_ok_and(|one| one["clients_at_limit"] == 1)
+        })?;
+        // The kernel makes the connection before the proxy refuses it.
+        reset(client(site))?;
+        site.wait("one is refused", |site| {
+            listener(site).is_ok_and(|one| one["limited_sessions"] == 1)
+        })?;
+        let text = table(site)?;
+        has(&text, "client has too many sessions: 1");
+        has(&text, "clients that have as many sessions as they may: 1");
+        let gauge = "fmc_lb_listener_clients_at_limit{listener=\"http\"}";
+        ensure!(metric(site, gauge)? == 1.0);
+        drop(held);
+        site.wait("it has none any more", |site| {
+            listener(site).is_ok_and(|one| one["clients_at_limit"] == 0)
+        })?;
+        ensure!(metric(site, gauge)? == 0.0);
+        // Faster than 20 a second, one after the other.
+        site.wait("it came too fast", |site| {
+            let burst = shares(&site.lab, web(), Speak::Echo, 50);
+            burst.is_err() && listener(site).is_ok_and(|one| one["limited_rate"] != 0)
+        })?;
+        has(&table(site)?, "client came too fast: ");
+        let rate = "fmc_lb_listener_limited_total{limit=\"rate\",listener=\"http\"}";
+        ensure!(metric(site, rate)? >= 1.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn sessions_that_are_cut_with_their_server_are_counted() -> Result<()> {
+    let lines = "on_marked_down = \"cut\"\nprobe = { interval = \"100ms\", rise = 1, fall = 1 }";
+    site("policy-cut", lines, |site| {
+        site.wait_ready(Node::Lb1)?;
+        let held = Held::open(&site.lab, web(), idle(6))?;
+        site.wait("all have their servers", |site| {
+            site.cluster.web.iter().all(|one| one.sessions() == 2)
+        })?;
+        site.cluster.web[0].set(Mode::Refuse);
+        site.wait("its two are ended", |_| held.broken() == 2)?;
+        site.wait("it is down", |site| is(site, "down"))?;
+        let one = server(site)?;
+        ensure!(one["cut"] == 2, "{one}");
+        has(&table(site)?, "sessions ended because it went down: 2");
+        let cut = "fmc_lb_server_cut_total{backend=\"traefik-http\",server=\"10.17.4.24:80\"}";
+        ensure!(metric(site, cut)? == 2.0);
         Ok(())
     })
 }

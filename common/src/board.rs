@@ -83,6 +83,11 @@ impl Cell {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Raises a maximum.
+    pub fn raise(&self, n: u64) {
+        self.0.fetch_max(n, Ordering::Relaxed);
+    }
+
     /// Sets a gauge.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Release);
@@ -378,6 +383,8 @@ pub struct ListenerSlot {
     pub killed: Cell,
     /// Not 0 = an administrator has paused it. Outlives the proxy, as the other overrides do.
     pub pause: Override,
+    /// Gauge: clients that have as many sessions as each may have.
+    pub clients_at_limit: Cell,
 }
 
 /// One backend, by its place in the configuration.
@@ -397,6 +404,10 @@ pub struct BackendSlot {
     pub fail_open: MomentCell,
     /// Sessions that such a server has taken.
     pub fail_open_sessions: Cell,
+    /// Since when the client waits that has waited longest; "never" = nobody waits.
+    pub waiting_since: MomentCell,
+    /// Longest wait of a client that waits no more, in nanoseconds.
+    pub longest_wait: Cell,
 }
 
 /// One server, by its place in the configuration (backends in order, servers in order).

@@ -114,6 +114,8 @@ pub struct ListenerStatus {
     pub limited_sessions: u64,
     /// Refused because their client came too fast.
     pub limited_rate: u64,
+    /// Clients that have as many sessions as each may have now.
+    pub clients_at_limit: u64,
     /// Closed because of a PROXY protocol header that was bad, late or cut.
     pub bad_headers: u64,
     /// Given the default backend because they did not begin with a ClientHello.
@@ -148,6 +150,10 @@ pub struct BackendStatus {
     pub servers: Vec<ServerStatus>,
     /// Clients that wait because every server is full.
     pub queued: u64,
+    /// How long the one of them has waited that came first; `None` = nobody waits.
+    pub queue_oldest_ms: Option<u64>,
+    /// Longest wait that has ended, since the node's start.
+    pub queue_longest_ms: u64,
     /// Clients that had to wait.
     pub waited: u64,
     /// Clients that were refused because as many waited already as may.

@@ -56,11 +56,14 @@ pub(crate) enum Wait {
 
 impl Limits {
     /// `possible`: the sessions that this process has descriptors for.
-    pub(crate) fn new(config: &Config, possible: u64) -> Self {
+    pub(crate) fn new(config: &Config, board: &'static ProxyBoard, possible: u64) -> Self {
         let wanted = config.proxy.max_sessions.unwrap_or(possible);
+        let listeners = config.listeners.iter().zip(&board.listeners);
         Self {
             max_sessions: wanted.min(possible),
-            listeners: config.listeners.iter().map(Limit::new).collect(),
+            listeners: listeners
+                .map(|(listener, slot)| Limit::new(listener, slot))
+                .collect(),
         }
     }
 
@@ -101,14 +104,14 @@ impl Limits {
 }
 
 impl Limit {
-    fn new(listener: &Listener) -> Self {
+    fn new(listener: &Listener, slot: &'static ListenerSlot) -> Self {
         Self {
             max_sessions: listener.max_sessions,
             accepts: listener.accept_rate.map(|per_second| Accepts {
                 rate: Rate::per_second(per_second),
                 next: AtomicU64::new(0),
             }),
-            clients: Clients::new(&listener.source_limit),
+            clients: Clients::new(&listener.source_limit, &slot.clients_at_limit),
         }
     }
 }

@@ -167,7 +167,7 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
         waiting: Waiting::new(config),
         sources,
         lack_warnings: Warnings::default(),
-        limits: Limits::new(config, possible_sessions()),
+        limits: Limits::new(config, board, possible_sessions()),
         routers: config.listeners.iter().map(Router::new).collect(),
         registries: (0..inputs.threads)
             .map(|thread| Arc::new(Registry::new(thread, now)))
@@ -194,9 +194,11 @@ fn sign_on(board: &ProxyBoard, threads: usize) {
     for slot in &board.listeners {
         slot.sessions.set(0);
         slot.hold.set(0);
+        slot.clients_at_limit.set(0);
     }
     for slot in &board.backends {
         slot.queued.set(0);
+        slot.waiting_since.clear();
     }
     for slot in &board.servers {
         slot.sessions.set(0);

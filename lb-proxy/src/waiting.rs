@@ -3,13 +3,18 @@
 //! Whoever waits longest is woken first (tokio's `Notify` is fair), and a client that comes while
 //! others wait goes behind them. A wake that nobody needs any more goes to the next one.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::board::{BackendSlot, Cell};
+use common::board::BackendSlot;
 use common::config::{BackendIndex, Config};
+use common::time::Moment;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+
+use crate::clock;
 
 /// The queues of all backends.
 #[derive(Debug)]
@@ -23,6 +28,15 @@ struct Queue {
     waiting: AtomicUsize,
     longest: usize,
     timeout: Duration,
+    line: Mutex<Line>,
+}
+
+/// Since when each client waits that does so now, told apart by numbers. Nobody comes here while no
+/// server is full.
+#[derive(Debug, Default)]
+struct Line {
+    since: BTreeSet<(u64, u64)>,
+    given: u64,
 }
 
 /// Why a client waits no longer.
@@ -34,9 +48,9 @@ pub(crate) enum WaitError {
     TimedOut,
 }
 
-/// The wait of one client: its limit is for all its waits together.
+/// The wait of one client: its beginning and its limit are those of all its waits together.
 #[derive(Debug, Default)]
-pub(crate) struct Patience(Option<Instant>);
+pub(crate) struct Patience(Option<(Moment, Instant)>);
 
 impl Waiting {
     pub(crate) fn new(config: &Config) -> Self {
@@ -45,6 +59,7 @@ impl Waiting {
             waiting: AtomicUsize::new(0),
             longest: backend.queue,
             timeout: backend.queue_timeout,
+            line: Mutex::default(),
         };
         Self {
             queues: config.backends.iter().map(queue).collect(),
@@ -72,11 +87,11 @@ impl Waiting {
             slot.queue_full.add(1);
             return Err(WaitError::QueueFull);
         }
-        let _place = Place::take(queue, &slot.queued);
-        let deadline = *patience.0.get_or_insert_with(|| {
+        let (since, deadline) = *patience.0.get_or_insert_with(|| {
             slot.waited.add(1);
-            Instant::now() + queue.timeout
+            (clock::now(), Instant::now() + queue.timeout)
         });
+        let _place = Place::take((queue, slot), since);
         match timeout_at(deadline, queue.free.notified()).await {
             Ok(()) => Ok(()),
             Err(_) => {
@@ -103,23 +118,55 @@ impl Waiting {
     }
 }
 
+impl Queue {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// Puts on the board since when the first one waits.
+    fn tell(&self, slot: &BackendSlot) {
+        match self.since.first() {
+            Some((since, _)) => slot.waiting_since.set(Moment::from_nanos(*since)),
+            None => slot.waiting_since.clear(),
+        }
+    }
+}
+
 /// One that waits, until dropped.
 struct Place<'a> {
     queue: &'a Queue,
-    gauge: &'static Cell,
+    slot: &'static BackendSlot,
+    in_line: (u64, u64),
 }
 
 impl<'a> Place<'a> {
-    fn take(queue: &'a Queue, gauge: &'static Cell) -> Self {
+    fn take((queue, slot): (&'a Queue, &'static BackendSlot), since: Moment) -> Self {
         queue.waiting.fetch_add(1, Ordering::Relaxed);
-        gauge.add(1);
-        Self { queue, gauge }
+        slot.queued.add(1);
+        let mut line = queue.line();
+        line.given += 1;
+        let in_line = (since.as_nanos(), line.given);
+        line.since.insert(in_line);
+        line.tell(slot);
+        Self {
+            queue,
+            slot,
+            in_line,
+        }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.gauge.sub(1);
+        self.slot.queued.sub(1);
+        let waited = clock::now().since(Moment::from_nanos(self.in_line.0));
+        let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        self.slot.longest_wait.raise(waited);
+        let mut line = self.queue.line();
+        line.since.remove(&self.in_line);
+        line.tell(self.slot);
     }
 }

@@ -126,6 +126,7 @@ impl View {
                     dropped: slot.dropped.get(),
                     limited_sessions: slot.limited_sessions.get(),
                     limited_rate: slot.limited_rate.get(),
+                    clients_at_limit: sessions(proxy, slot.clients_at_limit.get()),
                     bad_headers: slot.bad_headers.get(),
                     not_tls: slot.not_tls.get(),
                     hello_timeouts: slot.hello_timeouts.get(),
@@ -170,6 +171,11 @@ impl View {
                 .map(|(server, slot)| self::server((server, slot), proxy, now))
                 .collect(),
             queued: sessions(proxy, own.queued.get()),
+            queue_oldest_ms: match sessions(proxy, own.queued.get()) {
+                0 => None,
+                _ => own.waiting_since.get().map(|since| millis(now, since)),
+            },
+            queue_longest_ms: own.longest_wait.get() / 1_000_000,
             waited: own.waited.get(),
             queue_full: own.queue_full.get(),
             queue_timeouts: own.queue_timeouts.get(),

@@ -167,6 +167,12 @@ fn listeners(listeners: &[ListenerStatus]) -> Vec<String> {
             grid.note(format!("also {}", listener.binds[1..].join(", ")));
         }
         grid.note(listener_trouble(listener));
+        if listener.clients_at_limit > 0 {
+            grid.note(format!(
+                "clients that have as many sessions as they may: {}",
+                listener.clients_at_limit
+            ));
+        }
         if listener.paused {
             let time = time_left(listener.pause_ms_left);
             grid.note(format!(
@@ -261,16 +267,20 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
         }
     }
     if backend.queued > 0 {
+        let oldest = backend.queue_oldest_ms.unwrap_or(0);
         grid.note(format!(
-            "{} clients wait for a server with a free slot",
-            backend.queued
+            "{} clients wait for a server with a free slot, the first for {}",
+            backend.queued,
+            age(oldest)
         ));
     }
     if backend.queue_full + backend.queue_timeouts > 0 {
         let refused = (backend.queue_full, backend.queue_timeouts);
         grid.note(format!(
-            "refused: {} queue full, {} waited too long",
-            refused.0, refused.1
+            "refused: {} queue full, {} waited too long; longest wait {}",
+            refused.0,
+            refused.1,
+            age(backend.queue_longest_ms)
         ));
     }
     grid.note(fail_open_note(backend));

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use common::board::Cell;
 use common::config::SourceLimit;
 use common::time::Moment;
 use ipnet::IpNet;
@@ -25,6 +26,8 @@ pub(super) struct Clients {
     max_sessions: Option<u32>,
     rate: Option<Rate>,
     exempt: Vec<IpNet>,
+    /// Clients that have as many sessions as they may have.
+    at_limit: &'static Cell,
     shards: [Mutex<Shard>; SHARDS],
 }
 
@@ -58,13 +61,14 @@ pub(crate) struct Admitted {
 
 impl Clients {
     /// `None` = there is no limit.
-    pub(super) fn new(limit: &SourceLimit) -> Option<Arc<Self>> {
+    pub(super) fn new(limit: &SourceLimit, at_limit: &'static Cell) -> Option<Arc<Self>> {
         let limited = limit.sessions.is_some() || limit.rate.is_some();
         limited.then(|| {
             Arc::new(Self {
                 max_sessions: limit.sessions,
                 rate: limit.rate.map(Rate::per_second),
                 exempt: limit.exempt.clone(),
+                at_limit,
                 shards: std::array::from_fn(|_| Mutex::default()),
             })
         })
@@ -94,6 +98,9 @@ impl Clients {
             entry.next = rate.take(entry.next, now).map_err(|_| Refusal::Rate)?;
         }
         entry.sessions += 1;
+        if self.max_sessions == Some(entry.sessions) {
+            self.at_limit.add(1);
+        }
         shard.entries.insert(key, entry);
         drop(shard);
         Ok(Some(Box::new(Admitted {
@@ -124,6 +131,9 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let mut shard = self.clients.shard(self.key);
         if let Some(entry) = shard.entries.get_mut(&self.key) {
+            if self.clients.max_sessions == Some(entry.sessions) {
+                self.clients.at_limit.sub(1);
+            }
             entry.sessions -= 1;
             if entry.sessions == 0 && self.clients.rate.is_none() {
                 shard.entries.remove(&self.key);
@@ -146,12 +156,13 @@ mod tests {
 
     fn clients(sessions: Option<u32>, rate: Option<u64>) -> Arc<Clients> {
         let exempt = vec!["192.168.0.40/32".parse().expect("a network")];
-        Clients::new(&SourceLimit {
+        let limit = SourceLimit {
             sessions,
             rate,
             exempt,
-        })
-        .expect("there is a limit")
+        };
+        let at_limit = Box::leak(Box::default());
+        Clients::new(&limit, at_limit).expect("there is a limit")
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -174,8 +185,10 @@ mod tests {
         let two = clients.admit(ip("10.0.0.1"), at(0)).expect("the second");
         let refused = clients.admit(ip("10.0.0.1"), at(0)).err();
         assert_eq!(refused, Some(Refusal::Sessions));
-        clients.admit(ip("10.0.0.2"), at(0)).expect("another one");
-        drop(one);
+        let another = clients.admit(ip("10.0.0.2"), at(0)).expect("another one");
+        assert_eq!(clients.at_limit.get(), 1);
+        drop((one, another));
+        assert_eq!(clients.at_limit.get(), 0);
         clients.admit(ip("10.0.0.1"), at(0)).expect("one has ended");
         drop(two);
         assert_eq!(entries(&clients), 0);

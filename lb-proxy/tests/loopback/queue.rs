@@ -69,12 +69,19 @@ fn who_waits_and_goes_away_takes_nobodys_place() {
     letter(&mut held);
     let gone = proxy.connect();
     eventually("it waits", || proxy.board.backends[0].queued.get() == 1);
+    let slot = &proxy.board.backends[0];
+    let first = slot.waiting_since.get();
     let mut stays = proxy.connect();
-    eventually("both wait", || proxy.board.backends[0].queued.get() == 2);
+    eventually("both wait", || slot.queued.get() == 2);
+    assert_eq!(slot.waiting_since.get(), first);
     reset(gone);
-    eventually("one waits", || proxy.board.backends[0].queued.get() == 1);
+    eventually("one waits, since a later time", || {
+        slot.queued.get() == 1 && slot.waiting_since.get() > first
+    });
     drop(held);
     letter(&mut stays);
+    eventually("nobody waits", || slot.waiting_since.get().is_none());
+    assert!(slot.longest_wait.get() > 0);
 }
 
 #[test]

@@ -69,6 +69,11 @@ static LIMITED: Family = Family::counter(
     &["listener", "limit"],
     "Connections refused because their client had too many sessions (sessions) or came too fast (rate).",
 );
+static CLIENTS_AT_LIMIT: Family = Family::gauge(
+    "fmc_lb_listener_clients_at_limit",
+    LISTENER,
+    "Clients that have as many sessions as each may have (source_limit).",
+);
 static BAD_HEADERS: Family = Family::counter(
     "fmc_lb_listener_bad_headers_total",
     LISTENER,
@@ -98,6 +103,16 @@ static QUEUED: Family = Family::gauge(
     "fmc_lb_backend_queued",
     BACKEND,
     "Clients that wait because every server of the backend is full.",
+);
+static QUEUE_OLDEST: Family = Family::gauge(
+    "fmc_lb_backend_queue_oldest_seconds",
+    BACKEND,
+    "How long the client has waited that waits longest now; 0 = nobody waits.",
+);
+static QUEUE_LONGEST: Family = Family::gauge(
+    "fmc_lb_backend_queue_longest_seconds",
+    BACKEND,
+    "Longest wait of a client for a server with a free slot since the node's start.",
 );
 static WAITED: Family = Family::counter(
     "fmc_lb_backend_waited_total",
@@ -201,6 +216,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &ABORTED,
     &DROPPED,
     &LIMITED,
+    &CLIENTS_AT_LIMIT,
     &BAD_HEADERS,
     &UNROUTED,
     &LIFETIME_CLOSED,
@@ -210,6 +226,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &OVERRIDES,
     &CUT,
     &QUEUED,
+    &QUEUE_OLDEST,
+    &QUEUE_LONGEST,
     &WAITED,
     &QUEUE_REFUSED,
     &FAIL_OPEN,
@@ -276,6 +294,8 @@ fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
     ] {
         page.count(&LIMITED, &[labels[0], limit], count);
     }
+    let at_limit = listener.clients_at_limit as f64;
+    page.gauge(&CLIENTS_AT_LIMIT, &labels, at_limit);
     page.count(&LIFETIME_CLOSED, &labels, listener.lifetime_closed);
     page.count(&BAD_HEADERS, &labels, listener.bad_headers);
     for (cause, count) in [
@@ -293,6 +313,9 @@ fn fill_listener(page: &mut Page, listener: &ListenerStatus) {
 fn fill_backend(page: &mut Page, backend: &BackendStatus) {
     let labels = [backend.name.as_str()];
     page.gauge(&QUEUED, &labels, backend.queued as f64);
+    let oldest = backend.queue_oldest_ms.unwrap_or(0);
+    page.gauge(&QUEUE_OLDEST, &labels, seconds(oldest));
+    page.gauge(&QUEUE_LONGEST, &labels, seconds(backend.queue_longest_ms));
     page.count(&WAITED, &labels, backend.waited);
     for (cause, count) in [
         ("full", backend.queue_full),

@@ -55,12 +55,12 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].probe_time_ms backends[].servers[].probes backends[].servers[].reason \
         backends[].servers[].sessions backends[].servers[].since_ms_ago backends[].servers[].state \
         backends[].servers[].weight backends[].servers[].backup backends[].servers[].slow_start_percent \
-        backends[].all_down backends[].fail_open backends[].fail_open_ms_ago backends[].fail_open_sessions backends[].queued backends[].waited backends[].queue_full backends[].queue_timeouts config_hash listeners listeners[].aborted listeners[].accept_errors listeners[].accepted \
+        backends[].all_down backends[].fail_open backends[].fail_open_ms_ago backends[].fail_open_sessions backends[].queued backends[].queue_oldest_ms backends[].queue_longest_ms backends[].waited backends[].queue_full backends[].queue_timeouts config_hash listeners listeners[].aborted listeners[].accept_errors listeners[].accepted \
         listeners[].accepted_per_second listeners[].backend listeners[].binds listeners[].bytes_in \
         listeners[].bytes_in_per_second listeners[].bytes_out listeners[].bytes_out_per_second \
         listeners[].denied listeners[].dropped listeners[].failed listeners[].hold listeners[].holds \
         listeners[].bad_headers listeners[].hello_timeouts listeners[].not_tls listeners[].idle_closed listeners[].lifetime_closed listeners[].limited_rate listeners[].limited_sessions listeners[].name \
-        listeners[].sessions listeners[].paused listeners[].pause_ms_left listeners[].killed \
+        listeners[].clients_at_limit listeners[].sessions listeners[].paused listeners[].pause_ms_left listeners[].killed \
         backends[].servers[].configured_weight backends[].servers[].weight_ms_left \
         backends[].servers[].administrative backends[].servers[].administrative_ms_left \
         backends[].servers[].probe_state backends[].servers[].cut \
