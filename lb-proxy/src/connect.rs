@@ -10,9 +10,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use common::config::{BackendIndex, Keepalive};
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -24,6 +26,16 @@ use crate::waiting::{Patience, WaitError, Waiting};
 
 /// Longest pause before a server is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Who speaks first on a connection to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    /// We do, as soon as it is made: its handshake ends with the first bytes instead of a segment of
+    /// its own (the kernel would send an empty one only after 200 ms).
+    Us,
+    /// Nobody knows.
+    Either,
+}
 
 /// A connected server; counted as one of its sessions until dropped.
 #[derive(Debug)]
@@ -88,7 +100,7 @@ pub(crate) enum ConnectError {
 pub(crate) async fn to_backend(
     proxy: &Proxy,
     index: BackendIndex,
-    client: IpAddr,
+    (client, first): (IpAddr, First),
 ) -> Result<Link<'_>, ConnectError> {
     let backend = &proxy.config.backends[index.0];
     let slot = &proxy.board.backends[index.0];
@@ -119,7 +131,7 @@ pub(crate) async fn to_backend(
         };
         tried.insert(number);
         attempts += 1;
-        match to_server(proxy, index, server).await {
+        match to_server(proxy, index, (server, first)).await {
             Ok(link) => return Ok(link),
             Err(source) if is_ours(&source) || attempts > backend.retries => {
                 return Err(given_up((server.address, attempts), source));
@@ -144,11 +156,15 @@ fn given_up((address, attempts): (SocketAddr, u32), source: io::Error) -> Connec
 }
 
 /// One attempt. The session is counted before the attempt, so that a burst of clients spreads.
-async fn to_server(proxy: &Proxy, index: BackendIndex, server: Candidate) -> io::Result<Link<'_>> {
+async fn to_server(
+    proxy: &Proxy,
+    index: BackendIndex,
+    (server, first): (Candidate, First),
+) -> io::Result<Link<'_>> {
     let backend = &proxy.config.backends[index.0];
     let slot = &proxy.board.servers[server.place];
     let taken = Taken::new(proxy, index, server.place);
-    let connecting = open(proxy, index, (server.place, server.address));
+    let connecting = open(proxy, index, (server.place, server.address), first);
     let connected = match timeout(backend.connect_timeout, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -178,25 +194,42 @@ pub(crate) async fn open(
     proxy: &Proxy,
     backend: BackendIndex,
     (place, address): (usize, SocketAddr),
+    first: First,
 ) -> io::Result<TcpStream> {
     loop {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        let options = SockRef::from(&socket);
-        options.set_linger(Some(Duration::ZERO))?;
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+        socket.set_linger(Some(Duration::ZERO))?;
+        if first == First::Us {
+            socket.set_tcp_quickack(false)?;
+        }
         let bound = proxy.sources.bound(backend, (place, address));
         if let Some(source) = bound {
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-            socket.bind((source, 0).into())?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
         }
-        let stream = socket.connect(address).await?;
+        let stream = connect(socket, address).await?;
         if bound.is_some() || !proxy.sources.is_wrong(place, stream.local_addr()?.ip()) {
             return Ok(stream);
         }
         warn!(server = %address, "the kernel connects from a virtual IP, the node's own address is bound from now on");
     }
+}
+
+/// As tokio's own, but the socket is asked for its error only when the kernel says that it has one.
+async fn connect(socket: Socket, address: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
+    if (ready.is_error() || ready.is_write_closed())
+        && let Some(error) = stream.take_error()?
+    {
+        return Err(error);
+    }
+    Ok(stream)
 }
 
 /// The socket options of a configured keepalive.

@@ -1,14 +1,16 @@
 //! What a client says before a server is chosen: a PROXY protocol header, a ClientHello.
 //!
-//! Most listeners expect neither; then nothing is read here and nothing is kept.
+//! Most listeners expect neither; then only what is there already is read, without waiting.
 #![expect(clippy::disallowed_types, reason = "reads from clients")]
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use common::board::ListenerSlot;
 use common::config::{AcceptProxy, BackendIndex, Listener, ProxyVersions};
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -70,6 +72,9 @@ pub(crate) async fn read(
     let hello = if router.has_routes() {
         read_hello(client, &mut head, listener.hello_timeout, slot).await?
     } else {
+        if head.is_empty() {
+            head = first_words(client).map_err(Refused::Client)?;
+        }
         None
     };
     if let Some(hello) = &hello {
@@ -165,6 +170,24 @@ async fn read_hello(
             Ok(None)
         }
     }
+}
+
+/// What a client has said already. Many have, by the time they are accepted; then the connection to
+/// the server opens with that (see [`crate::connect::First`]). Asked of the socket itself, since the
+/// runtime knows of it only a turn later.
+fn first_words(client: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut room = [0; STEP];
+    let words = match (&*SockRef::from(client)).read(&mut room) {
+        Ok(STEP) => return Ok(room.to_vec()),
+        Ok(n) => room[..n].to_vec(),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    // Nothing is left: the relay need not ask again before the kernel says that there is more.
+    let _told = client.try_io(Interest::READABLE, || {
+        Err::<(), _>(io::ErrorKind::WouldBlock.into())
+    });
+    Ok(words)
 }
 
 /// Waits without a buffer, so that a client that says nothing costs none.

@@ -28,7 +28,7 @@ use self::kube_apiserver::Readyz;
 use self::tls::TlsError;
 use crate::announce;
 use crate::clock;
-use crate::connect;
+use crate::connect::{self, First};
 use crate::context::Proxy;
 use crate::health::Verdict;
 use crate::keeper::Outcome;
@@ -147,7 +147,12 @@ impl Target {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Verdict> {
-        let connecting = connect::open(&self.proxy, self.backend, (self.place, self.address));
+        let connecting = connect::open(
+            &self.proxy,
+            self.backend,
+            (self.place, self.address),
+            First::Either,
+        );
         let error = match timeout_at(deadline, connecting).await {
             Ok(Ok(mut stream)) => match self.introduce(&mut stream, deadline).await {
                 Ok(()) => return Ok(stream),

@@ -27,7 +27,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
 use self::bulk::{MANY, Stop, bulk};
-use crate::connect::keepalive_options;
+use crate::connect::{First, keepalive_options};
 use crate::context::{Bytes, Thread};
 use crate::registry::{Cut, Record};
 
@@ -86,6 +86,8 @@ pub(crate) struct Meter<'a> {
     pub(crate) thread: &'a Thread,
     pub(crate) session: &'a Record,
     pub(crate) backend: BackendIndex,
+    /// Whether the server was sent something already.
+    pub(crate) first: First,
     /// Limit of silence in both directions.
     pub(crate) idle: Option<Duration>,
     /// Limit of the whole session; it then ends at the next quiet moment.
@@ -330,7 +332,7 @@ impl<'a> State<'a> {
             last_activity: AtomicU64::new(meter.thread.clock.read().as_nanos()),
             ended: AtomicU8::new(0),
             waiting: AtomicU8::new(0),
-            wrote: AtomicU8::new(0),
+            wrote: AtomicU8::new(u8::from(meter.first == First::Us)),
             settled: AtomicU8::new(Settled::Not as u8),
         }
     }

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use crate::announce;
 use crate::clock;
-use crate::connect::{self, ConnectError, Link};
+use crate::connect::{self, ConnectError, First, Link};
 use crate::context::{Counted, Thread};
 use crate::hash;
 use crate::limit::Admitted;
@@ -64,7 +64,7 @@ pub(crate) async fn serve(mut client: Client, thread: Arc<Thread>) {
     // In a box of its own, which is gone when the relay begins: what an idle session keeps in memory
     // is the relay's state alone.
     let preparing = Box::pin(prepare_unless_cut(&client, &thread));
-    let (mut server, backend) = match preparing.await {
+    let (mut server, backend, first) = match preparing.await {
         Ok(prepared) => prepared,
         Err(reason) => return account_for(&reason, &client.session, &thread),
     };
@@ -73,6 +73,7 @@ pub(crate) async fn serve(mut client: Client, thread: Arc<Thread>) {
         thread: &thread,
         session: &client.session,
         backend,
+        first,
         idle: idle_limit(&thread.proxy.config, listener, backend),
         lifetime: lifetime(&thread, listener),
     };
@@ -168,7 +169,7 @@ fn tell(reason: &NoSession, listener: &str, (peer, thread): (IpAddr, &Thread)) {
 async fn prepare_unless_cut<'a>(
     client: &Client,
     thread: &'a Thread,
-) -> Result<(Link<'a>, BackendIndex), NoSession> {
+) -> Result<(Link<'a>, BackendIndex, First), NoSession> {
     tokio::select! {
         biased;
         why = client.session.cut() => Err(NoSession::Cut(why)),
@@ -180,7 +181,7 @@ async fn prepare_unless_cut<'a>(
 async fn prepare<'a>(
     client: &Client,
     thread: &'a Thread,
-) -> Result<(Link<'a>, BackendIndex), NoSession> {
+) -> Result<(Link<'a>, BackendIndex, First), NoSession> {
     let (proxy, session, client) = (&thread.proxy, &client.session, &client.stream);
     let (peer, listener) = (session.peer().ip(), session.listener());
     let slot = slot_of(session, thread);
@@ -193,22 +194,26 @@ async fn prepare<'a>(
     if let Some(endpoints) = said.endpoints {
         session.advertise(endpoints.source);
     }
+    let settings = &proxy.config.backends[backend.0];
+    let first = if head.is_empty() && settings.send_proxy.is_none() {
+        First::Either
+    } else {
+        First::Us
+    };
     let mut link = tokio::select! {
         biased;
-        connected = connect::to_backend(proxy, backend, said.client(peer)) => connected?,
+        connected = connect::to_backend(proxy, backend, (said.client(peer), first)) => connected?,
         // Its RST only: a client may well have sent its FIN behind its request.
         _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
     };
     session.reach(link.place);
-    let settings = &proxy.config.backends[backend.0];
-    let mut first = announce::header(settings, client, &said, || proxy.name_session())?;
+    let mut opening = announce::header(settings, client, &said, || proxy.name_session())?;
     // The client's own bytes; the header before them is ours.
     let heard = head.len();
-    first.append(&mut head);
-    if !first.is_empty() {
-        // All in one segment, as receivers of headers like it; and more will follow at once.
-        link.stream.set_nodelay(true).map_err(NoSession::Head)?;
-        let sending = link.stream.write_all(&first);
+    opening.append(&mut head);
+    if !opening.is_empty() {
+        // All in one segment, as receivers of headers like it.
+        let sending = link.stream.write_all(&opening);
         match timeout(settings.connect_timeout, sending).await {
             Ok(sent) => sent.map_err(NoSession::Head)?,
             Err(_) => return Err(NoSession::Head(io::ErrorKind::TimedOut.into())),
@@ -217,7 +222,7 @@ async fn prepare<'a>(
             bytes.add(heard);
         }
     }
-    Ok((link, backend))
+    Ok((link, backend, first))
 }
 
 /// Limit of silence in both directions: the tunnel timeout; without one the shorter of the client's
