@@ -21,6 +21,7 @@ mod text;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::overrides::{Override, Said};
+pub use self::probe_status::ProbeStatus;
 pub use self::text::Text;
 use crate::config::{MAX_LISTENERS, MAX_SERVERS, MAX_THREADS, MAX_VIPS};
 use crate::time::Moment;
@@ -126,6 +127,9 @@ macro_rules! board_enum {
         }
     };
 }
+
+// Behind the macro that it is made with.
+mod probe_status;
 
 board_enum! {
     /// State of a virtual router (RFC 9568, section 6.4; Fault is Initialize with a cause, as Keepalived has it).
@@ -439,6 +443,10 @@ pub struct ServerSlot {
     pub state_override: Override,
     /// See [`ServerSlot::admin_weight`].
     pub weight_override: Override,
+    /// [`ProbeStatus`]: how the last probe ended.
+    pub probe_status: Cell,
+    /// The number that it was answered with, as HTTP's 200; 0 = none.
+    pub probe_code: Cell,
 }
 
 /// What admin says.

@@ -199,6 +199,11 @@ pub struct ServerStatus {
     pub probe_failures: u64,
     pub probe_ms_ago: Option<u64>,
     pub probe_time_ms: Option<f64>,
+    /// How the last probe ended, in HAProxy's words: `L4OK`, `L7STS`, …; `INI` before the first one, `UNK` where nobody
+    /// probes.
+    pub probe_status: String,
+    /// The number that it was answered with, as HTTP's 200.
+    pub probe_code: Option<u64>,
     pub downs: u64,
     /// Sessions that were ended because it went down.
     pub cut: u64,

@@ -2,17 +2,30 @@
 
 use common::board::ServerState;
 
-/// What one probe found.
+use crate::finding::Finding;
+
+/// What one probe's finding means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It serves.
-    Good(String),
+    Good(Finding),
     /// It answers that it is not ready: it has said so itself, so one answer is enough.
-    NotReady(String),
+    NotReady(Finding),
     /// No answer, or none that makes sense: counted towards `fall`.
-    Failed(String),
+    Failed(Finding),
     /// It could not be asked, for want of something on this machine: says nothing of the server.
-    NotAsked(String),
+    NotAsked(Finding),
+}
+
+impl Verdict {
+    pub(crate) fn finding(&self) -> &Finding {
+        match self {
+            Self::Good(finding)
+            | Self::NotReady(finding)
+            | Self::Failed(finding)
+            | Self::NotAsked(finding) => finding,
+        }
+    }
 }
 
 /// The state of one server and how near it is to the next.
@@ -73,14 +86,15 @@ impl Health {
             Verdict::NotAsked(_) => {}
         }
         match verdict {
-            Verdict::Good(reason) => self.handle_good(reason),
-            Verdict::NotReady(reason) => self.handle_not_ready(reason),
-            Verdict::Failed(reason) => self.handle_failed(reason),
+            Verdict::Good(finding) => self.handle_good(&finding),
+            Verdict::NotReady(finding) => self.handle_not_ready(&finding),
+            Verdict::Failed(finding) => self.handle_failed(&finding),
             Verdict::NotAsked(_) => None,
         }
     }
 
-    fn handle_good(&mut self, reason: String) -> Option<ServerState> {
+    fn handle_good(&mut self, finding: &Finding) -> Option<ServerState> {
+        let reason = finding.to_string();
         self.failed = 0;
         self.good = self.good.saturating_add(1);
         match self.state {
@@ -100,7 +114,8 @@ impl Health {
         }
     }
 
-    fn handle_not_ready(&mut self, reason: String) -> Option<ServerState> {
+    fn handle_not_ready(&mut self, finding: &Finding) -> Option<ServerState> {
+        let reason = finding.to_string();
         (self.good, self.failed) = (0, 0);
         match self.state {
             ServerState::Unknown | ServerState::Up | ServerState::Down => {
@@ -114,7 +129,8 @@ impl Health {
         }
     }
 
-    fn handle_failed(&mut self, reason: String) -> Option<ServerState> {
+    fn handle_failed(&mut self, finding: &Finding) -> Option<ServerState> {
+        let reason = finding.to_string();
         self.good = 0;
         self.failed = self.failed.saturating_add(1);
         match self.state {
@@ -151,20 +167,25 @@ pub(crate) const fn usable(state: ServerState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use common::board::ProbeStatus;
     use proptest::prelude::*;
 
     use super::*;
 
     fn good() -> Verdict {
-        Verdict::Good("L7OK".into())
+        Verdict::Good(Finding::new(ProbeStatus::L7Ok, "fine"))
     }
 
     fn failed() -> Verdict {
-        Verdict::Failed("L4CON".into())
+        Verdict::Failed(Finding::new(ProbeStatus::L4Con, "refused"))
     }
 
     fn not_ready() -> Verdict {
-        Verdict::NotReady("[-]etcd".into())
+        Verdict::NotReady(Finding::new(ProbeStatus::L7Okc, "[-]etcd"))
+    }
+
+    fn not_asked() -> Verdict {
+        Verdict::NotAsked(Finding::new(ProbeStatus::SockErr, "no descriptor"))
     }
 
     /// States after each probe, with rise 2 and fall 3.
@@ -235,10 +256,7 @@ mod tests {
     fn a_server_that_could_not_be_asked_stays_what_it_was() {
         let mut health = Health::new(Up, 2, 1);
         let before = health.clone();
-        assert_eq!(
-            health.handle_probe(Verdict::NotAsked("SOCKERR".into())),
-            None
-        );
+        assert_eq!(health.handle_probe(not_asked()), None);
         assert_eq!(health, before);
     }
 
@@ -251,10 +269,7 @@ mod tests {
         };
         assert_eq!(probe(good()), (Up, true, true));
         assert_eq!(probe(failed()), (Up, false, true));
-        assert_eq!(
-            probe(Verdict::NotAsked("SOCKERR".into())),
-            (Up, false, true)
-        );
+        assert_eq!(probe(not_asked()), (Up, false, true));
         assert_eq!(probe(failed()), (Down, false, false));
         assert_eq!(probe(good()), (Down, false, true));
         assert_eq!(probe(good()), (Up, true, true));
@@ -265,13 +280,13 @@ mod tests {
     fn every_change_tells_the_state_before_and_its_reason() {
         let mut health = Health::new(Up, 2, 2);
         assert_eq!(health.handle_probe(failed()), None);
-        assert_eq!(health.reason(), "1 of 2 failed: L4CON");
+        assert_eq!(health.reason(), "1 of 2 failed: L4CON: refused");
         assert_eq!(health.handle_probe(failed()), Some(Up));
-        assert_eq!((health.state(), health.reason()), (Down, "L4CON"));
+        assert_eq!((health.state(), health.reason()), (Down, "L4CON: refused"));
         assert_eq!(health.handle_probe(good()), None);
-        assert_eq!(health.reason(), "1 of 2 good: L7OK");
+        assert_eq!(health.reason(), "1 of 2 good: L7OK: fine");
         assert_eq!(health.handle_probe(not_ready()), Some(Down));
-        assert_eq!(health.reason(), "[-]etcd");
+        assert_eq!(health.reason(), "L7OKC: [-]etcd");
     }
 
     #[test]

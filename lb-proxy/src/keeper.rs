@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::{AdminState, ProxyBoard, ServerSlot, ServerState};
+use common::board::{AdminState, ProbeStatus, ProxyBoard, ServerSlot, ServerState};
 use common::config::{BackendIndex, Config, OnMarkedDown, VipIndex};
 use common::time::Moment;
 use tracing::{debug, info, warn};
@@ -71,20 +71,26 @@ pub(crate) fn first_states(
     for backend in &config.backends {
         for index in 0..backend.servers.len() {
             let slot = &board.servers[backend.first_server + index];
-            let (state, reason) = match (&backend.probe, verdicts, state_of(slot)) {
-                (None, _, _) => (ServerState::Up, "not probed"),
+            let (state, status, reason) = match (&backend.probe, verdicts, state_of(slot)) {
+                (None, _, _) => (ServerState::Up, ProbeStatus::Unk, "not probed"),
                 (
                     Some(_),
                     Verdicts::Earlier,
                     ServerState::Up | ServerState::Down | ServerState::Draining,
                 ) => continue,
-                (Some(_), _, _) => (ServerState::Unknown, "no probe has ended yet"),
+                (Some(_), _, _) => (
+                    ServerState::Unknown,
+                    ProbeStatus::Ini,
+                    "no probe has ended yet",
+                ),
             };
             if slot.since.get().is_none() || state_of(slot) != state {
                 slot.since.set(now);
             }
             slot.state.set(state.on_board());
             slot.reason.set(reason);
+            slot.probe_status.set(status.on_board());
+            slot.probe_code.set(0);
         }
     }
 }
@@ -208,11 +214,15 @@ impl Keeper {
         let server = backend.servers[outcome.server].address;
         count(slot, &outcome);
         let kept = &mut self.servers[place];
-        if let Verdict::NotAsked(reason) = &outcome.verdict {
+        if let Verdict::NotAsked(finding) = &outcome.verdict {
             if !kept.warned {
                 kept.warned = true;
-                warn!(backend = backend.name, %server, reason, "a server cannot be probed");
+                warn!(backend = backend.name, %server, reason = %finding, "a server cannot be probed");
             }
+            slot.reason.set(&match kept.health.reason() {
+                "" => finding.to_string(),
+                before => format!("{finding}; before: {before}"),
+            });
             return;
         }
         kept.warned = false;
@@ -334,4 +344,7 @@ fn count(slot: &ServerSlot, outcome: &Outcome) {
     slot.probed.set(outcome.ended);
     let took = u64::try_from(outcome.took.as_nanos()).unwrap_or(u64::MAX);
     slot.probe_time.set(took);
+    let finding = outcome.verdict.finding();
+    slot.probe_status.set(finding.status.on_board());
+    slot.probe_code.set(finding.code.map_or(0, u64::from));
 }

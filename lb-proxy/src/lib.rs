@@ -39,6 +39,7 @@ mod context;
 mod control;
 mod drain;
 mod fail_open;
+mod finding;
 mod hash;
 mod health;
 mod hello;

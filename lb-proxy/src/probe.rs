@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::AdminState;
+use common::board::{AdminState, ProbeStatus};
 use common::config::{BackendIndex, ProbeKind};
 use common::time::Moment;
 use nix::errno::Errno;
@@ -30,6 +30,7 @@ use crate::announce;
 use crate::clock;
 use crate::connect::{self, First};
 use crate::context::Proxy;
+use crate::finding::Finding;
 use crate::health::Verdict;
 use crate::keeper::Outcome;
 use crate::lack::is_ours;
@@ -136,7 +137,7 @@ impl Target {
     async fn probe(&self, deadline: Instant) -> Verdict {
         match &self.kind {
             Kind::Tcp => match self.connect(deadline).await {
-                Ok(_) => Verdict::Good("L4OK: connected".into()),
+                Ok(_) => Verdict::Good(Finding::new(ProbeStatus::L4Ok, "connected")),
                 Err(verdict) => verdict,
             },
             Kind::Readyz(readyz) => match self.connect(deadline).await {
@@ -159,7 +160,7 @@ impl Target {
                 Err(error) => error,
             },
             Ok(Err(error)) => error,
-            Err(_) => return Err(failed("L4TOUT", "no connection in time")),
+            Err(_) => return Err(failed(ProbeStatus::L4Tout, "no connection in time")),
         };
         Err(Self::judge(&error))
     }
@@ -182,17 +183,17 @@ impl Target {
 
     fn judge(error: &io::Error) -> Verdict {
         if is_ours(error) {
-            Verdict::NotAsked(format!("SOCKERR: {}", words(error)))
+            Verdict::NotAsked(Finding::new(ProbeStatus::SockErr, words(error)))
         } else if error.kind() == io::ErrorKind::TimedOut {
-            failed("L4TOUT", "no connection in time")
+            failed(ProbeStatus::L4Tout, "no connection in time")
         } else {
-            failed("L4CON", &words(error))
+            failed(ProbeStatus::L4Con, words(error))
         }
     }
 }
 
-fn failed(class: &str, words: &str) -> Verdict {
-    Verdict::Failed(format!("{class}: {words}"))
+fn failed(status: ProbeStatus, words: impl Into<String>) -> Verdict {
+    Verdict::Failed(Finding::new(status, words))
 }
 
 /// The error in words, without its number.

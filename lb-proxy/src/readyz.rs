@@ -4,13 +4,16 @@
 //! starts) with a line for each check, `[+]etcd ok`, `[-]shutdown failed: reason withheld`; without
 //! credentials it is always 401 where anonymous requests are off.
 
+use common::board::ProbeStatus;
+
+use crate::finding::Finding;
 use crate::health::Verdict;
 
 /// Most bytes of an answer that are read; the checks of a real server fill about 2 KiB.
 pub(crate) const MAX_ANSWER: usize = 64 * 1024;
 const MAX_HEAD: usize = 16 * 1024;
-/// A reason on the board has room for 128 bytes.
-const MAX_REASON: usize = 120;
+/// A reason on the board has room for 128 bytes, with `L7OKC: ` in front.
+const MAX_REASON: usize = 118;
 
 /// Whether the probe shows a client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,18 +85,23 @@ pub(crate) fn parse(bytes: &[u8], input: Input) -> Progress {
 /// every server out, which the reason says.)
 pub(crate) fn judge(answer: &Answer, credentials: Credentials) -> Verdict {
     let status = answer.status;
+    let found = |how, words: String| Finding::new(how, words).with_code(status);
+    let (good, bad) = (ProbeStatus::L7Ok, ProbeStatus::L7Sts);
+    let answers = format!("answers {status}");
     match (status, credentials) {
-        (200, _) => Verdict::Good("L7OK: answers 200".into()),
-        (401 | 403, Credentials::None) => Verdict::Good(format!(
-            "L7OK: answers {status}: alive, readiness not visible"
+        (200, _) => Verdict::Good(found(good, answers)),
+        (401 | 403, Credentials::None) => Verdict::Good(found(
+            good,
+            format!("{answers}: alive, readiness not visible"),
         )),
         (401 | 403, Credentials::Shown) => {
-            Verdict::Failed(format!("L7STS: answers {status} to the client certificate"))
+            Verdict::Failed(found(bad, format!("{answers} to the client certificate")))
         }
-        _ if tells_why(status) => Verdict::NotReady(
-            failed_checks(&answer.body).unwrap_or_else(|| format!("L7STS: answers {status}")),
-        ),
-        _ => Verdict::Failed(format!("L7STS: answers {status}")),
+        _ if tells_why(status) => Verdict::NotReady(found(
+            ProbeStatus::L7Okc,
+            failed_checks(&answer.body).unwrap_or(answers),
+        )),
+        _ => Verdict::Failed(found(bad, answers)),
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{
-    AdminBoard, BackendSlot, Cell, Header, MomentCell, PeerSlot, ProxyBoard, ServerSlot,
-    ServerState, SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
+    AdminBoard, BackendSlot, Cell, Header, MomentCell, PeerSlot, ProbeStatus, ProxyBoard,
+    ServerSlot, ServerState, SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
 };
 use common::config::{Config, MAX_THREADS, NodeIndex};
 use common::time::Moment;
@@ -133,7 +133,14 @@ pub(crate) fn healthy() -> View {
     {
         slot.state.set(ServerState::Up.on_board());
         slot.since.set(ago(3_000_000));
-        slot.reason.set("probe answered");
+        let (status, code, words) = if index < 3 {
+            (ProbeStatus::L7Ok, 200, "answers 200")
+        } else {
+            (ProbeStatus::L4Ok, 0, "connected")
+        };
+        slot.reason.set(&format!("{}: {words}", status.word()));
+        slot.probe_status.set(status.on_board());
+        slot.probe_code.set(code);
         slot.sessions.set(index as u64);
         slot.probed.set(ago(400));
         slot.probe_time.set(1_250_000);
@@ -192,10 +199,16 @@ pub(crate) fn troubled() -> View {
     let servers = &proxy.servers;
     servers[1].state.set(ServerState::Draining.on_board());
     servers[1].since.set(ago(62_000));
-    servers[1].reason.set("[-]etcd failed: reason withheld");
+    servers[1]
+        .reason
+        .set("L7OKC: [-]etcd failed: reason withheld");
+    servers[1].probe_status.set(ProbeStatus::L7Okc.on_board());
+    servers[1].probe_code.set(500);
     servers[2].state.set(ServerState::Down.on_board());
     servers[2].since.set(ago(900));
-    servers[2].reason.set("connection refused");
+    servers[2].reason.set("L4CON: connection refused");
+    servers[2].probe_status.set(ProbeStatus::L4Con.on_board());
+    servers[2].probe_code.set(0);
     proxy.listeners[0].sessions.set(12);
     proxy.listeners[0].denied.set(3);
     proxy.listeners[1].failed.set(1);

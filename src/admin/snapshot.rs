@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::board::{Hold, ServerSlot, ServerState, VipState};
+use common::board::{Hold, ProbeStatus, ServerSlot, ServerState, VipState};
 use common::config::{Backend, ProbeKind, Server, VipIndex};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status, VipStatus};
 use common::time::Moment;
@@ -211,6 +211,10 @@ fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) 
             .probed
             .get()
             .map(|_| slot.probe_time.get() as f64 / 1e6),
+        probe_status: ProbeStatus::from_board(slot.probe_status.get())
+            .word()
+            .to_owned(),
+        probe_code: Some(slot.probe_code.get()).filter(|code| *code != 0),
         downs: slot.downs.get(),
         cut: slot.cut.get(),
         backup: server.backup,

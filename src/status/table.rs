@@ -4,7 +4,7 @@ mod grid;
 
 use std::time::Duration;
 
-use common::board::Hold;
+use common::board::{Hold, ProbeStatus};
 use common::status::{BackendStatus, ListenerStatus, PeerStatus, ServerStatus, Status, VipStatus};
 
 use self::grid::{Column, Grid, wrap};
@@ -236,13 +236,13 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
         Column::number("WEIGHT"),
         Column::number("SESSIONS"),
         Column::number("PROBED"),
-        Column::text("WHY"),
+        Column::text("RESULT"),
     ])
     .indented();
     for server in &backend.servers {
         grid.row(server_cells(server));
-        if server.state != "up" {
-            grid.note_if_cut(server.reason.clone());
+        if !is_plain(server) {
+            grid.note(server.reason.clone());
         }
         if let Some(configured) = server.configured_weight {
             let time = time_left(server.weight_ms_left);
@@ -308,8 +308,39 @@ fn server_cells(server: &ServerStatus) -> [String; 7] {
         server.weight.to_string(),
         server.sessions.to_string(),
         since(server.probe_ms_ago),
-        server.reason.clone(),
+        probe_result(server),
     ]
+}
+
+/// Up, and its last probe does not speak against that: the reason adds nothing.
+fn is_plain(server: &ServerStatus) -> bool {
+    let status = probe_status(server);
+    server.state == "up"
+        && status.is_some_and(|status| status == ProbeStatus::Unk || status.is_good())
+}
+
+fn probe_status(server: &ServerStatus) -> Option<ProbeStatus> {
+    let mut all = ProbeStatus::ALL.iter().copied();
+    all.find(|status| status.word() == server.probe_status)
+}
+
+/// "L7OK/200 1.2 ms"
+fn probe_result(server: &ServerStatus) -> String {
+    let word = match probe_status(server) {
+        None if server.probe_status.is_empty() => return UNKNOWN.to_owned(),
+        Some(ProbeStatus::Unk) => return UNKNOWN.to_owned(),
+        // A newer node may have words that are not known here.
+        None | Some(_) => &server.probe_status,
+    };
+    let code = server
+        .probe_code
+        .map_or_else(String::new, |code| format!("/{code}"));
+    let took = match server.probe_time_ms {
+        None => String::new(),
+        Some(millis) if millis < 10.0 => format!(" {millis:.1} ms"),
+        Some(millis) => format!(" {}", human::age(Duration::from_millis(millis as u64))),
+    };
+    format!("{word}{code}{took}")
 }
 
 /// An empty line before what follows.

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use common::board::ProbeStatus;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,8 +54,8 @@ impl Readyz {
         let handshake = self.connector.connect(self.name.clone(), stream);
         let mut stream = match timeout_at(deadline, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return failed("L6RSP", &words(&error)),
-            Err(_) => return failed("L6TOUT", "no TLS handshake in time"),
+            Ok(Err(error)) => return failed(ProbeStatus::L6Rsp, words(&error)),
+            Err(_) => return failed(ProbeStatus::L6Tout, "no TLS handshake in time"),
         };
         let verdict = self.exchange(&mut stream, deadline).await;
         // In order, so that the server has nothing to log; whether it works out changes nothing.
@@ -66,26 +67,26 @@ impl Readyz {
     async fn exchange(&self, stream: &mut TlsStream<TcpStream>, deadline: Instant) -> Verdict {
         match timeout_at(deadline, stream.write_all(self.request.as_bytes())).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return failed("L7RSP", &words(&error)),
-            Err(_) => return failed("L7TOUT", "the request was not taken in time"),
+            Ok(Err(error)) => return failed(ProbeStatus::L7Rsp, words(&error)),
+            Err(_) => return failed(ProbeStatus::L7Tout, "the request was not taken in time"),
         }
         let mut answer = Vec::with_capacity(4 * 1024);
         loop {
             let input = match timeout_at(deadline, read_more(stream, &mut answer)).await {
                 Ok(Ok(input)) => input,
-                Ok(Err(error)) => return failed("L7RSP", &words(&error)),
+                Ok(Err(error)) => return failed(ProbeStatus::L7Rsp, words(&error)),
                 // "Not ready" counts even if its reasons come too slowly.
                 Err(_) => match parse(&answer, Input::Ended) {
                     Progress::Answer(answer) => return judge(&answer, self.credentials),
                     Progress::NeedMore | Progress::Malformed(_) => {
-                        return failed("L7TOUT", "no answer in time");
+                        return failed(ProbeStatus::L7Tout, "no answer in time");
                     }
                 },
             };
             match parse(&answer, input) {
                 Progress::NeedMore => {}
                 Progress::Answer(answer) => return judge(&answer, self.credentials),
-                Progress::Malformed(words) => return failed("L7RSP", words),
+                Progress::Malformed(words) => return failed(ProbeStatus::L7Rsp, words),
             }
         }
     }

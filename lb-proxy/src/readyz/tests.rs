@@ -7,11 +7,24 @@ const NOT_READY: &str = "[+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\
 const NOT_READY_REASON: &str =
     "[-]etcd failed: reason withheld; [-]shutdown failed: reason withheld";
 
+/// A good answer of this number.
+fn good(code: u16, words: &str) -> Verdict {
+    Verdict::Good(Finding::new(ProbeStatus::L7Ok, words).with_code(code))
+}
+
+fn failed(code: u16, words: &str) -> Verdict {
+    Verdict::Failed(Finding::new(ProbeStatus::L7Sts, words).with_code(code))
+}
+
+fn not_ready(code: u16, words: &str) -> Verdict {
+    Verdict::NotReady(Finding::new(ProbeStatus::L7Okc, words).with_code(code))
+}
+
 fn verdict(bytes: &str, input: Input, credentials: Credentials) -> Verdict {
     match parse(bytes.as_bytes(), input) {
         Progress::Answer(answer) => judge(&answer, credentials),
-        Progress::NeedMore => Verdict::Failed("more".into()),
-        Progress::Malformed(words) => Verdict::Failed(words.into()),
+        Progress::NeedMore => panic!("{bytes:?} is whole"),
+        Progress::Malformed(words) => panic!("{words}: {bytes:?}"),
     }
 }
 
@@ -27,36 +40,39 @@ fn ready_is_good() {
     let answer = with_length("200 OK", "ok");
     assert_eq!(
         verdict(&answer, Input::Open, Credentials::None),
-        Verdict::Good("L7OK: answers 200".into())
+        good(200, "answers 200")
     );
 }
 
 #[test]
 fn without_credentials_a_refusal_is_a_sign_of_life() {
-    for status in ["401 Unauthorized", "403 Forbidden"] {
+    for (code, status) in [(401, "401 Unauthorized"), (403, "403 Forbidden")] {
         let answer = with_length(status, "{\"kind\":\"Status\"}");
-        let number = &status[..3];
         assert_eq!(
             verdict(&answer, Input::Open, Credentials::None),
-            Verdict::Good(format!(
-                "L7OK: answers {number}: alive, readiness not visible"
-            ))
+            good(
+                code,
+                &format!("answers {code}: alive, readiness not visible")
+            )
         );
         assert_eq!(
             verdict(&answer, Input::Open, Credentials::Shown),
-            Verdict::Failed(format!("L7STS: answers {number} to the client certificate"))
+            failed(code, &format!("answers {code} to the client certificate"))
         );
     }
 }
 
 #[test]
 fn not_ready_names_the_checks_that_failed() {
-    for status in ["500 Internal Server Error", "503 Service Unavailable"] {
+    for (code, status) in [
+        (500, "500 Internal Server Error"),
+        (503, "503 Service Unavailable"),
+    ] {
         let answer = with_length(status, NOT_READY);
         for credentials in [Credentials::None, Credentials::Shown] {
             assert_eq!(
                 verdict(&answer, Input::Open, credentials),
-                Verdict::NotReady(NOT_READY_REASON.into())
+                not_ready(code, NOT_READY_REASON)
             );
         }
     }
@@ -67,7 +83,7 @@ fn not_ready_without_lines_says_its_number() {
     let answer = with_length("503 Service Unavailable", "starting\n");
     assert_eq!(
         verdict(&answer, Input::Open, Credentials::None),
-        Verdict::NotReady("L7STS: answers 503".into())
+        not_ready(503, "answers 503")
     );
 }
 
@@ -82,7 +98,7 @@ fn a_chunked_body_is_put_together() {
     );
     assert_eq!(
         verdict(&answer, Input::Open, Credentials::None),
-        Verdict::NotReady(NOT_READY_REASON.into())
+        not_ready(500, NOT_READY_REASON)
     );
     let cut = &answer[..answer.len() - 60];
     assert_eq!(parse(cut.as_bytes(), Input::Open), Progress::NeedMore);
@@ -95,7 +111,7 @@ fn a_body_that_is_cut_off_still_counts_as_not_ready() {
     assert_eq!(parse(cut.as_bytes(), Input::Open), Progress::NeedMore);
     assert!(matches!(
         verdict(cut, Input::Ended, Credentials::None),
-        Verdict::NotReady(reason) if reason.starts_with("[-]etcd failed")
+        Verdict::NotReady(finding) if finding.words.starts_with("[-]etcd failed")
     ));
 }
 
@@ -105,23 +121,23 @@ fn a_body_without_length_goes_to_the_end() {
     assert_eq!(parse(answer.as_bytes(), Input::Open), Progress::NeedMore);
     assert_eq!(
         verdict(&answer, Input::Ended, Credentials::None),
-        Verdict::NotReady(NOT_READY_REASON.into())
+        not_ready(500, NOT_READY_REASON)
     );
 }
 
 #[test]
 fn other_numbers_are_failures() {
-    for status in [
-        "404 Not Found",
-        "302 Found",
-        "100 Continue",
-        "599",
-        "201 Created",
+    for (code, status) in [
+        (404, "404 Not Found"),
+        (302, "302 Found"),
+        (100, "100 Continue"),
+        (599, "599"),
+        (201, "201 Created"),
     ] {
         let answer = format!("HTTP/1.1 {status}\r\n\r\n");
         assert_eq!(
             verdict(&answer, Input::Open, Credentials::None),
-            Verdict::Failed(format!("L7STS: answers {}", &status[..3]))
+            failed(code, &format!("answers {code}"))
         );
     }
 }
@@ -161,7 +177,7 @@ fn what_is_no_answer_is_malformed() {
 #[test]
 fn a_reason_is_short_and_printable() {
     let body = format!("[-]a\u{7}\u{1b}[31mb\n{}", "[-]ü failed\n".repeat(100));
-    let Verdict::NotReady(reason) = verdict(
+    let Verdict::NotReady(Finding { words: reason, .. }) = verdict(
         &with_length("500 Internal Server Error", &body),
         Input::Open,
         Credentials::None,

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common::board::{ServerSlot, ServerState};
+use common::board::{ProbeStatus, ServerSlot, ServerState};
 use common::config::{ClientCertificate, Probe, ProbeKind};
 
 use crate::apiserver::{ApiServer, Authority, Mode};
 use crate::harness::*;
 
 const NOT_READY: &str = "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n";
-const NOT_READY_REASON: &str = "[-]etcd failed: reason withheld";
+const NOT_READY_REASON: &str = "L7OKC: [-]etcd failed: reason withheld";
 
 fn quick(kind: ProbeKind) -> Probe {
     Probe {
@@ -32,6 +32,10 @@ fn kube() -> ProbeKind {
 
 fn state(slot: &ServerSlot) -> ServerState {
     ServerState::from_board(slot.state.get())
+}
+
+fn status(slot: &ServerSlot) -> ProbeStatus {
+    ProbeStatus::from_board(slot.probe_status.get())
 }
 
 #[track_caller]
@@ -66,6 +70,11 @@ fn first_verdict(mode: Mode, wanted: (ServerState, &str)) {
     });
     assert!(slot.probed.get().is_some() && slot.since.get().is_some());
     assert!(slot.probe_time.get() > 0);
+    let found = status(slot).word();
+    assert_eq!(
+        slot.reason.get().split_once(':').map(|(word, _)| word),
+        Some(found)
+    );
 }
 
 #[test]
@@ -168,9 +177,34 @@ fn a_tcp_probe_tells_connected_from_refused_and_silent() {
 }
 
 #[test]
+fn the_board_says_how_the_last_probe_ended_and_its_number() {
+    let api = ApiServer::new(&Authority::new(), Mode::Answers("200 OK", "ok"));
+    let mut setup = Setup::new(&[api.address]);
+    setup.probe(quick(kube()));
+    let proxy = setup.start();
+    let slot = &proxy.board.servers[0];
+    let number = |code: &str| code[..3].parse::<u64>().expect("a number");
+    for (code, body, wanted) in [
+        ("200 OK", "ok", ProbeStatus::L7Ok),
+        ("500 Internal Server Error", NOT_READY, ProbeStatus::L7Okc),
+        ("404 Not Found", "", ProbeStatus::L7Sts),
+    ] {
+        api.set(Mode::Answers(code, body));
+        eventually(code, || {
+            status(slot) == wanted && slot.probe_code.get() == number(code)
+        });
+    }
+    api.set(Mode::Closes);
+    eventually("no number without an answer", || {
+        status(slot) == ProbeStatus::L6Rsp && slot.probe_code.get() == 0
+    });
+}
+
+#[test]
 fn a_server_without_probe_is_up() {
     let proxy = Setup::new(&[echo_server()]).start();
     expect_state(&proxy, 0, (ServerState::Up, "not probed"));
+    assert_eq!(status(&proxy.board.servers[0]), ProbeStatus::Unk);
     assert_eq!(proxy.board.probed.get(), 1);
     eventually("the health of the VIP", || {
         proxy.board.vip_health[0].get() == 100
@@ -394,6 +428,7 @@ fn on_an_empty_board_servers_are_unknown_and_served_until_probed() {
     let proxy = setup.start();
     expect_state(&proxy, 1, (ServerState::Up, "L4OK"));
     expect_state(&proxy, 0, (ServerState::Unknown, "no probe has ended yet"));
+    assert_eq!(status(&proxy.board.servers[0]), ProbeStatus::Ini);
     assert_eq!(proxy.board.probed.get(), 0);
     eventually("the health of the VIP", || {
         proxy.board.vip_health[0].get() == 100

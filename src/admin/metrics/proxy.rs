@@ -1,6 +1,6 @@
 //! Metrics of the data plane: listeners and servers.
 
-use common::board::{Hold, ServerState};
+use common::board::{Hold, ProbeStatus, ServerState};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status};
 
 use super::{Family, Page, flag, seconds};
@@ -191,6 +191,16 @@ static PROBE_AGE: Family = Family::gauge(
     SERVER,
     "Time since the last probe ended; absent before the first.",
 );
+static PROBE_STATUS: Family = Family::gauge(
+    "fmc_lb_server_probe_status",
+    &["backend", "server", "status"],
+    "1 for how the last probe ended (HAProxy's words: L4OK, L7STS, …; INI before the first, UNK without probes), 0 for the others.",
+);
+static PROBE_CODE: Family = Family::gauge(
+    "fmc_lb_server_probe_code",
+    SERVER,
+    "Number that the last probe was answered with, as HTTP's 200; absent where there was none.",
+);
 static SLOW_START: Family = Family::gauge(
     "fmc_lb_server_slow_start_ratio",
     SERVER,
@@ -241,6 +251,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &PROBE_FAILURES,
     &PROBE_DURATION,
     &PROBE_AGE,
+    &PROBE_STATUS,
+    &PROBE_CODE,
     &SLOW_START,
     &DOWNS,
 ];
@@ -341,6 +353,10 @@ fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {
     let took = server.probe_time_ms.map(|millis| millis / 1e3);
     page.gauge_if_known(&PROBE_DURATION, &labels, took);
     page.gauge_if_known(&PROBE_AGE, &labels, server.probe_ms_ago.map(seconds));
+    let statuses = ProbeStatus::ALL.iter().map(|status| status.word());
+    page.one_of(&PROBE_STATUS, &labels, (&server.probe_status, statuses));
+    let code = server.probe_code.map(|code| code as f64);
+    page.gauge_if_known(&PROBE_CODE, &labels, code);
     let share = server.slow_start_percent as f64 / 100.0;
     page.gauge(&SLOW_START, &labels, share);
     page.count(&DOWNS, &labels, server.downs);

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use common::board::{AdminState, Cell, DropReason, PairDrop, ServerState, VipState};
+use common::board::{AdminState, Cell, DropReason, PairDrop, ProbeStatus, ServerState, VipState};
 
 use super::*;
 use crate::admin::fixture::{self, CLOCKS};
@@ -233,6 +233,26 @@ fn exactly_one_state_of_a_vip_and_of_a_server_is_one() {
         );
         assert_eq!(value(&page, &series), flag(*state == ServerState::Draining));
     }
+}
+
+#[test]
+fn how_a_probe_ended_is_one_of_all_ways_and_has_its_number() {
+    let view = fixture::healthy();
+    let labels = "backend=\"traefik-https\",server=\"10.17.4.25:443\"";
+    let code = format!("fmc_lb_server_probe_code{{{labels}}}");
+    assert!(!page_of(&view).contains(&code));
+    let slot = &view.boards.proxy.servers[4];
+    slot.probe_status.set(ProbeStatus::L7Sts.on_board());
+    slot.probe_code.set(503);
+    let page = page_of(&view);
+    for status in ProbeStatus::ALL {
+        let series = format!(
+            "fmc_lb_server_probe_status{{{labels},status=\"{}\"}}",
+            status.word()
+        );
+        assert_eq!(value(&page, &series), flag(*status == ProbeStatus::L7Sts));
+    }
+    assert_eq!(value(&page, &code), 503.0);
 }
 
 #[test]

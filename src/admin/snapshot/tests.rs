@@ -63,7 +63,8 @@ fn the_keys_of_the_json_are_a_promise() {
         listeners[].clients_at_limit listeners[].sessions listeners[].paused listeners[].pause_ms_left listeners[].killed \
         backends[].servers[].configured_weight backends[].servers[].weight_ms_left \
         backends[].servers[].administrative backends[].servers[].administrative_ms_left \
-        backends[].servers[].probe_state backends[].servers[].cut \
+        backends[].servers[].probe_state backends[].servers[].probe_status backends[].servers[].probe_code \
+        backends[].servers[].cut \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
         peer.pair_channel peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
@@ -110,6 +111,15 @@ fn a_healthy_node_has_the_promised_values_and_no_warning() {
     assert_eq!(
         (server.probe_ms_ago, server.probe_time_ms),
         (Some(400), Some(1.25))
+    );
+    assert_eq!(
+        (server.probe_status.as_str(), server.probe_code),
+        ("L4OK", None)
+    );
+    let asked = &status.backends[0].servers[0];
+    assert_eq!(
+        (asked.probe_status.as_str(), asked.probe_code),
+        ("L7OK", Some(200))
     );
     assert_eq!(status.backends[0].probe, "kube-apiserver");
     assert_eq!(status.listeners[1].binds, ["192.168.0.14:443"]);
@@ -391,7 +401,7 @@ fn what_an_administrator_says_is_shown_over_what_the_probes_say() {
     assert_eq!(servers[0].state, "maintenance");
     assert_eq!(
         servers[0].reason,
-        "by administrator, 12m 05s left; probes: up, probe answered"
+        "by administrator, 12m 05s left; probes: up, L7OK: answers 200"
     );
     assert_eq!(servers[0].administrative_ms_left, Some(725_000));
     assert_eq!(
@@ -400,7 +410,7 @@ fn what_an_administrator_says_is_shown_over_what_the_probes_say() {
     );
     assert_eq!(
         servers[1].reason,
-        "by administrator; probes: up, probe answered"
+        "by administrator; probes: up, L7OK: answers 200"
     );
     assert_eq!(
         (servers[2].weight, servers[2].configured_weight),

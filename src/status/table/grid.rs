@@ -72,13 +72,7 @@ pub(super) struct Grid {
 #[derive(Debug)]
 struct Row {
     cells: Vec<String>,
-    notes: Vec<Note>,
-}
-
-#[derive(Debug)]
-struct Note {
-    text: String,
-    only_if_cut: bool,
+    notes: Vec<String>,
 }
 
 impl Grid {
@@ -105,17 +99,8 @@ impl Grid {
 
     /// Adds lines under the last row; none for an empty text.
     pub(super) fn note(&mut self, text: String) {
-        self.add_note(text, false);
-    }
-
-    /// Adds the text under the last row if its last cell is cut.
-    pub(super) fn note_if_cut(&mut self, text: String) {
-        self.add_note(text, true);
-    }
-
-    fn add_note(&mut self, text: String, only_if_cut: bool) {
         if let Some(row) = self.rows.last_mut().filter(|_| !text.is_empty()) {
-            row.notes.push(Note { text, only_if_cut });
+            row.notes.push(text);
         }
     }
 
@@ -125,12 +110,10 @@ impl Grid {
         let note_indent = " ".repeat(self.indent + 2);
         let headings: Vec<_> = self.columns.iter().map(|one| one.heading.clone()).collect();
         let mut lines = vec![indent.clone() + &self.line(&headings, &widths)];
-        let last = widths.last().copied().unwrap_or(0);
         for row in &self.rows {
             lines.push(indent.clone() + &self.line(&row.cells, &widths));
-            let cut = row.cells.last().is_some_and(|cell| length(cell) > last);
-            for note in row.notes.iter().filter(|note| cut || !note.only_if_cut) {
-                lines.extend(wrap(&note.text, &note_indent, &note_indent));
+            for note in &row.notes {
+                lines.extend(wrap(note, &note_indent, &note_indent));
             }
         }
         lines
@@ -251,9 +234,8 @@ mod tests {
     fn a_grid_narrows_the_column_with_most_to_spare() {
         let mut grid = Grid::new(&[Column::address("SERVER"), Column::text("WHY")]);
         grid.row(["10.17.4.21:6443".to_owned(), "x".repeat(200)]);
-        grid.note_if_cut("all of it".to_owned());
+        grid.note("all of it".to_owned());
         grid.row(["10.17.4.22:6443".to_owned(), "short".to_owned()]);
-        grid.note_if_cut("not shown".to_owned());
         let lines = grid.lines();
         assert_eq!(lines.len(), 4, "{lines:#?}");
         assert!(lines[1].starts_with("10.17.4.21:6443  xxx"));
