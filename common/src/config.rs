@@ -45,7 +45,7 @@ pub use listener::{
 };
 pub use manual::manual;
 pub use parse::{Parsed, Viewpoint, Who};
-pub use probe::{ClientCertificate, Probe, ProbeKind};
+pub use probe::{ClientCertificate, InitialState, Probe, ProbeKind};
 pub use schema::schema;
 
 /// Most nodes a configuration may name.

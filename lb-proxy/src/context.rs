@@ -13,6 +13,7 @@ use crate::clock::CoarseClock;
 use crate::drain::Tracker;
 use crate::lack::Warnings;
 use crate::limit::Limits;
+use crate::pace::Paces;
 use crate::pool::Pool;
 use crate::registry::{Cut, Record, Registry};
 use crate::route::Router;
@@ -25,6 +26,7 @@ pub(crate) struct Proxy {
     pub(crate) config: Arc<Config>,
     pub(crate) board: &'static ProxyBoard,
     pub(crate) pool: Pool,
+    pub(crate) paces: Paces,
     pub(crate) sources: Sources,
     pub(crate) limits: Limits,
     pub(crate) lack_warnings: Warnings,

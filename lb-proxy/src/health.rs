@@ -1,6 +1,7 @@
 //! Rise and fall: from the outcomes of probes to the state of a server. Pure.
 
 use common::board::ServerState;
+use common::config::InitialState;
 
 use crate::finding::Finding;
 
@@ -45,7 +46,27 @@ pub(crate) struct Health {
     last_good: Option<bool>,
 }
 
+/// How soon the next probe is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Nothing is about to change.
+    Steady,
+    /// It is on its way up or down, or was not probed yet.
+    Fast,
+    /// It is down.
+    Down,
+}
+
 impl Health {
+    /// A server that was not probed yet.
+    pub(crate) fn unproven(initial: InitialState, rise: u32, fall: u32) -> Self {
+        let mut health = Self::new(state_before(initial), rise, fall);
+        if initial == InitialState::Down {
+            health.good = rise.saturating_sub(1);
+        }
+        health
+    }
+
     /// A server in the state that an earlier proxy left behind, or in [`ServerState::Unknown`].
     pub(crate) fn new(state: ServerState, rise: u32, fall: u32) -> Self {
         Self {
@@ -71,6 +92,22 @@ impl Health {
 
     pub(crate) fn state(&self) -> ServerState {
         self.state
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        if self.last_good.is_none() {
+            return Pace::Fast;
+        }
+        match self.state {
+            ServerState::Up if self.failed == 0 => Pace::Steady,
+            ServerState::Down if self.good == 0 => Pace::Down,
+            // It has said so itself: nothing needs to be made sure of.
+            ServerState::Draining if self.failed == 0 && self.good == 0 => Pace::Steady,
+            ServerState::Unknown | ServerState::Up | ServerState::Down | ServerState::Draining => {
+                Pace::Fast
+            }
+            ServerState::Maintenance => Pace::Steady,
+        }
     }
 
     /// Why the server is in its state, or what speaks against it.
@@ -154,6 +191,15 @@ impl Health {
         self.reason = reason;
         (self.good, self.failed) = (0, 0);
         Some(std::mem::replace(&mut self.state, state))
+    }
+}
+
+/// What a server is before its first probe has ended.
+pub(crate) const fn state_before(initial: InitialState) -> ServerState {
+    match initial {
+        InitialState::Up => ServerState::Unknown,
+        InitialState::FullyUp => ServerState::Up,
+        InitialState::Down | InitialState::FullyDown => ServerState::Down,
     }
 }
 
@@ -287,6 +333,66 @@ mod tests {
         assert_eq!(health.reason(), "1 of 2 good: L7OK: fine");
         assert_eq!(health.handle_probe(not_ready()), Some(Down));
         assert_eq!(health.reason(), "L7OKC: [-]etcd");
+    }
+
+    /// States and paces after each probe, with rise 2 and fall 3; the first are those before.
+    fn start(initial: InitialState, probes: &[fn() -> Verdict]) -> Vec<(ServerState, Pace)> {
+        let mut health = Health::unproven(initial, 2, 3);
+        let before = (health.state(), health.pace());
+        let after = probes.iter().map(|probe| {
+            health.handle_probe(probe());
+            (health.state(), health.pace())
+        });
+        std::iter::once(before).chain(after).collect()
+    }
+
+    #[test]
+    fn a_server_that_was_not_probed_is_what_the_file_says() {
+        use InitialState as Initial;
+        use Pace::{Fast, Steady};
+        let decided_by_one = [(Unknown, Fast), (Down, Pace::Down)];
+        assert_eq!(start(Initial::Up, &[failed]), decided_by_one);
+        assert_eq!(start(Initial::Up, &[good]), [(Unknown, Fast), (Up, Steady)]);
+        assert_eq!(
+            start(Initial::FullyUp, &[failed, failed, failed]),
+            [(Up, Fast), (Up, Fast), (Up, Fast), (Down, Pace::Down)]
+        );
+        assert_eq!(start(Initial::Down, &[good]), [(Down, Fast), (Up, Steady)]);
+        assert_eq!(
+            start(Initial::Down, &[failed, good, good]),
+            [(Down, Fast), (Down, Pace::Down), (Down, Fast), (Up, Steady)]
+        );
+        assert_eq!(
+            start(Initial::FullyDown, &[good, good]),
+            [(Down, Fast), (Down, Fast), (Up, Steady)]
+        );
+        assert_eq!(
+            start(Initial::FullyDown, &[not_asked, not_ready]),
+            [(Down, Fast), (Down, Fast), (Draining, Steady)]
+        );
+    }
+
+    #[test]
+    fn a_change_that_has_begun_is_soon_known() {
+        use Pace::{Fast, Steady};
+        let mut health = Health::new(Up, 2, 2);
+        let mut pace = |verdict| {
+            health.handle_probe(verdict);
+            health.pace()
+        };
+        assert_eq!(pace(good()), Steady);
+        assert_eq!(pace(failed()), Fast);
+        assert_eq!(pace(good()), Steady);
+        assert_eq!(pace(failed()), Fast);
+        assert_eq!(pace(failed()), Pace::Down);
+        assert_eq!(pace(failed()), Pace::Down, "it stays down");
+        assert_eq!(pace(not_asked()), Pace::Down);
+        assert_eq!(pace(good()), Fast);
+        assert_eq!(pace(good()), Steady);
+        assert_eq!(pace(not_ready()), Steady, "it has said so itself");
+        assert_eq!(pace(good()), Fast);
+        assert_eq!(pace(not_ready()), Steady);
+        assert_eq!(pace(failed()), Fast);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::balance::slow_start;
 use crate::clock;
 use crate::context::Proxy;
 use crate::fail_open::{self, Candidacy};
-use crate::health::{Health, Verdict, usable};
+use crate::health::{Health, Verdict, state_before, usable};
 use crate::pool::{Snapshot, Standing};
 use crate::registry::Cut;
 use crate::vip_health::vip_health;
@@ -62,7 +62,7 @@ pub(crate) enum Verdicts {
 }
 
 /// Puts the first state of every server on the board: what an earlier proxy found, "up" where
-/// nobody probes, else "unknown".
+/// nobody probes, else what the file says that it is before its first probe.
 pub(crate) fn first_states(
     config: &Config,
     board: &ProxyBoard,
@@ -77,9 +77,9 @@ pub(crate) fn first_states(
                     Some(_),
                     Verdicts::Earlier,
                     ServerState::Up | ServerState::Down | ServerState::Draining,
-                ) => continue,
-                (Some(_), _, _) => (
-                    ServerState::Unknown,
+                ) if slot.probed.get().is_some() => continue,
+                (Some(probe), _, _) => (
+                    state_before(probe.initial_state),
                     ProbeStatus::Ini,
                     "no probe has ended yet",
                 ),
@@ -113,16 +113,20 @@ impl Keeper {
     pub(crate) fn new(proxy: Arc<Proxy>) -> Self {
         let mut servers = Vec::with_capacity(proxy.config.server_count());
         for backend in &proxy.config.backends {
-            let (rise, fall) = backend
-                .probe
-                .as_ref()
-                .map_or((1, 1), |probe| (probe.rise, probe.fall));
             for index in 0..backend.servers.len() {
                 let slot = &proxy.board.servers[backend.first_server + index];
+                // A verdict of an earlier proxy was a probe of this node.
+                let probed = backend.probe.is_none() || slot.probed.get().is_some();
+                let health = match &backend.probe {
+                    Some(probe) if !probed => {
+                        Health::unproven(probe.initial_state, probe.rise, probe.fall)
+                    }
+                    Some(probe) => Health::new(state_of(slot), probe.rise, probe.fall),
+                    None => Health::new(state_of(slot), 1, 1),
+                };
                 servers.push(Kept {
-                    health: Health::new(state_of(slot), rise, fall),
-                    // A verdict of an earlier proxy was a probe of this node.
-                    probed: backend.probe.is_none() || slot.probed.get().is_some(),
+                    health,
+                    probed,
                     came_up: None,
                     warned: false,
                 });
@@ -230,6 +234,7 @@ impl Keeper {
         let promise = |health: &Health| (health.is_sure(), health.is_hoped_for());
         let promised = promise(&kept.health);
         let before = kept.health.handle_probe(outcome.verdict);
+        proxy.paces.set(place, kept.health.pace());
         let (state, reason) = (kept.health.state(), kept.health.reason());
         slot.reason.set(reason);
         match before {

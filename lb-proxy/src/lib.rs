@@ -49,6 +49,7 @@ mod limit;
 mod listener;
 mod opening;
 mod orders;
+mod pace;
 mod pool;
 mod probe;
 mod proxy_protocol;

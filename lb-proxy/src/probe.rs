@@ -21,7 +21,7 @@ use common::time::Moment;
 use nix::errno::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::kube_apiserver::Readyz;
@@ -31,7 +31,7 @@ use crate::clock;
 use crate::connect::{self, First};
 use crate::context::Proxy;
 use crate::finding::Finding;
-use crate::health::Verdict;
+use crate::health::{Pace, Verdict};
 use crate::keeper::Outcome;
 use crate::lack::is_ours;
 use crate::spread::{first_start, jittered};
@@ -44,10 +44,32 @@ pub(crate) struct Target {
     place: usize,
     address: SocketAddr,
     kind: Kind,
-    interval: Duration,
+    intervals: Intervals,
     timeout: Duration,
+    pace: watch::Receiver<Pace>,
+    /// A PROXY protocol header comes first: the port of the sessions expects one, another one does
+    /// not.
+    introduces_itself: bool,
     /// From the start of the process to the first probe.
     offset: Duration,
+}
+
+/// Between the starts of two probes.
+#[derive(Debug, Clone, Copy)]
+struct Intervals {
+    steady: Duration,
+    fast: Duration,
+    down: Duration,
+}
+
+impl Intervals {
+    const fn at(&self, pace: Pace) -> Duration {
+        match pace {
+            Pace::Steady => self.steady,
+            Pace::Fast => self.fast,
+            Pace::Down => self.down,
+        }
+    }
 }
 
 enum Kind {
@@ -73,57 +95,52 @@ pub(crate) fn targets(
             )),
         };
         for (server, member) in backend.servers.iter().enumerate() {
+            let place = backend.first_server + server;
+            let address = backend.probe_target(member);
             targets.push(Target {
                 proxy: Arc::clone(proxy),
                 backend: BackendIndex(index),
                 server,
-                place: backend.first_server + server,
-                address: member.address,
+                place,
+                address,
                 kind: match &tls {
                     None => Kind::Tcp,
                     Some((config, shown)) => {
-                        Kind::Readyz(Readyz::new(Arc::clone(config), *shown, member.address))
+                        Kind::Readyz(Readyz::new(Arc::clone(config), *shown, address))
                     }
                 },
-                interval: probe.interval,
+                intervals: Intervals {
+                    steady: probe.interval,
+                    fast: probe.fast_interval,
+                    down: probe.down_interval,
+                },
                 timeout: probe.timeout,
+                pace: proxy.paces.follow(place),
+                introduces_itself: backend.send_proxy.is_some() && address == member.address,
                 offset: Duration::ZERO,
             });
         }
     }
     let count = targets.len();
     for (index, target) in targets.iter_mut().enumerate() {
-        target.offset = first_start(index, count, target.interval);
+        target.offset = first_start(index, count, target.intervals.fast);
     }
     Ok(targets)
 }
 
 /// Probes one server for ever.
-pub(crate) async fn probe_loop(target: Target, outcomes: mpsc::Sender<Outcome>) -> Infallible {
+pub(crate) async fn probe_loop(mut target: Target, outcomes: mpsc::Sender<Outcome>) -> Infallible {
     let seed = clock::now().as_nanos() ^ target.place as u64;
-    let mut next = Instant::now() + target.offset;
+    sleep_until(Instant::now() + target.offset).await;
     for round in 0_u64.. {
-        sleep_until(next).await;
-        let due = next + jittered(target.interval, seed, round);
-        if target.in_maintenance(clock::now()) {
-            next = due.max(Instant::now());
-            continue;
-        }
-        let started = clock::now();
-        let verdict = target.probe(Instant::now() + target.timeout).await;
-        let ended = clock::now();
-        let outcome = Outcome {
-            backend: target.backend,
-            server: target.server,
-            ended,
-            took: ended.since(started),
-            verdict,
-        };
-        if outcomes.send(outcome).await.is_err() {
+        let start = Instant::now();
+        if !target.in_maintenance(clock::now()) && !target.report(&outcomes).await {
             // The keeper is gone, and with it soon this task.
             break;
         }
-        next = due.max(Instant::now());
+        target
+            .until_next(start, |interval| jittered(interval, seed, round))
+            .await;
     }
     std::future::pending().await
 }
@@ -132,6 +149,34 @@ impl Target {
     fn in_maintenance(&self, now: Moment) -> bool {
         let said = self.proxy.board.servers[self.place].admin_state(now);
         said.is_some_and(|said| said.value == AdminState::Maintenance)
+    }
+
+    /// Probes, and tells the keeper; `false` = there is none any more.
+    async fn report(&self, outcomes: &mpsc::Sender<Outcome>) -> bool {
+        let started = clock::now();
+        let verdict = self.probe(Instant::now() + self.timeout).await;
+        let ended = clock::now();
+        let outcome = Outcome {
+            backend: self.backend,
+            server: self.server,
+            ended,
+            took: ended.since(started),
+            verdict,
+        };
+        outcomes.send(outcome).await.is_ok()
+    }
+
+    /// Waits until the next probe is due, by what the keeper says of the last one: it may say so
+    /// only after the wait has begun, and something else while it lasts.
+    async fn until_next(&mut self, start: Instant, jitter: impl Fn(Duration) -> Duration) {
+        loop {
+            let interval = self.intervals.at(*self.pace.borrow_and_update());
+            tokio::select! {
+                biased;
+                Ok(()) = self.pace.changed() => {}
+                () = sleep_until(start + jitter(interval)) => return,
+            }
+        }
     }
 
     async fn probe(&self, deadline: Instant) -> Verdict {
@@ -170,10 +215,10 @@ impl Target {
         // A probe has nothing to lose by a reset, and a server that logs resets has something to
         // say otherwise.
         socket2::SockRef::from(&*stream).set_linger(None)?;
-        let backend = &self.proxy.config.backends[self.backend.0];
-        if backend.send_proxy.is_none() {
+        if !self.introduces_itself {
             return Ok(());
         }
+        let backend = &self.proxy.config.backends[self.backend.0];
         let header = announce::of_probe(backend, (stream.local_addr()?, self.address));
         match timeout_at(deadline, stream.write_all(&header)).await {
             Ok(sent) => sent,

@@ -30,6 +30,7 @@ use crate::keeper::{self, Keeper, Verdicts};
 use crate::lack::Warnings;
 use crate::limit::Limits;
 use crate::listener::{accept_loop, adopt};
+use crate::pace::Paces;
 use crate::pool::{Pool, Snapshot, Standing};
 use crate::probe::{self, Target, tls::TlsError};
 use crate::registry::Registry;
@@ -164,6 +165,7 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
         config: Arc::clone(config),
         board,
         pool: Pool::new(config, Snapshot::new(config, standing), now.as_nanos()),
+        paces: Paces::new(config),
         waiting: Waiting::new(config),
         sources,
         lack_warnings: Warnings::default(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::config::{Config, Listener, ProbeKind, VipIndex};
+use common::config::{Config, Listener, Probe, ProbeKind, VipIndex};
 use common::time::Moment;
 
 use crate::router::Cause;
@@ -65,24 +65,33 @@ const NEWS: Duration = Duration::from_millis(50);
 ///
 /// One node may have the verdict (n probes in a row) when the other has not even had its first probe
 /// since; after that one, the last probes speak the same language on both ([`Facts::own_health`],
-/// [`Facts::peer_health`]). Probes are at most 105 % and at least 95 % of their interval apart. An
-/// API server that says that it is not ready needs to say so once.
+/// [`Facts::peer_health`]). The first probe comes within the interval of a server that is up (or
+/// down, at the end of a failure), the others follow by the interval of one that is on its way. All
+/// are at most 105 % and at least 95 % of what the file says. An API server that says that it is not
+/// ready needs to say so once.
 pub fn patience(config: &Config, vip: VipIndex) -> Duration {
     let required = config
         .listeners
         .iter()
         .filter(|listener| listener.required && listener.serves(vip));
-    let of = |listener: &Listener| {
-        let probe = config.backends[listener.backend.0].probe.as_ref()?;
-        let probes = match probe.kind {
-            ProbeKind::KubeApiserver { .. } => 1,
-            ProbeKind::Tcp => probe.rise.min(probe.fall),
-        };
-        let first = probe.interval * 105 / 100;
-        let verdict = probe.interval * 95 / 100 * (probes - 1);
-        Some(first.saturating_sub(verdict))
+    let probes = required
+        .flat_map(Listener::backends)
+        .filter_map(|backend| config.backends[backend.0].probe.as_ref());
+    probes.map(out_of_step).max().unwrap_or_default() + NEWS
+}
+
+fn out_of_step(probe: &Probe) -> Duration {
+    let apart = |first: Duration, probes: u32| {
+        let verdict = probe.fast_interval * 95 / 100 * (probes - 1);
+        (first * 105 / 100).saturating_sub(verdict)
     };
-    required.filter_map(of).max().unwrap_or_default() + NEWS
+    let falling = apart(probe.interval, probe.probes_to_fall());
+    // A server that has said itself that it is not ready is probed as one that is up.
+    let first = match probe.kind {
+        ProbeKind::Tcp => probe.down_interval,
+        ProbeKind::KubeApiserver { .. } => probe.interval.max(probe.down_interval),
+    };
+    falling.max(apart(first, probe.rise))
 }
 
 impl Judge {

@@ -53,6 +53,19 @@ pub struct Server {
     pub backup: bool,
     /// Sessions at the same time; `None` = no limit.
     pub max_sessions: Option<u32>,
+    /// Where its probes go; `None` = where its sessions go, but for [`Probe::port`].
+    pub probe_address: Option<SocketAddr>,
+}
+
+impl Backend {
+    /// Where the probes of one of its servers go.
+    pub fn probe_target(&self, server: &Server) -> SocketAddr {
+        let port = self.probe.as_ref().and_then(|probe| probe.port);
+        server.probe_address.unwrap_or(match port {
+            Some(port) => SocketAddr::new(server.address.ip(), port),
+            None => server.address,
+        })
+    }
 }
 
 /// What becomes of the sessions of a server that goes down.

@@ -135,6 +135,7 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
                 weight: member.weight,
                 backup: member.backup,
                 max_sessions: member.max_sessions,
+                probe_address: member.probe_address.as_ref().map(|at| at.value),
             })
             .collect(),
         first_server,
@@ -180,11 +181,15 @@ fn build_probe(probe: &ProbeDraft) -> Option<Probe> {
             _ => ProbeKind::Tcp,
         },
         interval,
+        fast_interval: probe.fast_interval.unwrap_or(interval),
+        down_interval: probe.down_interval.unwrap_or(interval),
         timeout: probe
             .timeout
             .as_ref()
             .map_or(interval.min(PROBE_TIMEOUT), |timeout| timeout.value),
         rise: probe.rise?,
         fall: probe.fall?,
+        initial_state: probe.initial_state?,
+        port: probe.port.as_ref().map(|port| port.value),
     })
 }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::board::{BackendSlot, Cell, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot};
-use common::config::{Backend, Config, Listener, NodeIndex, Probe, Server, VipIndex};
+use common::config::{Backend, Config, Listener, NodeIndex, Probe, ProbeKind, Server, VipIndex};
 use lb_proxy::{Control, Inputs, ListeningSocket, RunError};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -114,6 +114,24 @@ impl Setup {
             control,
             running: Some(std::thread::spawn(|| lb_proxy::run(inputs, handle))),
         }
+    }
+}
+
+/// A probe as the file makes it, but of this kind, at this interval whatever the server's state, and
+/// with one probe that decides.
+pub(crate) fn probe_each(interval: Duration, kind: ProbeKind) -> Probe {
+    let text = CONFIG.replace("probe = \"off\"", "probe = {}");
+    let mut config = Config::from_running(&text).expect("it is valid");
+    let probe = config.backends[0].probe.take().expect("it is probed");
+    Probe {
+        kind,
+        interval,
+        fast_interval: interval,
+        down_interval: interval,
+        timeout: interval,
+        rise: 1,
+        fall: 1,
+        ..probe
     }
 }
 

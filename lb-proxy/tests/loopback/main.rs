@@ -15,6 +15,7 @@ mod limits;
 mod opening;
 mod policy;
 mod probe;
+mod probe_timing;
 mod process;
 mod queue;
 mod relay;

@@ -298,13 +298,8 @@ fn probes_introduce_themselves_where_a_header_is_expected() {
         let (address, socket) = accepting_server();
         let mut setup = Setup::new(&[address]);
         setup.backend().send_proxy = Some(send);
-        setup.probe(common::config::Probe {
-            kind: common::config::ProbeKind::Tcp,
-            interval: Duration::from_millis(50),
-            timeout: Duration::from_millis(50),
-            rise: 1,
-            fall: 1,
-        });
+        let each = Duration::from_millis(50);
+        setup.probe(probe_each(each, common::config::ProbeKind::Tcp));
         let proxy = setup.start();
         let mut got = vec![0; expected.len()];
         accept(&socket).read_exact(&mut got).expect("a header");

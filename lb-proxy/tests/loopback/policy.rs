@@ -11,11 +11,8 @@ use crate::harness::*;
 
 fn quick(kind: ProbeKind) -> Probe {
     Probe {
-        kind,
-        interval: Duration::from_millis(40),
         timeout: Duration::from_millis(400),
-        rise: 1,
-        fall: 1,
+        ..probe_each(Duration::from_millis(40), kind)
     }
 }
 

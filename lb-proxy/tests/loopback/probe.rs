@@ -13,33 +13,32 @@ use crate::harness::*;
 const NOT_READY: &str = "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n";
 const NOT_READY_REASON: &str = "L7OKC: [-]etcd failed: reason withheld";
 
-fn quick(kind: ProbeKind) -> Probe {
+pub(crate) fn quick(kind: ProbeKind) -> Probe {
     Probe {
-        kind,
-        interval: Duration::from_millis(40),
         timeout: Duration::from_millis(400),
         rise: 2,
         fall: 3,
+        ..probe_each(Duration::from_millis(40), kind)
     }
 }
 
-fn kube() -> ProbeKind {
+pub(crate) fn kube() -> ProbeKind {
     ProbeKind::KubeApiserver {
         ca_file: None,
         client: None,
     }
 }
 
-fn state(slot: &ServerSlot) -> ServerState {
+pub(crate) fn state(slot: &ServerSlot) -> ServerState {
     ServerState::from_board(slot.state.get())
 }
 
-fn status(slot: &ServerSlot) -> ProbeStatus {
+pub(crate) fn status(slot: &ServerSlot) -> ProbeStatus {
     ProbeStatus::from_board(slot.probe_status.get())
 }
 
 #[track_caller]
-fn expect_state(proxy: &RunningProxy, place: usize, wanted: (ServerState, &str)) {
+pub(crate) fn expect_state(proxy: &RunningProxy, place: usize, wanted: (ServerState, &str)) {
     let slot = &proxy.board.servers[place];
     let start = Instant::now();
     loop {
@@ -217,8 +216,11 @@ fn a_server_that_is_not_ready_keeps_its_sessions_and_gets_no_new_one() {
     let ready = Mode::Answers("200 OK", "ok");
     let servers = [(); 2].map(|()| ApiServer::new(&authority, ready.clone()));
     let mut setup = Setup::new(&[servers[0].address, servers[1].address]);
+    let every = Duration::from_millis(100);
     setup.probe(Probe {
-        interval: Duration::from_millis(100),
+        interval: every,
+        fast_interval: every,
+        down_interval: every,
         ..quick(kube())
     });
     let proxy = setup.start();
@@ -376,9 +378,8 @@ fn a_new_proxy_starts_from_the_verdicts_of_the_one_before() {
     let hole = BlackHole::new();
     let mut setup = Setup::new(&[hole.address, echo_server(), hole.address]);
     setup.probe(Probe {
-        interval: Duration::from_secs(60),
         timeout: Duration::from_secs(30),
-        ..quick(ProbeKind::Tcp)
+        ..probe_each(Duration::from_secs(60), ProbeKind::Tcp)
     });
     let board = setup.board;
     board.header.pid.store(1, Ordering::Relaxed);
@@ -421,9 +422,8 @@ fn on_an_empty_board_servers_are_unknown_and_served_until_probed() {
     let mut setup = Setup::new(&[hole.address, echo_server()]);
     setup.backend().connect_timeout = Duration::from_millis(100);
     setup.probe(Probe {
-        interval: Duration::from_secs(60),
         timeout: Duration::from_secs(30),
-        ..quick(ProbeKind::Tcp)
+        ..probe_each(Duration::from_secs(60), ProbeKind::Tcp)
     });
     let proxy = setup.start();
     expect_state(&proxy, 1, (ServerState::Up, "L4OK"));

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use common::board::ServerState;
-use common::config::{Balance, Probe, ProbeKind};
+use common::config::{Balance, ProbeKind};
 
 use crate::harness::*;
 
@@ -96,13 +96,7 @@ fn a_backup_serves_only_while_no_other_server_can() {
     let (refused, _socket) = refusing();
     let mut setup = Setup::new(&[refused, named(b'b')]);
     setup.backend().servers[1].backup = true;
-    setup.probe(Probe {
-        kind: ProbeKind::Tcp,
-        interval: Duration::from_millis(30),
-        timeout: Duration::from_millis(30),
-        rise: 1,
-        fall: 1,
-    });
+    setup.probe(probe_each(Duration::from_millis(30), ProbeKind::Tcp));
     let proxy = setup.start();
     eventually("the first one is down", || {
         ServerState::from_board(proxy.board.servers[0].state.get()) == ServerState::Down
@@ -171,13 +165,7 @@ fn a_server_that_comes_up_gets_its_share_little_by_little() {
     let (address, socket) = refusing();
     let mut setup = Setup::new(&[named(b'a'), address]);
     setup.backend().slow_start = Some(Duration::from_secs(3));
-    setup.probe(Probe {
-        kind: ProbeKind::Tcp,
-        interval: Duration::from_millis(30),
-        timeout: Duration::from_millis(30),
-        rise: 1,
-        fall: 1,
-    });
+    setup.probe(probe_each(Duration::from_millis(30), ProbeKind::Tcp));
     let proxy = setup.start();
     let slot = &proxy.board.servers[1];
     eventually("there is none at the start", || {

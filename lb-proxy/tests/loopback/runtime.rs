@@ -186,11 +186,9 @@ fn probed(servers: &[SocketAddr], on_marked_down: OnMarkedDown) -> Setup {
     setup.backend().on_marked_down = on_marked_down;
     setup.backend().balance = Balance::RoundRobin;
     setup.probe(Probe {
-        kind: ProbeKind::Tcp,
-        interval: Duration::from_millis(20),
         timeout: Duration::from_millis(500),
-        rise: 1,
         fall: 2,
+        ..probe_each(Duration::from_millis(20), ProbeKind::Tcp)
     });
     setup
 }

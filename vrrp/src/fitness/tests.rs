@@ -204,6 +204,17 @@ probe = {probe}
     assert_eq!(patience(once, false), 50);
     let readyz = r#"{ kind = "kube-apiserver", interval = "1s", rise = 3 }"#;
     assert_eq!(patience(readyz, true), 1_100);
+    // The second and the third follow sooner, so the verdict is there before the other node's first
+    // probe: 1,050 − 2 × 190 ms.
+    let fast = r#"{ interval = "1s", fast_interval = "200ms", rise = 3, fall = 3 }"#;
+    assert_eq!(patience(fast, true), 720);
+    // The end of a failure: 5,250 − 950 ms.
+    let slow = r#"{ interval = "1s", down_interval = "5s", rise = 2, fall = 3 }"#;
+    assert_eq!(patience(slow, true), 4_350);
+    let often = r#"{ interval = "1s", down_interval = "100ms", rise = 2, fall = 3 }"#;
+    assert_eq!(patience(often, true), 50);
+    let draining = r#"{ kind = "kube-apiserver", interval = "1s", down_interval = "100ms" }"#;
+    assert_eq!(patience(draining, true), 1_100);
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub(in crate::config) struct ServerDraft {
     pub(in crate::config) weight: u16,
     pub(in crate::config) backup: bool,
     pub(in crate::config) max_sessions: Option<u32>,
+    pub(in crate::config) probe_address: Option<At<SocketAddr>>,
 }
 
 impl BackendDraft {
@@ -98,6 +99,7 @@ impl ServerDraft {
             weight: number(values, "weight")?,
             backup: values.get::<bool>("backup")?.value,
             max_sessions: number(values, "max_sessions"),
+            probe_address: values.get("probe_address"),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::small;
+use crate::config::InitialState;
 use crate::config::diagnostic::Span;
 use crate::config::value::{At, Values};
 
@@ -13,9 +14,13 @@ pub(in crate::config) struct ProbeDraft {
     pub(in crate::config) span: Span,
     pub(in crate::config) kind: Option<At<&'static str>>,
     pub(in crate::config) interval: Option<At<Duration>>,
+    pub(in crate::config) fast_interval: Option<Duration>,
+    pub(in crate::config) down_interval: Option<Duration>,
     pub(in crate::config) timeout: Option<At<Duration>>,
     pub(in crate::config) rise: Option<u32>,
     pub(in crate::config) fall: Option<u32>,
+    pub(in crate::config) initial_state: Option<InitialState>,
+    pub(in crate::config) port: Option<At<u16>>,
     pub(in crate::config) ca_file: Option<At<PathBuf>>,
     pub(in crate::config) cert_file: Option<At<PathBuf>>,
     pub(in crate::config) key_file: Option<At<PathBuf>>,
@@ -28,9 +33,21 @@ impl ProbeDraft {
             span: if is_default { backend } else { values.header },
             kind: values.get("kind"),
             interval: values.get("interval"),
+            fast_interval: values.get("fast_interval").map(|at| at.value),
+            down_interval: values.get("down_interval").map(|at| at.value),
             timeout: values.get("timeout"),
             rise: values.get("rise").and_then(small),
             fall: values.get("fall").and_then(small),
+            initial_state: values.get::<&str>("initial_state").and_then(|word| {
+                let mut known = InitialState::WORDS.iter();
+                known
+                    .find(|(name, _)| *name == word.value)
+                    .map(|(_, state)| *state)
+            }),
+            port: values.get::<u64>("port").and_then(|port| {
+                let number = u16::try_from(port.value).ok()?;
+                Some(port.with(number))
+            }),
             ca_file: values.get("ca_file"),
             cert_file: values.get("cert_file"),
             key_file: values.get("key_file"),

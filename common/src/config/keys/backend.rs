@@ -215,6 +215,12 @@ pub(in crate::config) const SERVER: Section = Section {
             default: Default::Unset("no limit"),
             doc: "Sessions at the same time, from this node; more go to other servers, or wait",
         },
+        Key {
+            name: "probe_address",
+            kind: Kind::Text(Form::Server),
+            default: Default::Unset("where its sessions go"),
+            doc: "Address and port that its probes go to, whatever `port` the probe names",
+        },
     ],
 };
 

@@ -1,6 +1,6 @@
 //! The keys of a probe.
 
-use super::{HOUR, TEN_MS};
+use super::{HOUR, PORT, TEN_MS};
 use crate::config::kind::{
     Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
 };
@@ -26,7 +26,20 @@ pub(in crate::config) const PROBE: Section = Section {
             name: "interval",
             kind: Kind::Duration(PROBE_TIME),
             default: Default::Toml("\"2s\""),
-            doc: "Time between the starts of two probes of a server",
+            doc: "Time between the starts of two probes of a server, give or take 5 %",
+        },
+        Key {
+            name: "fast_interval",
+            kind: Kind::Duration(PROBE_TIME),
+            default: Default::Unset("as interval"),
+            doc: "The same while a server is on its way up or down (some of `rise` or `fall` probes \
+                  are done), or before its first probe; never before the probe before has ended",
+        },
+        Key {
+            name: "down_interval",
+            kind: Kind::Duration(PROBE_TIME),
+            default: Default::Unset("as interval"),
+            doc: "The same while a server is down; never before the probe before has ended",
         },
         Key {
             name: "timeout",
@@ -45,6 +58,25 @@ pub(in crate::config) const PROBE: Section = Section {
             kind: Kind::Integer(IntegerRange::new(1, 100)),
             default: Default::Toml("3"),
             doc: "Bad probes in a row that take a server down",
+        },
+        Key {
+            name: "initial_state",
+            kind: Kind::Choice(Choice {
+                values: &["up", "fully-up", "down", "fully-down"],
+                later: &[],
+            }),
+            default: Default::Toml("\"up\""),
+            doc: "What a server counts as before its first probe has ended. \"up\": it gets sessions, \
+                  and that probe decides; \"fully-up\": it gets sessions until `fall` probes are bad; \
+                  \"down\": it gets none, and that probe decides; \"fully-down\": it gets none until \
+                  `rise` probes are good. A new proxy on the same node goes on from what the one before \
+                  has found",
+        },
+        Key {
+            name: "port",
+            kind: Kind::Integer(PORT),
+            default: Default::Unset("the server's own"),
+            doc: "Port that probes go to, where it is not the one of the sessions",
         },
         Key {
             name: "ca_file",

@@ -1,9 +1,9 @@
 //! The servers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::diagnostic::Findings;
-use crate::config::draft::{BackendDraft, Draft, ServerDraft};
+use crate::config::draft::{BackendDraft, Draft, ListenerDraft, ServerDraft};
 use crate::config::{AllDown, Balance, OnMarkedDown};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
@@ -70,10 +70,8 @@ fn members(backend: &BackendDraft, findings: &mut Findings) {
     }
 }
 
-/// A server at which one of our own listeners accepts would relay each connection to itself for
-/// ever.
-fn loops(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
-    let address = server.address.value;
+/// The listener of our own that accepts at an address.
+pub(super) fn listener_at(draft: &Draft, address: SocketAddr) -> Option<&ListenerDraft> {
     let ours = |ip: IpAddr| {
         let vips = draft.vips.iter().filter_map(|vip| vip.address.as_ref());
         let nodes = draft.nodes.iter().filter_map(|node| node.address.as_ref());
@@ -81,15 +79,21 @@ fn loops(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
             || vips.map(|net| net.value.addr()).any(|vip| vip == ip)
             || nodes.map(|address| address.value).any(|node| node == ip)
     };
-    let hit = draft.listeners.iter().find(|listener| {
+    draft.listeners.iter().find(|listener| {
         listener.binds.iter().any(|bind| {
             let wildcard = bind.address.ip().is_unspecified()
                 && bind.address.is_ipv4() == address.is_ipv4()
                 && ours(address.ip());
             bind.address.port() == address.port() && (bind.address.ip() == address.ip() || wildcard)
         })
-    });
-    if let Some(listener) = hit {
+    })
+}
+
+/// A server at which one of our own listeners accepts would relay each connection to itself for
+/// ever.
+fn loops(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
+    let address = server.address.value;
+    if let Some(listener) = listener_at(draft, address) {
         findings.error(
             server.address.span,
             format!(

@@ -1,19 +1,64 @@
 //! How servers are checked.
 
+use std::net::SocketAddr;
+
+use super::backends::listener_at;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, ProbeDraft};
 use crate::config::kind::show_duration;
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for backend in &draft.backends {
-        let Some(Some(probe)) = &backend.probe else {
-            continue;
+        let probe = match &backend.probe {
+            Some(Some(probe)) => probe,
+            Some(None) => {
+                unprobed(backend, findings);
+                continue;
+            }
+            None => continue,
         };
         times(probe, findings);
+        targets(backend, probe, draft, findings);
         match probe.kind.as_ref().map(|kind| kind.value) {
             Some("kube-apiserver") => certificates(backend, probe, findings),
             Some(_) => without_tls(probe, findings),
             None => {}
+        }
+    }
+}
+
+fn unprobed(backend: &BackendDraft, findings: &mut Findings) {
+    let addresses = backend.servers.iter().map(|server| &server.probe_address);
+    for address in addresses.flatten() {
+        findings.error(
+            address.span,
+            "`probe_address` does nothing with probe = \"off\"",
+            "remove it, or probe the servers",
+        );
+    }
+}
+
+/// A probe that asks the balancer itself says nothing of a server.
+fn targets(backend: &BackendDraft, probe: &ProbeDraft, draft: &Draft, findings: &mut Findings) {
+    for server in &backend.servers {
+        let (target, span) = match (&server.probe_address, &probe.port) {
+            (Some(address), _) => (address.value, address.span),
+            (None, Some(port)) => {
+                let ip = server.address.value.ip();
+                (SocketAddr::new(ip, port.value), port.span)
+            }
+            // What is wrong with the server's own address is said there.
+            (None, None) => continue,
+        };
+        if let Some(listener) = listener_at(draft, target) {
+            findings.error(
+                span,
+                format!(
+                    "`{target}` is where listener `{}` accepts: probes would ask the balancer itself",
+                    listener.name.value
+                ),
+                "write where the server itself answers",
+            );
         }
     }
 }

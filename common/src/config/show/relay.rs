@@ -129,6 +129,7 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
                     "weight" => Some(server.weight.to_string()),
                     "backup" => Some(server.backup.to_string()),
                     "max_sessions" => shown(server.max_sessions),
+                    "probe_address" => server.probe_address.map(quoted),
                     _ => None,
                 };
                 text.push_str(&format!("    {},\n", inline(&keys::SERVER, value_of)));
@@ -176,9 +177,13 @@ fn probe_value(probe: &Probe, key: &str) -> Option<String> {
     match key {
         "kind" => Some(quoted(kind)),
         "interval" => Some(quoted(show_duration(probe.interval))),
+        "fast_interval" => Some(quoted(show_duration(probe.fast_interval))),
+        "down_interval" => Some(quoted(show_duration(probe.down_interval))),
         "timeout" => Some(quoted(show_duration(probe.timeout))),
         "rise" => Some(probe.rise.to_string()),
         "fall" => Some(probe.fall.to_string()),
+        "initial_state" => Some(quoted(probe.initial_state.word())),
+        "port" => shown(probe.port),
         "ca_file" => path(ca_file),
         "cert_file" => path(client.map(|client| &client.cert_file)),
         "key_file" => path(client.map(|client| &client.key_file)),
