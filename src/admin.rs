@@ -6,6 +6,7 @@
 
 mod answers;
 pub(crate) mod clock;
+mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod http;

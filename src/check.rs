@@ -16,8 +16,10 @@ use thiserror::Error;
 
 use crate::output;
 
-/// Longest configuration file, and longest file that one may name.
+/// Longest configuration file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Longest file that one may name: a list of networks may be long.
+pub(crate) const MAX_NAMED_BYTES: u64 = common::net_list::MAX_LIST_BYTES;
 
 /// A configuration file that was read and found valid.
 #[derive(Debug)]
@@ -79,7 +81,7 @@ pub(crate) fn load_for_node(
 }
 
 fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), LoadError> {
-    let (_, text) = read_text(path).map_err(|error| LoadError::Unreadable {
+    let (_, text) = read_text(path, MAX_FILE_BYTES).map_err(|error| LoadError::Unreadable {
         path: path.display().to_string(),
         reason: error.to_string(),
     })?;
@@ -140,14 +142,14 @@ pub(crate) fn this_machine() -> Machine {
 
 /// What is known of a file that the configuration names.
 fn facts_of(path: &Path) -> FileFact {
-    match read_text(path) {
+    match read_text(path, MAX_NAMED_BYTES) {
         Ok((metadata, text)) => FileFact::Present {
             mode: metadata.mode() & 0o7777,
             text,
         },
         Err(ReadError::System(error)) if error.kind() == ErrorKind::NotFound => FileFact::Missing,
         Err(ReadError::System(error)) => FileFact::Unreadable(error.to_string()),
-        Err(error @ (ReadError::NoFile(_) | ReadError::TooLong | ReadError::NoText { .. })) => {
+        Err(error @ (ReadError::NoFile(_) | ReadError::TooLong(_) | ReadError::NoText { .. })) => {
             FileFact::Unusable(error.to_string())
         }
     }
@@ -155,19 +157,22 @@ fn facts_of(path: &Path) -> FileFact {
 
 /// Why a file was not read; the path is named by who asks.
 #[derive(Debug, Error)]
-enum ReadError {
+pub(crate) enum ReadError {
     #[error(transparent)]
     System(#[from] io::Error),
     #[error("it is {0}")]
     NoFile(&'static str),
-    #[error("it is longer than {MAX_FILE_BYTES} bytes")]
-    TooLong,
+    #[error("it is longer than {0} bytes")]
+    TooLong(u64),
     #[error("it is not UTF-8 in line {line}")]
     NoText { line: usize },
 }
 
-/// A regular file of bounded length; a pipe or a device could hold us for ever.
-fn read_text(path: &Path) -> Result<(Metadata, String), ReadError> {
+/// Reads a regular file of at most `most` bytes; a pipe or a device could hold us for ever.
+///
+/// # Errors
+/// It cannot be read, or is no such text.
+pub(crate) fn read_text(path: &Path, most: u64) -> Result<(Metadata, String), ReadError> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(ReadError::NoFile("a folder"));
@@ -176,11 +181,9 @@ fn read_text(path: &Path) -> Result<(Metadata, String), ReadError> {
         return Err(ReadError::NoFile("not a regular file"));
     }
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(ReadError::TooLong);
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(ReadError::TooLong(most));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];

@@ -178,6 +178,8 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         Event::Stop => told.request_stop(),
         Event::Gone => told.supervisor_present(false),
         Event::Back => told.supervisor_present(true),
+        // Its key is read at the start only.
+        Event::Files(_) => {}
     })?;
     Ok(vrrp::run(inputs, control)?)
 }
@@ -199,6 +201,7 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let told = Arc::clone(&control);
     listen(link, kept, move |event| match event {
         Event::Stop => told.request_stop(),
+        Event::Files(files) => told.replace_files(files),
         // It serves whoever watches over it.
         Event::Gone | Event::Back => {}
     })?;
@@ -226,7 +229,7 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let told = Arc::clone(&control);
     listen(link, kept, move |event| match event {
         Event::Stop => told.request_stop(),
-        Event::Gone | Event::Back => {}
+        Event::Gone | Event::Back | Event::Files(_) => {}
     })?;
     admin::run(inputs, control)
 }

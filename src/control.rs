@@ -12,6 +12,7 @@
 //! | child | `hello` | at once after it accepted the connection |
 //! | child | `setup`, `handles`… | after a `hello` with `running`: what it was given |
 //! | supervisor | `adopt` | it has taken that over |
+//! | supervisor | `files` | files have changed; those of one message are used together |
 //! | supervisor | `stop` | end in an orderly way |
 //!
 //! The end of the connection tells each side that the other is dead.
@@ -50,6 +51,10 @@ pub(crate) enum Body {
         handles: Vec<Handle>,
     },
     Adopt,
+    /// New contents of files that a set-up named before, as [`Handle::File`].
+    Files {
+        handles: Vec<Handle>,
+    },
     Stop,
     /// Said by a newer version.
     #[serde(other)]
@@ -182,6 +187,11 @@ mod tests {
                 }),
                 handles: 3,
             }),
+            Body::Files {
+                handles: vec![Handle::File {
+                    path: PathBuf::from("/etc/fmc-lb/deny.txt"),
+                }],
+            },
             Body::Handles {
                 handles: vec![
                     Handle::Config,

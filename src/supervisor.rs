@@ -8,11 +8,13 @@
 //! - `lifecycle` decides (pure), `watch` is the loop around it, `events` what wakes it.
 //! - `kit` is what the children are given, `sockets` binds, `process` starts one, `adopt` finds
 //!   those of a supervisor that died.
+//! - `watcher` looks at files that may change, `files` passes their new contents on.
 //! - `presence` sees to it that a node runs once.
 //! - `folder`, `shadows`, `notify`: the runtime folder, the shadows, systemd.
 
 mod adopt;
 mod events;
+mod files;
 mod folder;
 mod kit;
 mod lifecycle;
@@ -23,6 +25,7 @@ mod shadows;
 mod sockets;
 mod tcp_options;
 mod watch;
+mod watcher;
 
 use std::process::ExitCode;
 
@@ -36,6 +39,7 @@ pub(crate) use self::shadows::remove as remove_shadows;
 
 use self::adopt::Survivor;
 use self::events::Events;
+use self::files::Files;
 use self::kit::{Kit, Place};
 use self::watch::{Loop, Watch};
 use crate::check::{self, LoadError};
@@ -76,13 +80,17 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     for warning in &kit.warnings {
         tracing::warn!("{warning}");
     }
+    let boards = kit.boards().context("map the boards")?;
+    let files =
+        Files::start(place.config, &kit, boards.supervisor).context("watch changing files")?;
     if let Err(error) = vrrp::schedule_fifo(FIFO_PRIORITY) {
         tracing::warn!(%error, "no real-time priority for the supervisor");
     }
     let watch = Watch {
         place,
-        boards: kit.boards().context("map the boards")?,
+        boards,
         kit,
+        files,
         will,
         events: Events::new(&signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
     };

@@ -37,6 +37,14 @@ fn facts(path: &Path) -> FileFact {
         Some("/keys/open.key") => (0o644, key),
         Some("/keys/malformed.key") => (0o640, format!("# made by hand\n{key}2 5a5a\n")),
         Some("/keys/good.pem") => (0o644, "-----BEGIN CERTIFICATE-----\n".to_owned()),
+        Some("/lists/good.txt" | "/lists/more.txt") => {
+            (0o644, "10.8.0.0/24\n192.0.2.7\n".to_owned())
+        }
+        Some("/lists/empty.txt") => (0o644, "# nobody\n".to_owned()),
+        Some("/lists/bad.txt") => {
+            let lines = "10.8.0.0/24\nvpn # of the office\n\n10.8.0.1/24\n::ffff:10.8.0.1\n";
+            (0o644, format!("{lines}{}", "x\n".repeat(9)))
+        }
         Some("/keys/folder") => return FileFact::Unusable("it is a folder".to_owned()),
         Some("/keys/secret.key") => {
             return FileFact::Unreadable("Permission denied (os error 13)".to_owned());

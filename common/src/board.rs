@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
 pub use self::text::Text;
-use crate::config::{MAX_LISTENERS, MAX_SERVERS, MAX_THREADS, MAX_VIPS};
+use crate::config::{MAX_LISTENERS, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED};
 use crate::time::Moment;
 
 /// Version of the boards' layout.
@@ -220,6 +220,24 @@ pub struct SupervisorBoard {
     pub children: [ChildSlot; 3],
     /// Warnings about rights or settings for `status`; empty = none.
     pub warnings: [Text; 8],
+    /// When the watched files were looked at the last time.
+    pub files_looked: MomentCell,
+    /// By place in [`crate::config::Config::watched`].
+    pub files: [FileSlot; MAX_WATCHED],
+}
+
+/// Watched files that are used together, as the supervisor sees them.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct FileSlot {
+    /// Since when the contents in use are in use.
+    pub since: MomentCell,
+    /// Times that new contents were found good and passed on.
+    pub changes: Cell,
+    /// Times that new contents were refused, or the file was gone.
+    pub refusals: Cell,
+    /// Why what is on disk is not in use; empty = it is.
+    pub refused: Text,
 }
 
 /// A child process, and its index in [`SupervisorBoard::children`].
@@ -342,6 +360,8 @@ pub struct ProxyBoard {
     /// By place in the configuration; each backend has a server at least.
     pub backends: [BackendSlot; MAX_SERVERS],
     pub servers: [ServerSlot; MAX_SERVERS],
+    /// Entries of each list of networks that is in use, by place in [`crate::config::Config::watched`].
+    pub list_entries: [Cell; MAX_WATCHED],
 }
 
 /// One listener, by its place in the configuration.

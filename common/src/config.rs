@@ -27,6 +27,7 @@ mod schema;
 mod show;
 mod syntax;
 mod value;
+mod watched;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -41,12 +42,14 @@ pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
 pub use files::{FileFact, FileFacts, Objection, ProbeFiles};
 pub use identity::{Machine, NodeError};
 pub use listener::{
-    AcceptProxy, Bind, Keepalive, Listener, ProxyVersions, Route, SocketOptions, SourceLimit,
+    AcceptProxy, AccessFiles, Bind, Keepalive, Listener, ProxyVersions, Route, SocketOptions,
+    SourceLimit,
 };
 pub use manual::manual;
 pub use parse::{Parsed, Viewpoint, Who};
 pub use probe::{ClientCertificate, InitialState, Probe, ProbeKind};
 pub use schema::schema;
+pub use watched::{Watched, WatchedKind};
 
 /// Most nodes a configuration may name.
 pub const MAX_NODES: usize = 2;
@@ -58,6 +61,8 @@ pub const MAX_LISTENERS: usize = 64;
 pub const MAX_SERVERS: usize = 256;
 /// Greatest weight of a server.
 pub const MAX_WEIGHT: u64 = 256;
+/// Most files that are watched for changes; the boards have this many places.
+pub const MAX_WATCHED: usize = 256;
 /// Most threads of the proxy; the boards have this many places.
 pub const MAX_THREADS: usize = 64;
 

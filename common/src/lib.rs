@@ -4,6 +4,7 @@
 //! - [`addr`], [`time`]: small words that cannot hold a wrong value.
 //! - [`board`]: the shared memory by which the processes of a node know of each other.
 //! - [`command`]: what a running node can be told.
+//! - [`net_list`]: lists of networks in files of their own.
 //! - [`status`]: what `fmc-lb status --json` prints.
 
 pub mod addr;
@@ -11,5 +12,6 @@ pub mod board;
 pub mod command;
 pub mod config;
 pub mod dns_name;
+pub mod net_list;
 pub mod status;
 pub mod time;

@@ -25,6 +25,27 @@ pub struct Status {
     pub peer: Option<PeerStatus>,
     pub listeners: Vec<ListenerStatus>,
     pub backends: Vec<BackendStatus>,
+    /// Files that are watched for changes.
+    pub files: Vec<FileStatus>,
+}
+
+/// A file that is watched for changes, or several that are used together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FileStatus {
+    pub path: String,
+    /// `networks`
+    pub holds: String,
+    /// Of the list in use; `None` for what is no list.
+    pub entries: Option<u64>,
+    /// Since the contents in use came into use.
+    pub since_ms_ago: Option<u64>,
+    /// Times that it changed and its new contents came into use.
+    pub changes: u64,
+    /// Times that it changed and its new contents were refused, or it was gone.
+    pub refusals: u64,
+    /// Why what is on disk is not in use; empty = it is.
+    pub refused: String,
 }
 
 /// One of our processes.

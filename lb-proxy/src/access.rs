@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use common::config::Listener;
-use ipnet::IpNet;
+
+use crate::lists::{List, Lists};
 
 /// What becomes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum Verdict {
     Served,
     /// Closed with RST.
     Denied,
@@ -15,16 +16,41 @@ pub(crate) enum Access {
     Dropped,
 }
 
-/// The first of `drop`, `deny` and `allow` that knows the client decides; without `allow`
-/// everybody else is served. An IPv4-mapped address is compared as IPv4.
-pub(crate) fn of(listener: &Listener, client: IpAddr) -> Access {
-    let client = client.to_canonical();
-    let knows = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&client));
-    if knows(&listener.drop) {
-        Access::Dropped
-    } else if knows(&listener.deny) || listener.allow.as_ref().is_some_and(|nets| !knows(nets)) {
-        Access::Denied
-    } else {
-        Access::Served
+/// The access lists of a listener.
+#[derive(Debug)]
+pub(crate) struct Access {
+    drop: List,
+    deny: List,
+    /// `None` = everybody.
+    allow: Option<List>,
+}
+
+impl Access {
+    pub(crate) fn new(listener: &Listener, lists: &Lists) -> Self {
+        let files = &listener.files;
+        let allow = match (&listener.allow, &files.allow) {
+            (None, None) => None,
+            (own, file) => Some(lists.list(own.as_deref().unwrap_or_default(), file.as_deref())),
+        };
+        Self {
+            drop: lists.list(&listener.drop, files.drop.as_deref()),
+            deny: lists.list(&listener.deny, files.deny.as_deref()),
+            allow,
+        }
+    }
+
+    /// The first of `drop`, `deny` and `allow` that knows the client decides; without `allow`
+    /// everybody else is served. An IPv4-mapped address is compared as IPv4.
+    pub(crate) fn verdict(&self, client: IpAddr) -> Verdict {
+        let client = client.to_canonical();
+        if self.drop.has(client) {
+            Verdict::Dropped
+        } else if self.deny.has(client)
+            || self.allow.as_ref().is_some_and(|allow| !allow.has(client))
+        {
+            Verdict::Denied
+        } else {
+            Verdict::Served
+        }
     }
 }

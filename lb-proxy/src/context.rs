@@ -1,5 +1,7 @@
 //! What a session may look at: the whole proxy, and the thread that it lives on.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,11 +10,14 @@ use common::board::{Cell, ProxyBoard};
 use common::config::Config;
 use common::time::Moment;
 use tokio::sync::Notify;
+use tracing::error;
 
+use crate::access::Access;
 use crate::clock::CoarseClock;
 use crate::drain::Tracker;
 use crate::lack::Warnings;
 use crate::limit::Limits;
+use crate::lists::Lists;
 use crate::pace::Paces;
 use crate::pool::Pool;
 use crate::registry::{Cut, Record, Registry};
@@ -29,6 +34,9 @@ pub(crate) struct Proxy {
     pub(crate) paces: Paces,
     pub(crate) sources: Sources,
     pub(crate) limits: Limits,
+    /// By listener.
+    pub(crate) access: Vec<Access>,
+    pub(crate) lists: Lists,
     pub(crate) lack_warnings: Warnings,
     pub(crate) waiting: Waiting,
     /// By listener.
@@ -46,6 +54,25 @@ impl Proxy {
     pub(crate) fn cut(&self, why: Cut, which: impl Fn(&Record) -> bool) -> u64 {
         let registries = self.registries.iter();
         registries.map(|registry| registry.cut(why, &which)).sum()
+    }
+
+    /// Uses new contents of files for the connections to come. To be called on a thread that may take
+    /// its time.
+    pub(crate) fn replace_files(&self, files: &BTreeMap<PathBuf, Vec<u8>>) {
+        for (path, content) in files {
+            if let Err(error) = self.lists.replace(path, content) {
+                let error: &dyn std::error::Error = &error;
+                error!(error, "a changed list cannot be used, the old one stays");
+            }
+        }
+        self.count_entries();
+    }
+
+    /// Brings the number of entries of each list to the board.
+    pub(crate) fn count_entries(&self) {
+        for (place, entries) in self.lists.entries() {
+            self.board.list_entries[place].set(entries as u64);
+        }
     }
 
     /// A name for a session that no other one of this node has: process and number.

@@ -1,5 +1,7 @@
 //! How the owner of the process speaks to the data plane.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use common::time::Moment;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
+use crate::context::Proxy;
 
 /// Commands that wait; more are refused.
 const WAITING: usize = 16;
@@ -20,6 +23,15 @@ pub struct Control {
     orders: mpsc::Sender<Order>,
     /// Until [`crate::run`] takes it.
     receiver: Mutex<Option<mpsc::Receiver<Order>>>,
+    files: Mutex<Files>,
+}
+
+/// Where new contents of files go.
+#[derive(Debug)]
+enum Files {
+    /// [`crate::run`] has not come so far: what it will find changed already.
+    Early(BTreeMap<PathBuf, Vec<u8>>),
+    Running(Arc<Proxy>),
 }
 
 /// A command, and where its reply goes.
@@ -50,6 +62,7 @@ impl Control {
             stop: watch::Sender::new(false),
             orders,
             receiver: Mutex::new(Some(receiver)),
+            files: Mutex::new(Files::Early(BTreeMap::new())),
         })
     }
 
@@ -57,6 +70,26 @@ impl Control {
     /// returns. May be called before `run`, and more than once.
     pub fn request_stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Uses new contents of files that [`crate::Inputs::files`] has: for every connection that is
+    /// accepted from now on; what is going on is not touched. Contents that cannot be used change
+    /// nothing. Takes its time for long lists, on the calling thread. May be called before `run`.
+    pub fn replace_files(&self, files: BTreeMap<PathBuf, Vec<u8>>) {
+        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *known {
+            Files::Early(early) => early.extend(files),
+            Files::Running(proxy) => proxy.replace_files(&files),
+        }
+    }
+
+    /// From now on new contents go to this proxy; it is given those that came before it.
+    pub(crate) fn attach(&self, proxy: &Arc<Proxy>) {
+        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Files::Early(early) = &*known {
+            proxy.replace_files(early);
+        }
+        *known = Files::Running(Arc::clone(proxy));
     }
 
     /// Gives a command and waits for its reply, at most so long. Blocks the calling thread.

@@ -15,6 +15,7 @@
 //! | verdicts and health of the VIPs on the board | probe thread | vrrp, admin; the next proxy starts from them |
 //! | what an administrator has said, on the board | probe thread | keeper, probes, accept loops; the next proxy |
 //! | registry of a thread's sessions | the thread: their start and end; each its bytes | commands: listing, cutting |
+//! | lists of networks in files, each swapped whole | thread that [`Control::replace_files`] is called on | accept loops |
 //! | heartbeat of each relay thread on the board | the future that its runtime polls itself | vrrp: 100 ms old = no VIP here |
 //! | sessions, counters on the board | relay threads (bytes: each thread's sums, each 10 ms) | admin; least-connections |
 //!
@@ -47,6 +48,8 @@ mod keeper;
 mod lack;
 mod limit;
 mod listener;
+mod lists;
+mod net_set;
 mod opening;
 mod orders;
 mod pace;
@@ -73,6 +76,7 @@ use common::board::ProxyBoard;
 use common::config::{Config, NodeIndex};
 
 pub use self::control::{Control, Unanswered};
+pub use self::lists::ListError;
 pub use self::probe::tls::{TlsError, check_files};
 pub use self::threads::RunError;
 
@@ -85,7 +89,7 @@ pub struct Inputs {
     /// Relay threads; there is one socket for each bind and thread.
     pub threads: usize,
     pub sockets: Vec<ListeningSocket>,
-    /// Contents of the certificate and key files that the configuration names.
+    /// Contents of the files that the configuration names: certificates, keys, lists.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
 }
 

@@ -18,6 +18,8 @@ use common::time::Moment;
 use self::clients::Clients;
 use self::rate::Rate;
 
+use crate::lists::Lists;
+
 pub(crate) use self::clients::{Admitted, Refusal};
 
 /// The limits of all listeners, shared by the relay threads.
@@ -56,13 +58,17 @@ pub(crate) enum Wait {
 
 impl Limits {
     /// `possible`: the sessions that this process has descriptors for.
-    pub(crate) fn new(config: &Config, board: &'static ProxyBoard, possible: u64) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        (board, lists): (&'static ProxyBoard, &Lists),
+        possible: u64,
+    ) -> Self {
         let wanted = config.proxy.max_sessions.unwrap_or(possible);
         let listeners = config.listeners.iter().zip(&board.listeners);
         Self {
             max_sessions: wanted.min(possible),
             listeners: listeners
-                .map(|(listener, slot)| Limit::new(listener, slot))
+                .map(|(listener, slot)| Limit::new(listener, slot, lists))
                 .collect(),
         }
     }
@@ -104,14 +110,16 @@ impl Limits {
 }
 
 impl Limit {
-    fn new(listener: &Listener, slot: &'static ListenerSlot) -> Self {
+    fn new(listener: &Listener, slot: &'static ListenerSlot, lists: &Lists) -> Self {
+        let limit = &listener.source_limit;
+        let exempt = || lists.list(&limit.exempt, limit.exempt_file.as_deref());
         Self {
             max_sessions: listener.max_sessions,
             accepts: listener.accept_rate.map(|per_second| Accepts {
                 rate: Rate::per_second(per_second),
                 next: AtomicU64::new(0),
             }),
-            clients: Clients::new(&listener.source_limit, &slot.clients_at_limit),
+            clients: Clients::new(limit, exempt, &slot.clients_at_limit),
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use crate::access::{self, Access};
+use crate::access::Verdict;
 use crate::clock;
 use crate::connect::keepalive_options;
 use crate::context::Thread;
@@ -66,14 +66,14 @@ pub(crate) async fn accept_loop(
                 pause = FIRST_PAUSE;
                 slot.accepted.add(1);
                 let config = &thread.proxy.config.listeners[listener];
-                match access::of(config, address.ip()) {
-                    Access::Served => serve(client, address, listener, &thread).await,
-                    Access::Denied => {
+                match thread.proxy.access[listener].verdict(address.ip()) {
+                    Verdict::Served => serve(client, address, listener, &thread).await,
+                    Verdict::Denied => {
                         slot.denied.add(1);
                         debug!(listener = config.name, client = %address, "a client was denied");
                         reset(client);
                     }
-                    Access::Dropped => {
+                    Verdict::Dropped => {
                         slot.dropped.add(1);
                         vanish(client);
                     }

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
+use crate::access::Access;
 use crate::balance::slow_start;
 use crate::clock;
 use crate::context::{Proxy, Thread};
@@ -30,6 +31,7 @@ use crate::keeper::{self, Keeper, Verdicts};
 use crate::lack::Warnings;
 use crate::limit::Limits;
 use crate::listener::{accept_loop, adopt};
+use crate::lists::{ListError, Lists};
 use crate::pace::Paces;
 use crate::pool::{Pool, Snapshot, Standing};
 use crate::probe::{self, Target, tls::TlsError};
@@ -63,6 +65,8 @@ pub enum RunError {
     },
     #[error("preparing the probes")]
     Tls(#[source] TlsError),
+    #[error("reading the lists of networks")]
+    Lists(#[source] ListError),
     #[error("starting thread {name}")]
     Start {
         name: String,
@@ -82,10 +86,11 @@ pub enum RunError {
 /// See [`crate::run`].
 pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError> {
     check(&inputs)?;
-    let proxy = prepare(&inputs);
+    let proxy = prepare(&inputs)?;
     let targets = probe::targets(&proxy, &inputs.files).map_err(RunError::Tls)?;
     let keeper = Keeper::new(Arc::clone(&proxy));
     sign_on(inputs.board, inputs.threads);
+    control.attach(&proxy);
 
     let (ended, endings) = mpsc::channel();
     let (probe_stop, stopped) = oneshot::channel();
@@ -134,7 +139,7 @@ fn check(inputs: &Inputs) -> Result<(), RunError> {
 }
 
 /// Reads what an earlier proxy left on the board, and builds what the threads share.
-fn prepare(inputs: &Inputs) -> Arc<Proxy> {
+fn prepare(inputs: &Inputs) -> Result<Arc<Proxy>, RunError> {
     let Inputs {
         config,
         node,
@@ -161,7 +166,9 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
             "this node has no address of the backend's `source`: the kernel chooses one"
         );
     }
-    Arc::new(Proxy {
+    let lists = Lists::new(config, &inputs.files).map_err(RunError::Lists)?;
+    let listeners = config.listeners.iter();
+    Ok(Arc::new(Proxy {
         config: Arc::clone(config),
         board,
         pool: Pool::new(config, Snapshot::new(config, standing), now.as_nanos()),
@@ -169,14 +176,16 @@ fn prepare(inputs: &Inputs) -> Arc<Proxy> {
         waiting: Waiting::new(config),
         sources,
         lack_warnings: Warnings::default(),
-        limits: Limits::new(config, board, possible_sessions()),
+        limits: Limits::new(config, (board, &lists), possible_sessions()),
+        access: listeners.map(|one| Access::new(one, &lists)).collect(),
+        lists,
         routers: config.listeners.iter().map(Router::new).collect(),
         registries: (0..inputs.threads)
             .map(|thread| Arc::new(Registry::new(thread, now)))
             .collect(),
         named: AtomicU64::new(0),
         began: now.as_nanos(),
-    })
+    }))
 }
 
 /// The kernel lets a socket be bound to an address of the machine only (without IP_FREEBIND).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{
-    AdminBoard, BackendSlot, Cell, Header, MomentCell, PeerSlot, ProbeStatus, ProxyBoard,
+    AdminBoard, BackendSlot, Cell, FileSlot, Header, MomentCell, PeerSlot, ProbeStatus, ProxyBoard,
     ServerSlot, ServerState, SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
 };
 use common::config::{Config, MAX_THREADS, NodeIndex};
@@ -44,6 +44,7 @@ backend = "k3s-api"
 [listeners.https]
 bind = ["vips.web:443"]
 backend = "traefik-https"
+deny_file = "/etc/fmc-lb/deny.txt"
 [backends.k3s-api]
 servers = ["10.17.4.21:6443", "10.17.4.22:6443", "10.17.4.23:6443"]
 balance = "least-connections"
@@ -82,11 +83,14 @@ pub(crate) fn empty_boards() -> Boards {
         backends: array::from_fn(|_| BackendSlot::default()),
         listeners: array::from_fn(|_| Default::default()),
         servers: array::from_fn(|_| ServerSlot::default()),
+        list_entries: cells(),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),
         children: Default::default(),
         warnings: array::from_fn(|_| Text::default()),
+        files_looked: MomentCell::default(),
+        files: array::from_fn(|_| FileSlot::default()),
     };
     Boards {
         supervisor: Box::leak(Box::new(supervisor)),
@@ -161,6 +165,7 @@ pub(crate) fn beat(boards: &Boards, now: Moment) {
 fn alive(boards: &Boards) {
     let (supervisor, proxy) = (boards.supervisor, boards.proxy);
     supervisor.header.started.set(ago(3_000_000));
+    supervisor.files[0].since.set(ago(3_000_000));
     supervisor.header.heartbeat.set(ago(20));
     supervisor
         .header
@@ -188,6 +193,10 @@ pub(crate) fn troubled() -> View {
     let (supervisor, vrrp, proxy) = (view.boards.supervisor, view.boards.vrrp, view.boards.proxy);
     supervisor.children[1].deaths.set(2);
     supervisor.children[1].last_end.set("killed by signal 9");
+    let file = &supervisor.files[0];
+    file.refusals.set(1);
+    file.refused
+        .set("line 3: `10.0.0.300` is neither a network nor an address");
     supervisor.warnings[0].set("proxy runs as root: there is no user fmc-lb-proxy");
     vrrp.realtime.set(0);
     vrrp.vips[1].state.set(VipState::Fault.on_board());

@@ -3,6 +3,7 @@
 //! Each file below describes its metrics once, as [`Family`] values; the page and `docs/metrics.md` come from them.
 //! The boards count, so a page is built anew for each question and nothing is kept here.
 
+mod files;
 mod node;
 mod proxy;
 mod vrrp;
@@ -70,6 +71,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     node::fill(&mut page, view, status, clocks);
     vrrp::fill(&mut page, view, status);
     proxy::fill(&mut page, status);
+    files::fill(&mut page, status);
     page.text()
 }
 

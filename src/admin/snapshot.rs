@@ -13,7 +13,7 @@ use super::clock::Clocks;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{peer, warnings};
+use super::{files, peer, warnings};
 use crate::status::human;
 
 impl View {
@@ -41,6 +41,7 @@ impl View {
                 .enumerate()
                 .map(|(index, backend)| self.backend((index, backend), &processes.proxy, now))
                 .collect(),
+            files: files::status(self, now),
         };
         status.warnings = warnings::of((self, rates), &processes, &status, now);
         status

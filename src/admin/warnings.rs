@@ -7,6 +7,7 @@ use common::config::{Backend, NodeIndex, VipIndex};
 use common::status::{BackendStatus, Status};
 use common::time::Moment;
 
+use super::files;
 use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
@@ -39,6 +40,7 @@ pub(crate) fn of(
     for (backend, shown) in view.config.backends.iter().zip(&status.backends) {
         found.extend(backend_warning(view, (backend, shown), now));
     }
+    found.extend(files::warnings(view, &status.files, now));
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);
     }

@@ -9,8 +9,10 @@
     reason = "waits a moment while no descriptor is left for a supervisor's connection"
 )]
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,7 +20,7 @@ use common::board::{Child, LAYOUT};
 use rustix::net::SocketFlags;
 
 use crate::control::{Body, Channel, Handle, Hello, ReceiveError, Received, Setup, Wait};
-use crate::rights;
+use crate::{memory, rights};
 
 /// Most descriptors of each process. The kernel's table of a process has 8 bytes for each up to the
 /// highest one, so this costs the proxy 2 MiB; the others need few.
@@ -30,7 +32,7 @@ const RESERVE: u64 = 4;
 const RETRY: Duration = Duration::from_millis(100);
 
 /// What the supervisor does, as a child sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
     /// End in an orderly way.
     Stop,
@@ -38,6 +40,8 @@ pub(super) enum Event {
     Gone,
     /// A new one has taken over.
     Back,
+    /// Files have changed that are used together.
+    Files(BTreeMap<PathBuf, Vec<u8>>),
 }
 
 /// What a child was given, kept for a supervisor to come.
@@ -55,6 +59,25 @@ impl Kept {
             .map(|(handle, descriptor)| Ok((handle.clone(), descriptor.try_clone()?)))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self { setup, handles })
+    }
+
+    /// Keeps new contents of files in place of the old ones, and reads them.
+    fn replace_files(
+        &mut self,
+        files: Vec<(Handle, OwnedFd)>,
+    ) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
+        let mut contents = BTreeMap::new();
+        for (handle, descriptor) in files {
+            let Handle::File { path } = &handle else {
+                continue;
+            };
+            contents.insert(path.clone(), memory::read_text(&descriptor)?);
+            match self.handles.iter_mut().find(|(kept, _)| *kept == handle) {
+                Some((_, kept)) => *kept = descriptor,
+                None => self.handles.push((handle, descriptor)),
+            }
+        }
+        Ok(contents)
     }
 }
 
@@ -140,6 +163,12 @@ fn listen(channel: &Channel, kept: &mut Kept, on: &impl Fn(Event)) {
             Ok(Received::Message(Body::Adopt, _)) => {
                 tracing::info!("a new supervisor has taken over");
                 on(Event::Back);
+            }
+            Ok(Received::Message(Body::Files { handles }, descriptors)) => {
+                match kept.replace_files(handles.into_iter().zip(descriptors).collect()) {
+                    Ok(contents) => on(Event::Files(contents)),
+                    Err(error) => tracing::error!(%error, "changed files cannot be read"),
+                }
             }
             Ok(
                 Received::Message(

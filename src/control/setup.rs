@@ -47,6 +47,7 @@ impl Channel {
                     Body::Hello(_)
                     | Body::Handles { .. }
                     | Body::Adopt
+                    | Body::Files { .. }
                     | Body::Stop
                     | Body::Unknown,
                     _,

@@ -1,5 +1,6 @@
 //! The table of `fmc-lb status`: whatever the names, no line is wider than 80 columns. Pure.
 
+mod files;
 mod grid;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub(crate) fn render(status: &Status) -> String {
     for backend in &status.backends {
         lines.extend(self::backend(backend, &status.listeners));
     }
+    lines.extend(files::lines(&status.files));
     lines
         .iter()
         .map(|line| line.trim_end().to_owned() + "\n")

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use common::board::{AdminBoard, Child, ProxyBoard, SupervisorBoard, VrrpBoard};
@@ -143,6 +143,25 @@ impl Kit {
             .retain(|(_, handle, _)| !matches!(handle, Handle::Listener { .. }));
     }
 
+    /// A file of the proxy's, sealed.
+    pub(super) fn file(&self, path: &Path) -> io::Result<(&Handle, &OwnedFd)> {
+        let mut own = self.own.iter();
+        let held = own.find(|(child, handle, _)| *child == Child::Proxy && is_file(handle, path));
+        let (_, handle, content) = held.ok_or(io::ErrorKind::NotFound)?;
+        Ok((handle, content))
+    }
+
+    /// New contents of the proxy's files, for it and for those after it.
+    pub(super) fn replace_files(&mut self, contents: Vec<(PathBuf, OwnedFd)>) {
+        for (path, content) in contents {
+            let mut own = self.own.iter_mut();
+            let held = own.find(|(child, held, _)| *child == Child::Proxy && is_file(held, &path));
+            if let Some((_, _, held)) = held {
+                *held = content;
+            }
+        }
+    }
+
     fn complete(&mut self, place: Place<'_>) -> anyhow::Result<()> {
         if !self.has(|handle| matches!(handle, Handle::Listener { .. })) {
             let listeners = sockets::bind_listeners(place.config, self.threads)?;
@@ -160,6 +179,7 @@ impl Kit {
             self.warnings.extend(warnings);
         }
         self.connect_commands().context("connect admin and proxy")?;
+        let mut read = Vec::new();
         for (child, path) in files_of(place.config) {
             let handle = Handle::File { path: path.clone() };
             if !self.own.iter().any(|own| own.0 == child && own.1 == handle) {
@@ -167,7 +187,28 @@ impl Kit {
                     .and_then(|content| memory::sealed_text("fmc-lb-file", &content))
                     .with_context(|| format!("read {}", path.display()))?;
                 self.own.push((child, handle, content));
+                read.push(path);
             }
+        }
+        self.judge(place.config, &read)
+    }
+
+    /// A file may have changed since the configuration was checked, and what a child cannot use would
+    /// end it at each start.
+    fn judge(&self, config: &Config, read: &[PathBuf]) -> anyhow::Result<()> {
+        for watched in config.watched() {
+            if !watched.paths.iter().any(|path| read.contains(path)) {
+                continue;
+            }
+            let text = |path: &PathBuf| -> anyhow::Result<String> {
+                let (_, content) = self.file(path)?;
+                Ok(String::from_utf8(memory::read_text(content)?)?)
+            };
+            let texts = watched.paths.iter().map(text);
+            let judged = texts
+                .collect::<anyhow::Result<Vec<_>>>()
+                .and_then(|texts| watched.holds.judge(&texts).map_err(anyhow::Error::msg));
+            judged.with_context(|| format!("use {}", watched.names()))?;
         }
         Ok(())
     }
@@ -215,9 +256,14 @@ impl From<Child> for Writer {
     }
 }
 
+fn is_file(handle: &Handle, path: &Path) -> bool {
+    matches!(handle, Handle::File { path: held } if held == path)
+}
+
 /// The files that each child needs, opened here because the child may not read them.
 fn files_of(config: &Config) -> Vec<(Child, PathBuf)> {
-    let mut files = Vec::new();
+    let watched = config.watched().into_iter().flat_map(|one| one.paths);
+    let mut files: Vec<_> = watched.map(|path| (Child::Proxy, path)).collect();
     if let Some(path) = &config.pair.key_file {
         files.push((Child::Vrrp, path.clone()));
     }

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use vrrp::release::Will;
 
 use super::events::{Event, Events};
+use super::files::Files;
 use super::kit::{Boards, Kit, Place};
 use super::lifecycle::{Action, Lifecycle, Seen};
 use super::notify::{self, Notify};
@@ -26,6 +27,7 @@ pub(super) struct Watch<'a> {
     pub(super) place: Place<'a>,
     pub(super) kit: Kit,
     pub(super) boards: Boards,
+    pub(super) files: Files,
     /// `None` = there is no VIP to resign for.
     pub(super) will: Option<Will>,
     pub(super) events: Events,
@@ -160,6 +162,9 @@ impl<'a> Loop<'a> {
         let started =
             Process::start(child, &self.with.kit, self.with.place.folder).and_then(|process| {
                 tracing::info!(process = child.word(), pid = process.pid, "started");
+                if child == Child::Proxy {
+                    self.with.files.proxy_started();
+                }
                 self.take(process, now)
             });
         if let Err(error) = started {
@@ -299,6 +304,10 @@ impl<'a> Loop<'a> {
             let place = (self.with.place.config, self.with.place.folder);
             self.shadows.look(place, now);
         }
+        let proxy = self.children[Child::Proxy as usize].as_ref();
+        let with = &mut self.with;
+        let slots = &with.boards.supervisor.files;
+        with.files.look((&mut with.kit, proxy), slots, now);
         let seen = self.seen();
         self.lifecycle.handle_look(&seen, now);
         self.lifecycle.handle_timeout(now);

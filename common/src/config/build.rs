@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::draft::{BackendDraft, Draft, ListenerDraft, ProbeDraft, VipDraft};
 use super::{
-    AcceptProxy, Backend, BackendIndex, Balance, Bind, ClientCertificate, Config, Listener, Node,
-    Pair, Probe, ProbeKind, Route, Runs, Server, Vip, VipIndex,
+    AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, Bind, ClientCertificate, Config,
+    Listener, Node, Pair, Probe, ProbeKind, Route, Runs, Server, Vip, VipIndex,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -111,6 +111,11 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
             }),
         deny: listener.deny.as_ref()?.value.clone(),
         drop: listener.drop.as_ref()?.value.clone(),
+        files: AccessFiles {
+            allow: listener.files.allow.as_ref().map(|path| path.value.clone()),
+            deny: listener.files.deny.as_ref().map(|path| path.value.clone()),
+            drop: listener.files.drop.as_ref().map(|path| path.value.clone()),
+        },
         max_sessions: listener.max_sessions,
         accept_rate: listener.accept_rate,
         source_limit: listener.source_limit.as_ref()?.value.clone(),

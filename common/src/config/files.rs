@@ -7,6 +7,7 @@ use super::diagnostic::Findings;
 use super::draft::{Draft, ProbeDraft};
 use super::key::parse_key_file;
 use super::value::At;
+use super::watched::WatchedKind;
 
 /// What is known of a file on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,10 @@ enum Holds {
     PairKey,
     PrivateKey,
     Certificates,
+    /// Whether it names all the clients of a listener.
+    Networks {
+        needed: bool,
+    },
 }
 
 impl Holds {
@@ -66,6 +71,7 @@ impl Holds {
             Self::PairKey => "a key, as `fmc-lb keygen` makes it",
             Self::PrivateKey => "a private key as PEM",
             Self::Certificates => "certificates as PEM",
+            Self::Networks { .. } => "one network or address to a line",
         }
     }
 }
@@ -104,6 +110,14 @@ pub(super) fn check(
             key_file: look(&probe.key_file, Holds::PrivateKey),
         };
         looked.push((probe, files));
+    }
+    for listener in &draft.listeners {
+        let needed = listener.allow.is_none();
+        let files = &listener.files;
+        look(&files.allow, Holds::Networks { needed });
+        for file in [&files.deny, &files.drop, &files.exempt] {
+            look(file, Holds::Networks { needed: false });
+        }
     }
     for (probe, files) in looked {
         for objection in (facts.try_probe)(&files) {
@@ -184,7 +198,7 @@ fn absent(at: &At<PathBuf>, if_missing: IfMissing, findings: &mut Findings, abse
 const fn remedy_if_missing(holds: Holds) -> &'static str {
     match holds {
         Holds::PairKey => "make it once with `fmc-lb keygen` and copy it to both nodes",
-        Holds::PrivateKey | Holds::Certificates => {
+        Holds::PrivateKey | Holds::Certificates | Holds::Networks { .. } => {
             "copy it to both nodes; it must be there when the node starts"
         }
     }
@@ -225,6 +239,15 @@ fn present(
             format!("`{name}` holds no certificate"),
             "write it as PEM, -----BEGIN CERTIFICATE-----",
         ),
+        Holds::Networks { needed } => {
+            match (WatchedKind::Networks { needed }).judge(&[text.to_owned()]) {
+                Ok(()) => return true,
+                Err(why) => (
+                    format!("`{name}` is no list that can be used: {why}"),
+                    "write one network or address to a line, \"10.8.0.0/24\"; `#` begins a comment",
+                ),
+            }
+        }
         Holds::PrivateKey | Holds::Certificates => return true,
     };
     findings.error(at.span, message, help);

@@ -1,6 +1,7 @@
 //! What accepts connections.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -20,12 +21,14 @@ pub struct Listener {
     pub hello_timeout: Duration,
     /// PROXY protocol headers that are received; `None` = nobody sends one.
     pub accept_proxy: Option<AcceptProxy>,
-    /// Clients that are served; `None` = everybody. An IPv4-mapped client address is compared as IPv4.
+    /// Clients that are served; `None` = everybody, or those of [`AccessFiles::allow`]. An IPv4-mapped client address is compared as IPv4.
     pub allow: Option<Vec<IpNet>>,
     /// Clients that are refused, also where `allow` names them.
     pub deny: Vec<IpNet>,
     /// Clients that are refused without an answer.
     pub drop: Vec<IpNet>,
+    /// More of these three, in files.
+    pub files: AccessFiles,
     /// Sessions at the same time; more wait. `None` = no limit.
     pub max_sessions: Option<u64>,
     /// New sessions a second; more wait. `None` = no limit.
@@ -41,6 +44,14 @@ pub struct Listener {
     /// TCP_USER_TIMEOUT towards clients, at least 1 s; `None` = the kernel's retransmission limit.
     pub user_timeout: Option<Duration>,
     pub socket: SocketOptions,
+}
+
+/// Lists of networks in files of their own, used anew when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccessFiles {
+    pub allow: Option<PathBuf>,
+    pub deny: Option<PathBuf>,
+    pub drop: Option<PathBuf>,
 }
 
 /// A backend for certain clients of TLS.
@@ -94,6 +105,8 @@ pub struct SourceLimit {
     pub rate: Option<u64>,
     /// Clients without these limits.
     pub exempt: Vec<IpNet>,
+    /// More of them, in a file.
+    pub exempt_file: Option<PathBuf>,
 }
 
 /// Options of the listening sockets, set before they are bound.

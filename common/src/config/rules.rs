@@ -3,6 +3,7 @@
 
 mod backends;
 mod listeners;
+mod lists;
 mod nodes;
 mod probes;
 mod process;
@@ -21,6 +22,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     nodes::check(draft, findings);
     vips::check(draft, findings);
     listeners::check(draft, findings);
+    lists::check(draft, findings);
     backends::check(draft, findings);
     probes::check(draft, findings);
     process::check(draft, findings);

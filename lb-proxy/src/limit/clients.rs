@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::board::Cell;
 use common::config::SourceLimit;
 use common::time::Moment;
-use ipnet::IpNet;
 
 use super::rate::Rate;
+use crate::lists::List;
 
 /// Locks of the table: threads rarely meet.
 const SHARDS: usize = 16;
@@ -25,7 +25,7 @@ const FEW: usize = 64;
 pub(super) struct Clients {
     max_sessions: Option<u32>,
     rate: Option<Rate>,
-    exempt: Vec<IpNet>,
+    exempt: List,
     /// Clients that have as many sessions as they may have.
     at_limit: &'static Cell,
     shards: [Mutex<Shard>; SHARDS],
@@ -61,13 +61,17 @@ pub(crate) struct Admitted {
 
 impl Clients {
     /// `None` = there is no limit.
-    pub(super) fn new(limit: &SourceLimit, at_limit: &'static Cell) -> Option<Arc<Self>> {
+    pub(super) fn new(
+        limit: &SourceLimit,
+        exempt: impl FnOnce() -> List,
+        at_limit: &'static Cell,
+    ) -> Option<Arc<Self>> {
         let limited = limit.sessions.is_some() || limit.rate.is_some();
         limited.then(|| {
             Arc::new(Self {
                 max_sessions: limit.sessions,
                 rate: limit.rate.map(Rate::per_second),
-                exempt: limit.exempt.clone(),
+                exempt: exempt(),
                 at_limit,
                 shards: std::array::from_fn(|_| Mutex::default()),
             })
@@ -82,7 +86,7 @@ impl Clients {
         now: Moment,
     ) -> Result<Option<Box<Admitted>>, Refusal> {
         let client = client.to_canonical();
-        if self.exempt.iter().any(|net| net.contains(&client)) {
+        if self.exempt.has(client) {
             return Ok(None);
         }
         let key = key(client);
@@ -153,16 +157,20 @@ fn key(client: IpAddr) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lists::Lists;
 
     fn clients(sessions: Option<u32>, rate: Option<u64>) -> Arc<Clients> {
-        let exempt = vec!["192.168.0.40/32".parse().expect("a network")];
         let limit = SourceLimit {
             sessions,
             rate,
-            exempt,
+            ..SourceLimit::default()
+        };
+        let exempt = || {
+            let lists = Lists::default();
+            lists.list(&["192.168.0.40/32".parse().expect("a network")], None)
         };
         let at_limit = Box::leak(Box::default());
-        Clients::new(&limit, at_limit).expect("there is a limit")
+        Clients::new(&limit, exempt, at_limit).expect("there is a limit")
     }
 
     fn ip(text: &str) -> IpAddr {

@@ -87,6 +87,11 @@ impl Setup {
     }
 
     pub(crate) fn start(self) -> RunningProxy {
+        self.start_after(|_| {})
+    }
+
+    /// Starts it when this was said.
+    pub(crate) fn start_after(self, say: impl FnOnce(&Control)) -> RunningProxy {
         let bind = self.config.listeners[0].binds[0].address;
         let sockets = listening_sockets(bind, self.threads);
         let address = sockets[0].local_addr().expect("it is bound");
@@ -107,6 +112,7 @@ impl Setup {
             files: self.files,
         };
         let control = Control::new();
+        say(&control);
         let handle = Arc::clone(&control);
         RunningProxy {
             address,
@@ -147,6 +153,7 @@ fn empty_board() -> &'static ProxyBoard {
         backends: std::array::from_fn(|_| BackendSlot::default()),
         listeners: std::array::from_fn(|_| ListenerSlot::default()),
         servers: std::array::from_fn(|_| ServerSlot::default()),
+        list_entries: std::array::from_fn(|_| Cell::default()),
     }))
 }
 

@@ -94,8 +94,8 @@ fn a_client_with_too_many_sessions_is_reset_and_others_are_not() {
     let mut setup = Setup::new(&[echo_server()]);
     setup.listener().source_limit = SourceLimit {
         sessions: Some(2),
-        rate: None,
         exempt: vec![net("127.0.0.40/32")],
+        ..SourceLimit::default()
     };
     let proxy = setup.start();
     let from = |last: u8| connect_from(Ipv4Addr::new(127, 0, 0, last), proxy.address);
@@ -117,9 +117,8 @@ fn a_client_with_too_many_sessions_is_reset_and_others_are_not() {
 fn a_client_that_comes_too_fast_is_reset() {
     let mut setup = Setup::new(&[echo_server()]);
     setup.listener().source_limit = SourceLimit {
-        sessions: None,
         rate: Some(10),
-        exempt: Vec::new(),
+        ..SourceLimit::default()
     };
     let proxy = setup.start();
     let from = |last: u8| connect_from(Ipv4Addr::new(127, 0, 0, last), proxy.address);

@@ -12,6 +12,7 @@ mod connect;
 mod drain;
 mod harness;
 mod limits;
+mod lists;
 mod opening;
 mod policy;
 mod probe;

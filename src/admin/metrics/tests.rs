@@ -9,10 +9,15 @@ use crate::admin::fixture::{self, CLOCKS};
 use crate::admin::rates::Rates;
 
 fn families() -> impl Iterator<Item = &'static Family> {
-    [node::FAMILIES, vrrp::FAMILIES, proxy::FAMILIES]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        node::FAMILIES,
+        vrrp::FAMILIES,
+        proxy::FAMILIES,
+        files::FAMILIES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 fn page_of(view: &View) -> String {

@@ -65,6 +65,8 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].administrative backends[].servers[].administrative_ms_left \
         backends[].servers[].probe_state backends[].servers[].probe_status backends[].servers[].probe_code \
         backends[].servers[].cut \
+        files files[].changes files[].entries files[].holds files[].path files[].refusals \
+        files[].refused files[].since_ms_ago \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
         peer.pair_channel peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \

@@ -218,6 +218,8 @@ fn supervisor_board() -> SupervisorBoard {
         header: Header::default(),
         children: array::from_fn(|_| ChildSlot::default()),
         warnings: array::from_fn(|_| Text::default()),
+        files_looked: Default::default(),
+        files: array::from_fn(|_| Default::default()),
     }
 }
 
@@ -233,5 +235,6 @@ fn proxy_board() -> ProxyBoard {
         backends: array::from_fn(|_| Default::default()),
         listeners: array::from_fn(|_| Default::default()),
         servers: array::from_fn::<_, MAX_SERVERS, _>(|_| ServerSlot::default()),
+        list_entries: array::from_fn(|_| Default::default()),
     }
 }

@@ -1,6 +1,7 @@
 //! Listeners while they are checked.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -29,6 +30,7 @@ pub(in crate::config) struct ListenerDraft {
     pub(in crate::config) allow: Option<At<Vec<IpNet>>>,
     pub(in crate::config) deny: Option<At<Vec<IpNet>>>,
     pub(in crate::config) drop: Option<At<Vec<IpNet>>>,
+    pub(in crate::config) files: FilesDraft,
     pub(in crate::config) max_sessions: Option<u64>,
     pub(in crate::config) accept_rate: Option<u64>,
     pub(in crate::config) source_limit: Option<At<SourceLimit>>,
@@ -39,6 +41,29 @@ pub(in crate::config) struct ListenerDraft {
     pub(in crate::config) max_lifetime: Option<Option<Duration>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
     pub(in crate::config) socket: Option<SocketOptions>,
+}
+
+/// Files with lists of networks.
+#[derive(Debug)]
+pub(in crate::config) struct FilesDraft {
+    pub(in crate::config) allow: Option<At<PathBuf>>,
+    pub(in crate::config) deny: Option<At<PathBuf>>,
+    pub(in crate::config) drop: Option<At<PathBuf>>,
+    /// Of `source_limit`.
+    pub(in crate::config) exempt: Option<At<PathBuf>>,
+}
+
+impl FilesDraft {
+    fn of(values: &Values) -> Self {
+        let limit = values.get::<Option<Values>>("source_limit");
+        let limit = limit.and_then(|limit| limit.value);
+        Self {
+            allow: values.get("allow_file"),
+            deny: values.get("deny_file"),
+            drop: values.get("drop_file"),
+            exempt: limit.and_then(|limit| limit.get("exempt_file")),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +103,7 @@ impl ListenerDraft {
             allow: networks(values, "allow"),
             deny: networks(values, "deny"),
             drop: networks(values, "drop"),
+            files: FilesDraft::of(values),
             max_sessions: number(values, "max_sessions"),
             accept_rate: number(values, "accept_rate"),
             source_limit: source_limit(values),
@@ -139,6 +165,7 @@ fn source_limit(values: &Values) -> Option<At<SourceLimit>> {
         sessions: number(limit, "sessions"),
         rate: number(limit, "rate"),
         exempt: networks(limit, "exempt")?.value,
+        exempt_file: limit.get::<PathBuf>("exempt_file").map(|path| path.value),
     }))
 }
 

@@ -92,6 +92,26 @@ backend = "traefik-https""#,
                   RST ends at the first router, so only clients on the node's own network see it",
         },
         Key {
+            name: "allow_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("no such file"),
+            doc: "More networks for `allow`, in a file: one network or address to a line, `#` begins a \
+                  comment. It is looked at each second, and a change holds for new connections; bad \
+                  contents are refused and the old ones stay",
+        },
+        Key {
+            name: "deny_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("no such file"),
+            doc: "More networks for `deny`, as in `allow_file`",
+        },
+        Key {
+            name: "drop_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("no such file"),
+            doc: "More networks for `drop`, as in `allow_file`",
+        },
+        Key {
             name: "max_sessions",
             kind: Kind::Integer(MANY),
             default: Default::Unset("no limit but [proxy] max_sessions"),
@@ -276,6 +296,12 @@ pub(in crate::config) const SOURCE_LIMIT: Section = Section {
             kind: Kind::List(&Kind::Text(Form::Network)),
             default: Default::Toml("[]"),
             doc: "Networks without these limits: many clients behind one address",
+        },
+        Key {
+            name: "exempt_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("no such file"),
+            doc: "More of them, as in the listener's `allow_file`",
         },
     ],
 };

@@ -159,12 +159,13 @@ fn stray(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
 
 fn allow(listener: &ListenerDraft, draft: &Draft, findings: &mut Findings) {
     match &listener.allow {
-        Some(allow) if allow.value.is_empty() => nobody(
+        Some(allow) if allow.value.is_empty() && listener.files.allow.is_none() => nobody(
             allow.span,
             "leave `allow` out to serve everybody, or name the clients' networks",
             findings,
         ),
         Some(_) => {}
+        None if listener.files.allow.is_some() => {}
         None => {
             let is_api = listener
                 .backend
@@ -213,7 +214,7 @@ fn no_limit(listener: &ListenerDraft, findings: &mut Findings) {
         && limit.given
         && limit.value.sessions.is_none()
         && limit.value.rate.is_none()
-        && !limit.value.exempt.is_empty()
+        && (!limit.value.exempt.is_empty() || limit.value.exempt_file.is_some())
     {
         findings.error(
             limit.span,

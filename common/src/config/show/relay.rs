@@ -25,6 +25,9 @@ pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) ->
         "allow" => listener.allow.as_ref().map(|allow| array(allow.iter())),
         "deny" => Some(array(listener.deny.iter())),
         "drop" => Some(array(listener.drop.iter())),
+        "allow_file" => path(listener.files.allow.as_ref()),
+        "deny_file" => path(listener.files.deny.as_ref()),
+        "drop_file" => path(listener.files.drop.as_ref()),
         "max_sessions" => shown(listener.max_sessions),
         "accept_rate" => shown(listener.accept_rate),
         "source_limit" => Some(source_limit(&listener.source_limit)),
@@ -111,6 +114,7 @@ fn source_limit(limit: &SourceLimit) -> String {
         "sessions" => shown(limit.sessions),
         "rate" => shown(limit.rate),
         "exempt" => Some(array(limit.exempt.iter())),
+        "exempt_file" => path(limit.exempt_file.as_ref()),
         _ => None,
     })
 }
