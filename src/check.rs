@@ -14,7 +14,7 @@ use common::config::{
 };
 use thiserror::Error;
 
-use crate::output;
+use crate::{output, rights};
 
 /// Longest configuration file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -91,6 +91,7 @@ fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), Loa
             look: &facts_of,
             try_probe: &try_probe,
         }),
+        capacity: Some(rights::capacity()),
     };
     let parsed = Config::parse(&path.display().to_string(), &text, whose)
         .map_err(|report| LoadError::Invalid(Box::new(report)))?;

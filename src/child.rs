@@ -112,10 +112,12 @@ impl Work {
             Handle::Listener {
                 listener,
                 bind,
+                port,
                 thread,
             } => self.listeners.push(lb_proxy::ListeningSocket {
                 listener,
                 bind,
+                port,
                 thread,
                 socket: descriptor,
             }),

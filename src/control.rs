@@ -113,6 +113,9 @@ pub(crate) enum Handle {
     Listener {
         listener: usize,
         bind: usize,
+        /// Place in the bind's range of ports.
+        #[serde(default)]
+        port: usize,
         thread: usize,
     },
     /// The listening admin socket.
@@ -201,6 +204,7 @@ mod tests {
                     Handle::Listener {
                         listener: 0,
                         bind: 1,
+                        port: 3,
                         thread: 2,
                     },
                 ],

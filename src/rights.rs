@@ -10,7 +10,7 @@ use std::io;
 use crate::control::Identity;
 use caps::{CapSet, Capability, CapsHashSet};
 use common::board::Child;
-use common::config::Config;
+use common::config::{Capacity, Config};
 use nix::unistd::{Gid, Group, Uid, User, geteuid, setgroups, setresgid, setresuid};
 use rustix::process::{
     Pid, Resource, Rlimit, getrlimit, setpriority_pgrp, setpriority_process, setrlimit,
@@ -20,6 +20,8 @@ use rustix::process::{
 pub(crate) const ADMIN_GROUP: &str = "fmc-lb";
 /// A busy machine must not keep the proxy from accepting for 100 ms.
 const PROXY_NICE: i32 = -10;
+/// The kernel's own somaxconn, if it does not say.
+const BACKLOG: u32 = 4_096;
 
 /// What `fmc-lb run` cannot do without and was not given, in words; empty = it may go on.
 pub(crate) fn missing(config: &Config) -> Vec<String> {
@@ -183,6 +185,28 @@ pub(crate) fn limit_descriptors(limit: u64) -> io::Result<u64> {
         },
     )?;
     Ok(current)
+}
+
+/// Most descriptors of this process.
+pub(crate) fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// What this machine has for a node.
+pub(crate) fn capacity() -> Capacity {
+    Capacity {
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+        backlog: longest_backlog(),
+    }
+}
+
+/// net.core.somaxconn of the network namespace.
+pub(crate) fn longest_backlog() -> u32 {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .ok()
+        .and_then(|limit| limit.trim().parse().ok())
+        .unwrap_or(BACKLOG)
 }
 
 fn kept_by(child: Child) -> CapsHashSet {

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use common::config::{Config, FileFact, FileFacts, Severity, Viewpoint, Who, keys, schema};
+use common::config::{
+    Capacity, Config, FileFact, FileFacts, Severity, Viewpoint, Who, keys, schema,
+};
 
 const SHIPPED: [&str; 3] = [
     "configs/flatcarmicrocloud.toml",
@@ -70,6 +72,11 @@ fn findings(path: &Path) -> (Option<Config>, String) {
             look: &facts,
             // The golden certificates are none.
             try_probe: &|_| Vec::new(),
+        }),
+        capacity: Some(Capacity {
+            cores: 4,
+            descriptors: 8_192,
+            backlog: 4_096,
         }),
     };
     match Config::parse(name, &text, whose) {

@@ -6,6 +6,7 @@
 
 mod backend;
 mod build;
+pub mod capacity;
 mod diagnostic;
 mod document;
 mod draft;
@@ -38,6 +39,7 @@ use ipnet::IpNet;
 use crate::addr::{Priority, Vrid};
 
 pub use backend::{AllDown, Backend, Balance, OnMarkedDown, SendProxy, SendTlvs, Server};
+pub use capacity::Capacity;
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
 pub use files::{FileFact, FileFacts, Objection, ProbeFiles};
 pub use identity::{Machine, NodeError};

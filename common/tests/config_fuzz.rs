@@ -1,7 +1,7 @@
 //! Whatever stands in a file: no panic, and either a configuration that survives being shown or an
 //! explanation.
 
-use common::config::{Config, FileFact, FileFacts, Machine, Severity, Viewpoint, Who};
+use common::config::{Capacity, Config, FileFact, FileFacts, Machine, Severity, Viewpoint, Who};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -174,6 +174,11 @@ fn check(text: &str, as_node: bool) -> Result<bool, TestCaseError> {
     let whose = Viewpoint {
         who,
         files: Some(facts),
+        capacity: Some(Capacity {
+            cores: 2,
+            descriptors: 4_096,
+            backlog: 128,
+        }),
     };
     match Config::parse("x.toml", text, whose) {
         Ok(parsed) => {

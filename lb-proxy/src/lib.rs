@@ -86,7 +86,7 @@ pub struct Inputs {
     pub config: Arc<Config>,
     pub node: NodeIndex,
     pub board: &'static ProxyBoard,
-    /// Relay threads; there is one socket for each bind and thread.
+    /// Relay threads; there is one socket for each port of each bind and thread.
     pub threads: usize,
     pub sockets: Vec<ListeningSocket>,
     /// Contents of the files that the configuration names: certificates, keys, lists.
@@ -100,6 +100,8 @@ pub struct ListeningSocket {
     pub listener: usize,
     /// Index into the listener's binds.
     pub bind: usize,
+    /// Place in the bind's range of ports.
+    pub port: usize,
     /// The thread that accepts from it, below [`Inputs::threads`].
     pub thread: usize,
     pub socket: OwnedFd,

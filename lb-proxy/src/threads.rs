@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::board::{LAYOUT, ProxyBoard};
+use common::config::capacity::RESERVED_DESCRIPTORS;
 use common::config::{Config, MAX_THREADS};
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::TcpListener;
@@ -47,8 +48,6 @@ const TICK: Duration = Duration::from_millis(10);
 /// Tasks that run before a runtime looks at sockets and timers again: few, so that a heartbeat is
 /// on time under load.
 const TASKS_IN_A_ROW: u32 = 16;
-/// Descriptors that are not for sessions.
-const RESERVED_DESCRIPTORS: u64 = 1_024;
 /// Outcomes of probes that wait for the keeper.
 const WAITING_OUTCOMES: usize = 64;
 
@@ -125,8 +124,8 @@ fn check(inputs: &Inputs) -> Result<(), RunError> {
     }
     let known = |socket: &ListeningSocket| {
         let listener = inputs.config.listeners.get(socket.listener);
-        listener.is_some_and(|listener| socket.bind < listener.binds.len())
-            && socket.thread < inputs.threads
+        let bind = listener.and_then(|listener| listener.binds.get(socket.bind));
+        bind.is_some_and(|bind| socket.port < bind.ports()) && socket.thread < inputs.threads
     };
     match inputs.sockets.iter().find(|socket| !known(socket)) {
         Some(socket) => Err(RunError::UnknownSocket {
@@ -176,7 +175,11 @@ fn prepare(inputs: &Inputs) -> Result<Arc<Proxy>, RunError> {
         waiting: Waiting::new(config),
         sources,
         lack_warnings: Warnings::default(),
-        limits: Limits::new(config, (board, &lists), possible_sessions()),
+        limits: Limits::new(
+            config,
+            (board, &lists),
+            possible_sessions(inputs.sockets.len()),
+        ),
         access: listeners.map(|one| Access::new(one, &lists)).collect(),
         lists,
         routers: config.listeners.iter().map(Router::new).collect(),
@@ -193,10 +196,12 @@ fn is_of_this_node(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// Each session has two descriptors; probes and the process itself need a few more.
-fn possible_sessions() -> u64 {
+/// Each session has two descriptors, and so has each listening socket, one of which is kept for the
+/// next supervisor; probes and the process itself need a few more.
+fn possible_sessions(sockets: usize) -> u64 {
     let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
-    (most.saturating_sub(RESERVED_DESCRIPTORS) / 2).max(1)
+    let free = most.saturating_sub(RESERVED_DESCRIPTORS + 2 * sockets as u64);
+    (free / 2).max(1)
 }
 
 /// The board is ours from here on: gauges of an earlier proxy are cleared, counters and verdicts

@@ -108,11 +108,7 @@ impl View {
                 let per_second = rates.of(index, now, Totals::of(slot));
                 ListenerStatus {
                     name: listener.name.clone(),
-                    binds: listener
-                        .binds
-                        .iter()
-                        .map(|bind| bind.address.to_string())
-                        .collect(),
+                    binds: listener.binds.iter().map(ToString::to_string).collect(),
                     backend: self.config.backends[listener.backend.0].name.clone(),
                     sessions: sessions(proxy, slot.sessions.get()),
                     accepted: slot.accepted.get(),

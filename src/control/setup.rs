@@ -1,9 +1,11 @@
 //! A set-up over several messages: a packet carries at most so many descriptors.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{
-    Body, Channel, Handle, MAX_DESCRIPTORS, ReceiveError, Received, SendError, Setup, Wait,
+    ANSWER_LIMIT, Body, Channel, Handle, MAX_DESCRIPTORS, ReceiveError, Received, SendError, Setup,
+    Wait,
 };
 
 /// Why a set-up did not arrive.
@@ -27,15 +29,29 @@ impl Channel {
         handles: &[(Handle, OwnedFd)],
     ) -> Result<(), SendError> {
         setup.handles = handles.len();
-        self.send(Body::Setup(setup), &[])?;
+        self.send_patiently(&Body::Setup(setup), &[])?;
         for some in handles.chunks(MAX_DESCRIPTORS) {
             let (names, descriptors): (Vec<_>, Vec<_>) = some
                 .iter()
                 .map(|(handle, descriptor)| (handle.clone(), descriptor.as_fd()))
                 .unzip();
-            self.send(Body::Handles { handles: names }, &descriptors)?;
+            self.send_patiently(&Body::Handles { handles: names }, &descriptors)?;
         }
         Ok(())
+    }
+
+    /// Waits a moment where the queue is full: the other side is reading it.
+    fn send_patiently(&self, body: &Body, descriptors: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+        loop {
+            match self.send(body.clone(), descriptors) {
+                Err(SendError::Send(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !self.has_room(ANSWER_LIMIT).map_err(SendError::Send)? {
+                        return Err(SendError::Send(error));
+                    }
+                }
+                sent => return sent,
+            }
+        }
     }
 
     /// Waits for a set-up and all its descriptors; other messages before it are passed over.
@@ -84,6 +100,8 @@ mod tests {
     use std::fs::File;
     use std::path::PathBuf;
 
+    use common::config::capacity::MAX_SOCKETS;
+
     use super::*;
     use crate::control::{connect, listen};
 
@@ -100,6 +118,7 @@ mod tests {
                 let handle = Handle::Listener {
                     listener: 0,
                     bind: 0,
+                    port: 0,
                     thread,
                 };
                 (handle, file.into())
@@ -119,6 +138,37 @@ mod tests {
         let names: Vec<_> = got.into_iter().map(|(handle, _)| handle).collect();
         let sent: Vec<_> = handles.into_iter().map(|(handle, _)| handle).collect();
         assert_eq!(names, sent);
+    }
+
+    #[test]
+    fn the_largest_set_up_waits_whole_for_a_child_that_does_not_exist_yet() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("test.ctl");
+        let listening = listen(&path).expect("listen");
+        let near = connect(&path).expect("connect");
+        // One file many times, so that the test itself needs few descriptors.
+        let file = File::open("/dev/null").expect("open");
+        let ports: Vec<usize> = (0..MAX_SOCKETS).collect();
+        for some in ports.chunks(MAX_DESCRIPTORS) {
+            let handle = |port: &usize| Handle::Listener {
+                listener: 63,
+                bind: 100,
+                port: *port,
+                thread: 63,
+            };
+            let body = Body::Handles {
+                handles: some.iter().map(handle).collect(),
+            };
+            let descriptors = vec![file.as_fd(); some.len()];
+            near.send_patiently(&body, &descriptors).expect("it fits");
+        }
+        let far = Channel::new(rustix::net::accept(&listening).expect("accept"));
+        let mut came = 0;
+        while came < MAX_SOCKETS {
+            let (_, descriptors) = far.next().expect("receive");
+            assert!(!descriptors.is_empty());
+            came += descriptors.len();
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{
+    Timeout, set_socket_send_buffer_size, set_socket_send_buffer_size_force, set_socket_timeout,
+};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -18,6 +21,9 @@ use super::{Body, MAX_DESCRIPTORS, Message, VERSION};
 const MAX_MESSAGE: usize = 128 * 1024;
 /// A living child introduces itself within this time, unless a supervisor has its attention.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_millis(500);
+/// Room for what waits to be read, in bytes; the kernel doubles it for its own overhead. 16,384
+/// listening sockets are 82 messages with 13,000 bytes each.
+const SETUP_ROOM: usize = 2 << 20;
 /// Connections that may wait until a child accepts them.
 const BACKLOG: i32 = 8;
 
@@ -83,6 +89,7 @@ pub(crate) fn listen(path: &Path) -> io::Result<OwnedFd> {
 /// Connects to the process that listens at `path`; never waits for it.
 pub(crate) fn connect(path: &Path) -> io::Result<Channel> {
     let socket = new_socket()?;
+    make_room(&socket)?;
     rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::NONBLOCK)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::empty())?;
@@ -117,6 +124,13 @@ impl Channel {
     pub(crate) fn limit_waiting(&self, limit: Option<Duration>) -> io::Result<()> {
         set_socket_timeout(&self.socket, Timeout::Recv, limit)?;
         Ok(())
+    }
+
+    /// Waits until a message can be sent, at most so long; whether one can.
+    pub(crate) fn has_room(&self, limit: Duration) -> io::Result<bool> {
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        let mut waiting = [PollFd::new(&self.socket, PollFlags::OUT)];
+        Ok(poll(&mut waiting, Some(&limit))? > 0)
     }
 
     /// Sends one message with its descriptors; never waits for the other side.
@@ -187,6 +201,15 @@ impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// A set-up waits in the kernel, whole, until the child that it is for exists. Beyond the host's limit
+/// only with CAP_NET_ADMIN; the limit has room for 2,000 sockets.
+fn make_room(socket: &OwnedFd) -> io::Result<()> {
+    if set_socket_send_buffer_size_force(socket, SETUP_ROOM).is_err() {
+        set_socket_send_buffer_size(socket, SETUP_ROOM)?;
+    }
+    Ok(())
 }
 
 fn new_socket() -> io::Result<OwnedFd> {

@@ -12,16 +12,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use common::config::{AdminHttp, Config, MAX_THREADS, NodeIndex, SocketOptions};
+use anyhow::{Context, bail};
+use common::config::capacity::{MAX_SOCKETS, RESERVED_DESCRIPTORS};
+use common::config::{AdminHttp, Bind, Config, MAX_THREADS, NodeIndex, SocketOptions};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::tcp_options;
 use crate::control::Handle;
 use crate::rights;
-
-/// The kernel's own default, if it does not say.
-const BACKLOG: i32 = 4096;
 
 /// Relay threads: as many as the file says, or one for each core that this process may use.
 pub(super) fn threads(config: &Config) -> usize {
@@ -39,28 +37,51 @@ pub(super) fn bind_listeners(
     threads: usize,
 ) -> anyhow::Result<Vec<(Handle, OwnedFd)>> {
     let limit = backlog_limit();
+    require_descriptors(config, threads)?;
     let mut sockets = Vec::new();
     for (listener, settings) in config.listeners.iter().enumerate() {
-        for (bind, settings_of_bind) in settings.binds.iter().enumerate() {
-            for thread in 0..threads {
-                let address = settings_of_bind.address;
-                let socket = relay_socket(address, &settings.socket, limit)
-                    .with_context(|| format!("listener {}: bind {address}", settings.name))?;
-                let handle = Handle::Listener {
-                    listener,
-                    bind,
-                    thread,
-                };
-                sockets.push((handle, socket));
+        for (bind, addresses) in settings.binds.iter().enumerate() {
+            for (port, address) in addresses.addresses().enumerate() {
+                for thread in 0..threads {
+                    let socket = relay_socket(address, &settings.socket, limit)
+                        .with_context(|| format!("listener {}: bind {address}", settings.name))?;
+                    let handle = Handle::Listener {
+                        listener,
+                        bind,
+                        port,
+                        thread,
+                    };
+                    sockets.push((handle, socket));
+                }
             }
         }
     }
     Ok(sockets)
 }
 
+/// Each socket has two descriptors while it is passed on.
+fn require_descriptors(config: &Config, threads: usize) -> anyhow::Result<()> {
+    let binds = config.listeners.iter().flat_map(|listener| &listener.binds);
+    let sockets = threads * binds.map(Bind::ports).sum::<usize>();
+    let limit = rights::descriptors();
+    let possible = limit.saturating_sub(RESERVED_DESCRIPTORS) / 2;
+    let most = usize::try_from(possible).map_or(MAX_SOCKETS, |possible| possible.min(MAX_SOCKETS));
+    if sockets > most {
+        bail!(
+            "{sockets} listening sockets (one for each port and relay thread), and {most} is the \
+             most with {limit} descriptors: make the ranges of ports smaller, say fewer threads in \
+             [proxy], or raise LimitNOFILE"
+        );
+    }
+    Ok(())
+}
+
 /// Listeners whose backlog the kernel cuts.
 pub(super) fn backlog_warnings(config: &Config) -> Vec<String> {
-    let limit = backlog_limit();
+    capped_backlogs(config, backlog_limit())
+}
+
+fn capped_backlogs(config: &Config, limit: i32) -> Vec<String> {
     let capped = config.listeners.iter().filter_map(|listener| {
         let wanted = i32::from(listener.socket.backlog?);
         (wanted > limit).then(|| {
@@ -180,10 +201,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
 
 /// As much as the kernel allows: connections wait here while a dead proxy is replaced.
 fn backlog_limit() -> i32 {
-    std::fs::read_to_string("/proc/sys/net/core/somaxconn")
-        .ok()
-        .and_then(|limit| limit.trim().parse().ok())
-        .unwrap_or(BACKLOG)
+    i32::try_from(rights::longest_backlog()).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
@@ -245,6 +263,88 @@ mod tests {
             .set_read_timeout(limit)
             .expect("accept(2) obeys it");
         listening.accept().expect("it has data now");
+    }
+
+    #[test]
+    fn a_backlog_that_the_kernel_cuts_is_a_warning() {
+        let text = r#"
+            [nodes.lb1]
+            address = "127.0.0.1"
+            [pair]
+            interface = "lo"
+            [listeners.web]
+            bind = ["127.0.0.1:80"]
+            backend = "web"
+            backlog = 4096
+            [listeners.api]
+            bind = ["127.0.0.1:81"]
+            backend = "web"
+            [backends.web]
+            servers = ["10.0.0.1:80"]
+        "#;
+        let config = Config::from_running(text).expect("it is valid");
+        assert_eq!(capped_backlogs(&config, 4_096), [""; 0]);
+        assert_eq!(
+            capped_backlogs(&config, 128),
+            ["listener web: net.core.somaxconn caps the backlog of 4096 at 128"]
+        );
+        assert_eq!(
+            backlog_limit(),
+            i32::try_from(rights::longest_backlog()).expect("small")
+        );
+    }
+
+    #[test]
+    fn every_port_of_a_range_has_a_socket_for_each_thread() {
+        let text = r#"
+            [nodes.lb1]
+            address = "127.0.0.1"
+            [pair]
+            interface = "lo"
+            [listeners.web]
+            bind = ["127.0.0.1:1-3", "[::1]:7-8"]
+            backend = "web"
+            [backends.web]
+            servers = ["10.0.0.1:80"]
+        "#;
+        let mut config = Config::from_running(text).expect("it is valid");
+        // Any port is free of which the kernel says so.
+        for bind in &mut config.listeners[0].binds {
+            let ports = bind.ports();
+            let free = free_ports(bind.address.ip(), ports);
+            bind.address.set_port(free);
+            bind.last_port = free + u16::try_from(ports - 1).expect("a few");
+        }
+        let bound = bind_listeners(&config, 2).expect("they are free");
+        assert_eq!(bound.len(), 2 * (3 + 2));
+        for (handle, socket) in bound {
+            let Handle::Listener { bind, port, .. } = handle else {
+                panic!("{handle:?}");
+            };
+            let wanted = config.listeners[0].binds[bind].addresses().nth(port);
+            let local = Socket::from(socket)
+                .local_addr()
+                .expect("bound")
+                .as_socket();
+            assert_eq!(local, wanted);
+        }
+        config.listeners[0].binds[0].last_port = u16::MAX;
+        let error = bind_listeners(&config, 64).expect_err("too many");
+        let said = error.to_string();
+        assert!(said.contains("make the ranges of ports smaller"), "{said}");
+    }
+
+    /// The first of so many ports in a row that nobody has.
+    fn free_ports(ip: std::net::IpAddr, count: usize) -> u16 {
+        let is_free = |port: u16| {
+            let options = SocketOptions::default();
+            relay_socket((ip, port).into(), &options, 1).is_ok()
+        };
+        let row = |first: &u16| (*first..).take(count).all(is_free);
+        (28_000..30_000)
+            .step_by(10)
+            .find(row)
+            .expect("some are free")
     }
 
     #[test]

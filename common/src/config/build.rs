@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::draft::{BackendDraft, Draft, ListenerDraft, ProbeDraft, VipDraft};
 use super::{
-    AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, Bind, ClientCertificate, Config,
-    Listener, Node, Pair, Probe, ProbeKind, Route, Runs, Server, Vip, VipIndex,
+    AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, ClientCertificate, Config, Listener,
+    Node, Pair, Probe, ProbeKind, Route, Runs, Server, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -75,14 +75,7 @@ fn build_vip(vip: &VipDraft) -> Option<Vip> {
 fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
     Some(Listener {
         name: listener.name.value.clone(),
-        binds: listener
-            .binds
-            .iter()
-            .map(|bind| Bind {
-                address: bind.address,
-                vip: bind.vip.map(VipIndex),
-            })
-            .collect(),
+        binds: listener.binds.iter().map(|bind| bind.bind).collect(),
         backend: BackendIndex(listener.backend.as_ref()?.value),
         allow: listener.allow.as_ref().map(|allow| allow.value.clone()),
         routes: listener

@@ -42,6 +42,8 @@ pub struct Diagnostic {
     pub message: String,
     /// The offending text.
     pub span: Span,
+    /// Something else in the file that the message speaks of; a report names its line.
+    pub beside: Option<Span>,
     /// The remedy.
     pub help: String,
 }
@@ -70,6 +72,13 @@ impl Report {
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         let more = diagnostics.len().saturating_sub(MOST_FINDINGS);
         diagnostics.truncate(MOST_FINDINGS);
+        let lines = Lines::of(text);
+        for diagnostic in &mut diagnostics {
+            if let Some(beside) = diagnostic.beside {
+                let line = lines.line_of(floor_char(text, beside.start));
+                diagnostic.message.push_str(&format!(" (line {line})"));
+            }
+        }
         Self {
             file_name: file_name.to_owned(),
             text: text.to_owned(),
@@ -235,6 +244,20 @@ impl Findings {
             .push(diagnostic(Severity::Error, span, &message, &help));
     }
 
+    /// The same of two places in the file; the message ends with the line of the second.
+    pub(super) fn error_beside(
+        &mut self,
+        (span, beside): (Span, Span),
+        message: impl fmt::Display,
+        help: impl fmt::Display,
+    ) {
+        let error = diagnostic(Severity::Error, span, &message, &help);
+        self.found.push(Diagnostic {
+            beside: Some(beside),
+            ..error
+        });
+    }
+
     /// Something that somebody should look at.
     pub(super) fn warn(&mut self, span: Span, message: impl fmt::Display, help: impl fmt::Display) {
         self.found
@@ -284,6 +307,7 @@ fn diagnostic(
         severity,
         message: message.to_string(),
         span,
+        beside: None,
         help: help.to_string(),
     }
 }

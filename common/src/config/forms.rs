@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::AdminHttp;
 use super::kind::{DurationRange, Form, show_duration};
-use super::value::{BindText, Value};
+use super::value::{BindHost, BindText, Value};
 use crate::dns_name;
 
 /// What is wrong with a text, and what to write instead.
@@ -250,14 +250,38 @@ fn source(text: &str) -> Result<Value, Fault> {
 }
 
 fn bind(text: &str) -> Result<Value, Fault> {
-    if let Some(rest) = text.strip_prefix("vips.") {
+    let (single, last_port) = split_range(text)?;
+    let (host, first_port) = if let Some(rest) = single.strip_prefix("vips.") {
         let (name, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
-        return Ok(Value::Bind(BindText::Vip(
-            name.to_owned(),
-            port_of(port, text)?,
-        )));
+        (BindHost::Vip(name.to_owned()), port_of(port, text)?)
+    } else {
+        let address = socket(single, Form::Bind)?;
+        (BindHost::Address(address.ip()), address.port())
+    };
+    let last_port = last_port.unwrap_or(first_port);
+    if last_port < first_port {
+        return Err(Fault::new(
+            format!("`{text}` is a range that ends before it begins"),
+            format!("write the lower port first: {last_port}-{first_port}"),
+        ));
     }
-    socket(text, Form::Bind).map(|address| Value::Bind(BindText::Address(address)))
+    Ok(Value::Bind(BindText {
+        host,
+        first_port,
+        last_port,
+    }))
+}
+
+/// `10.0.0.1:80-90` → `10.0.0.1:80` and 90; a text without a range is itself.
+fn split_range(text: &str) -> Result<(&str, Option<u16>), Fault> {
+    let ports = text.rfind(':').map_or(text.len(), |colon| colon + 1);
+    match text[ports..].split_once('-') {
+        Some((first, last)) => {
+            port_of(first, text)?;
+            Ok((&text[..ports + first.len()], Some(port_of(last, text)?)))
+        }
+        None => Ok((text, None)),
+    }
 }
 
 fn http(text: &str) -> Result<Value, Fault> {
@@ -421,5 +445,34 @@ mod tests {
         assert!(text("[fe80::1%2]:80", Form::Bind).is_err());
         assert!(text("0.0.0.0:80", Form::Bind).is_ok());
         assert!(text("vips.api:+80", Form::Bind).is_err());
+    }
+
+    #[test]
+    fn a_bind_has_one_port_or_several_in_a_row() {
+        let ports = |bind: &str| match text(bind, Form::Bind) {
+            Ok(Value::Bind(bind)) => Ok((bind.first_port, bind.last_port)),
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => Err(fault),
+        };
+        assert_eq!(ports("vips.api:443"), Ok((443, 443)));
+        assert_eq!(ports("vips.api-2:80-90"), Ok((80, 90)));
+        assert_eq!(ports("10.0.0.1:1-65535"), Ok((1, 65_535)));
+        assert_eq!(ports("[fd00::1]:80-80"), Ok((80, 80)));
+        for wrong in [
+            "10.0.0.1:80-",
+            "10.0.0.1:-80",
+            "10.0.0.1:0-80",
+            "10.0.0.1:80-65536",
+            "10.0.0.1:8-9-10",
+            "fd00::1:80-90",
+            "vips.api-2",
+            "80-90",
+            "10.0.0.1:80 - 90",
+            "10.0.0.1:+80-90",
+        ] {
+            assert!(ports(wrong).is_err(), "{wrong}");
+        }
+        let fault = ports("[fd00::1]:90-80").expect_err("it ends before it begins");
+        assert_eq!(fault.help, "write the lower port first: 80-90");
     }
 }

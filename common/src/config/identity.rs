@@ -197,7 +197,11 @@ mod tests {
     fn who_this_is_is_judged_with_the_other_errors() {
         let says = |text: &str, wanted, machine: &Machine| {
             let who = Who::Node { wanted, machine };
-            let whose = Viewpoint { who, files: None };
+            let whose = Viewpoint {
+                who,
+                files: None,
+                capacity: None,
+            };
             Config::parse("x.toml", text, whose)
                 .expect_err("an invalid file")
                 .to_string()

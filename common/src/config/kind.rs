@@ -122,7 +122,7 @@ pub enum Form {
     ServerName,
     /// `h2`: a protocol that TLS clients offer.
     Protocol,
-    /// `vips.api:6443`, or an address with a port.
+    /// `vips.api:6443`, or an address with a port or a range of ports.
     Bind,
     /// `node:9600`, an address with a port, or `off`.
     Http,
@@ -143,7 +143,7 @@ impl Form {
             Self::Source => "an address",
             Self::ServerName => "a server name",
             Self::Protocol => "a protocol name",
-            Self::Bind => "a VIP or an address, with a port",
+            Self::Bind => "a VIP or an address, with a port or a range of ports",
             Self::Http => "an address with a port, `node` with a port, or \"off\"",
             Self::Path => "a full path",
         }
@@ -179,7 +179,9 @@ impl Form {
             Self::ServerName => r"^(\*\.)?[A-Za-z0-9._-]+$",
             Self::Protocol => r"^[!-~]{1,255}$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
-            Self::Bind => r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
+            Self::Bind => {
+                r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+(-\d+)?$"
+            }
             Self::Http => r"^(off|(node|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+)$",
             Self::Path => r"^/",
         }

@@ -1,5 +1,6 @@
 //! What accepts connections.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -126,12 +127,44 @@ pub struct SocketOptions {
     pub mark: Option<u32>,
 }
 
-/// One address of a listener.
+/// One address of a listener, with one port or several in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bind {
+    /// With the first port.
     pub address: SocketAddr,
+    /// That of the address, if it is the only one.
+    pub last_port: u16,
     /// The VIP that the file named, or whose address this is.
     pub vip: Option<VipIndex>,
+}
+
+impl Bind {
+    /// Every address of it.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let ip = self.address.ip();
+        (self.address.port()..=self.last_port).map(move |port| SocketAddr::new(ip, port))
+    }
+
+    /// Whether it has the port.
+    pub fn has_port(&self, port: u16) -> bool {
+        (self.address.port()..=self.last_port).contains(&port)
+    }
+
+    /// Number of its ports.
+    pub fn ports(&self) -> usize {
+        usize::from(self.last_port.saturating_sub(self.address.port())) + 1
+    }
+}
+
+impl fmt::Display for Bind {
+    /// `192.168.0.10:443`, `[fd00::1]:30000-30100`
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(formatter)?;
+        if self.last_port > self.address.port() {
+            write!(formatter, "-{}", self.last_port)?;
+        }
+        Ok(())
+    }
 }
 
 /// TCP keepalive of both sides of a session (SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT).

@@ -6,7 +6,7 @@ use super::document::Document;
 use super::draft::Draft;
 use super::files::{self, FileFacts, IfMissing};
 use super::identity::{self, Candidate, Machine, NodeError};
-use super::{Config, NodeIndex, Runs, rules};
+use super::{Capacity, Config, NodeIndex, Runs, rules};
 
 /// For whom a file is checked.
 #[derive(Clone, Copy)]
@@ -14,6 +14,8 @@ pub struct Viewpoint<'a> {
     pub who: Who<'a>,
     /// Facts about the files that the configuration names; `None` = they are not looked at.
     pub files: Option<FileFacts<'a>>,
+    /// The machine; what it cannot do is a warning. `None` = it is not looked at.
+    pub capacity: Option<Capacity>,
 }
 
 /// Who checks.
@@ -59,6 +61,9 @@ impl Config {
             };
             files::check(&draft, facts, if_missing, &mut findings);
         }
+        if let Some(capacity) = &whose.capacity {
+            rules::capacity::warn(&draft, capacity, &mut findings);
+        }
         let node = match whose.who {
             Who::Anybody => None,
             Who::Node { wanted, machine } => who_is(&draft, (wanted, machine), &mut findings),
@@ -84,6 +89,7 @@ impl Config {
         let whose = Viewpoint {
             who: Who::Anybody,
             files: None,
+            capacity: None,
         };
         Self::parse("configuration", text, whose).map(|parsed| parsed.config)
     }

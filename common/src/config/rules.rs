@@ -2,6 +2,7 @@
 //! breaks it and a remedy.
 
 mod backends;
+pub(super) mod capacity;
 mod listeners;
 mod lists;
 mod nodes;
@@ -26,6 +27,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     backends::check(draft, findings);
     probes::check(draft, findings);
     process::check(draft, findings);
+    capacity::check(draft, findings);
 }
 
 fn limits(draft: &Draft, findings: &mut Findings) {

@@ -56,9 +56,17 @@ pub(super) enum Value {
 
 /// Where a listener binds, with the VIP still as a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum BindText {
-    Vip(String, u16),
-    Address(SocketAddr),
+pub(super) struct BindText {
+    pub(super) host: BindHost,
+    pub(super) first_port: u16,
+    /// The first one, if it is the only one.
+    pub(super) last_port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum BindHost {
+    Vip(String),
+    Address(IpAddr),
 }
 
 /// The values of one section. What was wrong has been reported and is absent.

@@ -5,11 +5,14 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::board::{BackendSlot, Cell, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot};
-use common::config::{Backend, Config, Listener, NodeIndex, Probe, ProbeKind, Server, VipIndex};
+use common::config::{
+    Backend, Bind, Config, Listener, NodeIndex, Probe, ProbeKind, Server, VipIndex,
+};
 use lb_proxy::{Control, Inputs, ListeningSocket, RunError};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -55,6 +58,7 @@ impl Setup {
         // Each test its own port: the kernel chooses.
         let bind = &mut config.listeners[0].binds[0];
         bind.address.set_port(0);
+        bind.last_port = 0;
         bind.vip = Some(VipIndex(0));
         // The address that connections to servers come from, if it is bound.
         config.nodes[0].address = Ipv4Addr::new(127, 0, 0, 9);
@@ -92,30 +96,21 @@ impl Setup {
 
     /// Starts it when this was said.
     pub(crate) fn start_after(self, say: impl FnOnce(&Control)) -> RunningProxy {
-        let bind = self.config.listeners[0].binds[0].address;
-        let sockets = listening_sockets(bind, self.threads);
-        let address = sockets[0].local_addr().expect("it is bound");
-        let sockets = sockets.into_iter().enumerate();
+        let (addresses, sockets) = listening_sockets(&self.config, self.threads);
         let inputs = Inputs {
             config: Arc::new(self.config),
             node: NodeIndex(0),
             board: self.board,
             threads: self.threads,
-            sockets: sockets
-                .map(|(thread, socket)| ListeningSocket {
-                    listener: 0,
-                    bind: 0,
-                    thread,
-                    socket: socket.into(),
-                })
-                .collect(),
+            sockets,
             files: self.files,
         };
         let control = Control::new();
         say(&control);
         let handle = Arc::clone(&control);
         RunningProxy {
-            address,
+            address: addresses[0],
+            addresses,
             board: self.board,
             control,
             running: Some(std::thread::spawn(|| lb_proxy::run(inputs, handle))),
@@ -157,8 +152,30 @@ fn empty_board() -> &'static ProxyBoard {
     }))
 }
 
-/// As the supervisor makes them: one for each thread, on the same address.
-fn listening_sockets(bind: SocketAddr, threads: usize) -> Vec<TcpListener> {
+/// As the supervisor makes them: for each port of each bind; and where they are.
+fn listening_sockets(config: &Config, threads: usize) -> (Vec<SocketAddr>, Vec<ListeningSocket>) {
+    let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
+    for (listener, settings) in config.listeners.iter().enumerate() {
+        for (bind, ports) in settings.binds.iter().enumerate() {
+            for (port, address) in ports.addresses().enumerate() {
+                let made = sockets_at(address, threads);
+                addresses.push(made[0].local_addr().expect("it is bound"));
+                let made = made.into_iter().enumerate();
+                sockets.extend(made.map(|(thread, socket)| ListeningSocket {
+                    listener,
+                    bind,
+                    port,
+                    thread,
+                    socket: socket.into(),
+                }));
+            }
+        }
+    }
+    (addresses, sockets)
+}
+
+/// One for each thread, on the same address.
+fn sockets_at(bind: SocketAddr, threads: usize) -> Vec<TcpListener> {
     let mut address = bind;
     let mut sockets = Vec::new();
     for _ in 0..threads {
@@ -176,7 +193,10 @@ fn listening_sockets(bind: SocketAddr, threads: usize) -> Vec<TcpListener> {
 
 /// A proxy that runs; it is stopped when dropped.
 pub(crate) struct RunningProxy {
+    /// Of the first bind.
     pub(crate) address: SocketAddr,
+    /// Of every port of every bind, in their order.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) board: &'static ProxyBoard,
     pub(crate) control: Arc<Control>,
     running: Option<JoinHandle<Result<(), RunError>>>,
@@ -206,6 +226,26 @@ impl Drop for RunningProxy {
             && !std::thread::panicking()
         {
             panic!("the proxy ended with: {error}");
+        }
+    }
+}
+
+/// A bind that is a row of ports which nobody has, each time another one.
+pub(crate) fn free_range(ip: IpAddr, count: u16) -> Bind {
+    /// Below what the kernel gives to those who do not ask for a port.
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    const STEP: u16 = 20;
+    assert!(count < STEP, "the port behind a row is nobody's");
+    loop {
+        let first = NEXT.fetch_add(STEP, Ordering::Relaxed);
+        assert!(first < 28_000, "none is free");
+        let is_free = |port: u16| TcpListener::bind((ip, port)).is_ok();
+        if (first..first + count).all(is_free) {
+            return Bind {
+                address: SocketAddr::new(ip, first),
+                last_port: first + count - 1,
+                vip: None,
+            };
         }
     }
 }

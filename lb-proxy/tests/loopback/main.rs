@@ -15,6 +15,7 @@ mod limits;
 mod lists;
 mod opening;
 mod policy;
+mod ports;
 mod probe;
 mod probe_timing;
 mod process;

@@ -11,8 +11,8 @@ use super::vrrp::VipDraft;
 use super::{at_own_or, count, keepalive, networks, number};
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
-use crate::config::value::{At, BindText, Values};
-use crate::config::{Keepalive, ProxyVersions, SocketOptions, SourceLimit};
+use crate::config::value::{At, BindHost, BindText, Values};
+use crate::config::{Bind, Keepalive, ProxyVersions, SocketOptions, SourceLimit, VipIndex};
 
 #[derive(Debug)]
 pub(in crate::config) struct ListenerDraft {
@@ -41,6 +41,8 @@ pub(in crate::config) struct ListenerDraft {
     pub(in crate::config) max_lifetime: Option<Option<Duration>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
     pub(in crate::config) socket: Option<SocketOptions>,
+    /// The same as in `socket`, and where it stands.
+    pub(in crate::config) backlog: Option<At<u64>>,
 }
 
 /// Files with lists of networks.
@@ -84,10 +86,8 @@ pub(in crate::config) struct AcceptProxyDraft {
 /// Where a listener binds, with the VIP resolved.
 #[derive(Debug, Clone)]
 pub(in crate::config) struct BindDraft {
-    pub(in crate::config) address: SocketAddr,
+    pub(in crate::config) bind: Bind,
     pub(in crate::config) span: Span,
-    /// Index into the VIPs.
-    pub(in crate::config) vip: Option<usize>,
 }
 
 impl ListenerDraft {
@@ -114,6 +114,7 @@ impl ListenerDraft {
             max_lifetime: values.get("max_lifetime").map(|limit| limit.value),
             user_timeout: values.get("user_timeout").map(|limit| limit.value),
             socket: socket_options(values),
+            backlog: values.get("backlog"),
         }
     }
 }
@@ -212,12 +213,12 @@ fn resolve_bind(
     findings: &mut Findings,
 ) -> Option<BindDraft> {
     let of_vip = |vip: &VipDraft| vip.address.as_ref().map(|net| net.value.addr());
-    let (address, vip) = match &bind.value {
-        BindText::Address(address) => {
-            let same = |vip: &VipDraft| of_vip(vip).is_some_and(|vip| vip == address.ip());
-            (*address, vips.iter().position(same))
+    let (ip, vip) = match &bind.value.host {
+        BindHost::Address(ip) => {
+            let same = |vip: &VipDraft| of_vip(vip).is_some_and(|vip| vip == *ip);
+            (*ip, vips.iter().position(same))
         }
-        BindText::Vip(name, port) => {
+        BindHost::Vip(name) => {
             let Some(index) = vips.iter().position(|vip| vip.name.value == *name) else {
                 let names = vips.iter().map(|vip| vip.name.value.as_str());
                 findings.error(
@@ -228,12 +229,15 @@ fn resolve_bind(
                 return None;
             };
             let address = of_vip(&vips[index])?;
-            (SocketAddr::new(address.into(), *port), Some(index))
+            (address.into(), Some(index))
         }
     };
     Some(BindDraft {
-        address,
+        bind: Bind {
+            address: SocketAddr::new(ip, bind.value.first_port),
+            last_port: bind.value.last_port,
+            vip: vip.map(VipIndex),
+        },
         span: bind.span,
-        vip,
     })
 }

@@ -36,7 +36,8 @@ backend = "traefik-https""#,
             name: "bind",
             kind: Kind::List(&Kind::Text(Form::Bind)),
             default: Default::Required,
-            doc: "Where connections are accepted: a VIP by name or an address, with a port",
+            doc: "Where connections are accepted: a VIP by name or an address, with a port or a range of \
+                  them, \"vips.NAME:30000-30100\"; each port is a socket for each relay thread",
         },
         Key {
             name: "backend",

@@ -81,10 +81,11 @@ pub(super) fn listener_at(draft: &Draft, address: SocketAddr) -> Option<&Listene
     };
     draft.listeners.iter().find(|listener| {
         listener.binds.iter().any(|bind| {
+            let bind = bind.bind;
             let wildcard = bind.address.ip().is_unspecified()
                 && bind.address.is_ipv4() == address.is_ipv4()
                 && ours(address.ip());
-            bind.address.port() == address.port() && (bind.address.ip() == address.ip() || wildcard)
+            bind.has_port(address.port()) && (bind.address.ip() == address.ip() || wildcard)
         })
     })
 }
@@ -218,7 +219,7 @@ fn is_vip(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
     });
     let listened = draft.listeners.iter().any(|listener| {
         let mut binds = listener.binds.iter();
-        binds.any(|bind| bind.address.port() == address.port())
+        binds.any(|bind| bind.bind.has_port(address.port()))
     });
     if let (Some(vip), false) = (vip, listened) {
         findings.error(

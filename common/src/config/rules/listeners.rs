@@ -1,12 +1,12 @@
 //! Where connections are accepted, and who may come.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::AdminHttp;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BindDraft, Draft, ListenerDraft, RouteDraft};
 use crate::config::value::At;
+use crate::config::{AdminHttp, Bind};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for (index, listener) in draft.listeners.iter().enumerate() {
@@ -48,12 +48,13 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     }
 }
 
-/// Whether sockets at both addresses could get the same connection. A socket at `[::]` gets IPv6
-/// only.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let same_family = one.is_ipv4() == other.is_ipv4();
-    let wildcard = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && same_family && (one.ip() == other.ip() || wildcard)
+/// Whether sockets at both could get the same connection. A socket at `[::]` gets IPv6 only.
+fn overlap(one: Bind, other: Bind) -> bool {
+    let (ip, other_ip) = (one.address.ip(), other.address.ip());
+    let same_family = ip.is_ipv4() == other_ip.is_ipv4();
+    let wildcard = ip.is_unspecified() || other_ip.is_unspecified();
+    let same_port = one.address.port() <= other.last_port && other.address.port() <= one.last_port;
+    same_port && same_family && (ip == other_ip || wildcard)
 }
 
 fn taken<'a>(
@@ -61,19 +62,16 @@ fn taken<'a>(
     mut earlier: impl Iterator<Item = (&'a ListenerDraft, &'a BindDraft)>,
     findings: &mut Findings,
 ) {
-    if let Some((listener, other)) = earlier.find(|(_, other)| overlap(other.address, bind.address))
-    {
-        let how = if other.address == bind.address {
-            format!("`{}` is bound", bind.address)
+    if let Some((listener, other)) = earlier.find(|(_, other)| overlap(other.bind, bind.bind)) {
+        let (name, one, two) = (&listener.name.value, bind.bind, other.bind);
+        let how = if (one.address, one.last_port) == (two.address, two.last_port) {
+            format!("`{one}` is bound")
         } else {
-            format!(
-                "`{}` overlaps with `{}`, which is bound",
-                bind.address, other.address
-            )
+            format!("`{one}` overlaps with `{two}`, which is bound")
         };
-        findings.error(
-            bind.span,
-            format!("{how} by listener `{}` already", listener.name.value),
+        findings.error_beside(
+            (bind.span, other.span),
+            format!("{how} by listener `{name}` already"),
             "use another port or address, or remove one of the two",
         );
     }
@@ -81,11 +79,19 @@ fn taken<'a>(
 
 fn admin(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
     let http = draft.admin.http.as_ref().and_then(|http| http.value);
+    let bound = bind.bind;
     let clash = match http {
         None => false,
-        Some(AdminHttp::Address(address)) => overlap(address, bind.address),
+        Some(AdminHttp::Address(address)) => {
+            let http = Bind {
+                address,
+                last_port: address.port(),
+                vip: None,
+            };
+            overlap(http, bound)
+        }
         Some(AdminHttp::Node(port)) => {
-            let ip = bind.address.ip();
+            let ip = bound.address.ip();
             let is_node = |ip: IpAddr| {
                 draft
                     .nodes
@@ -93,13 +99,13 @@ fn admin(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
                     .filter_map(|node| node.address.as_ref())
                     .any(|address| address.value == ip)
             };
-            bind.address.port() == port && (ip.is_loopback() || ip.is_unspecified() || is_node(ip))
+            bound.has_port(port) && (ip.is_loopback() || ip.is_unspecified() || is_node(ip))
         }
     };
     if clash {
         findings.error(
             bind.span,
-            format!("`{}` is where [admin] serves HTTP", bind.address),
+            format!("`{bound}` is where [admin] serves HTTP"),
             "use another port here, or another `http` in [admin]",
         );
     }
@@ -133,7 +139,7 @@ fn admin_of_one_node(draft: &Draft, findings: &mut Findings) {
 /// An address of the VIPs' subnet that belongs to nobody is a slip of the pen: the kernel would let
 /// us bind to it, and no connection would ever come.
 fn stray(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
-    let IpAddr::V4(ip) = bind.address.ip() else {
+    let IpAddr::V4(ip) = bind.bind.address.ip() else {
         return;
     };
     let of_node = draft.nodes.iter().any(|node| {
@@ -146,7 +152,7 @@ fn stray(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
         .iter()
         .filter_map(|vip| vip.address.as_ref())
         .any(|net| net.value.contains(&ip));
-    if near && bind.vip.is_none() && !of_node && !ip.is_unspecified() {
+    if near && bind.bind.vip.is_none() && !of_node && !ip.is_unspecified() {
         findings.warn(
             bind.span,
             format!(

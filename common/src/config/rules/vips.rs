@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{Draft, VipDraft};
 use crate::config::kind::show_duration;
-use crate::config::{MAX_NODES, Transport};
+use crate::config::{MAX_NODES, Transport, VipIndex};
 
 /// The shortest advert interval that needs no `allow_fast`: a machine that is paused for three of
 /// them loses its VIPs.
@@ -250,7 +250,8 @@ fn unserved(index: usize, draft: &Draft, findings: &mut Findings) {
             .as_ref()
             .is_none_or(|count| count.value != listener.binds.len());
         let binds = |bind: &crate::config::draft::BindDraft| {
-            bind.vip == Some(index)
+            let bind = bind.bind;
+            bind.vip == Some(VipIndex(index))
                 || (bind.address.is_ipv4() && bind.address.ip().is_unspecified())
         };
         unknown || listener.binds.iter().any(binds)

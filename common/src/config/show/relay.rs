@@ -1,7 +1,5 @@
 //! Listeners, backends and probes as TOML.
 
-use std::net::SocketAddr;
-
 use super::{array, inline, or_off, path, quoted};
 use crate::config::keys;
 use crate::config::kind::show_duration;
@@ -196,9 +194,14 @@ fn probe_value(probe: &Probe, key: &str) -> Option<String> {
 }
 
 fn bind_text(bind: &Bind, config: &Config) -> String {
-    match bind.vip {
-        Some(vip) => format!("vips.{}:{}", config.vips[vip.0].name, bind.address.port()),
-        None => SocketAddr::to_string(&bind.address),
+    let Some(vip) = bind.vip else {
+        return bind.to_string();
+    };
+    let (name, first) = (&config.vips[vip.0].name, bind.address.port());
+    if bind.last_port > first {
+        format!("vips.{name}:{first}-{}", bind.last_port)
+    } else {
+        format!("vips.{name}:{first}")
     }
 }
 
