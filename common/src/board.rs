@@ -84,6 +84,11 @@ impl Cell {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Adds one to a gauge; its value with it.
+    pub fn count(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Raises a maximum.
     pub fn raise(&self, n: u64) {
         self.0.fetch_max(n, Ordering::Relaxed);
@@ -467,6 +472,13 @@ pub struct ServerSlot {
     pub probe_status: Cell,
     /// The number that it was answered with, as HTTP's 200; 0 = none.
     pub probe_code: Cell,
+    /// Gauge: sessions' connections to it that have failed since one has succeeded, while they are
+    /// observed.
+    pub errors_in_row: Cell,
+    /// How the last of them failed, as errno; 0 = it took too long.
+    pub last_error: Cell,
+    /// Times that there were as many of them as `error_limit` says.
+    pub error_limits: Cell,
 }
 
 /// What admin says.

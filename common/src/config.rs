@@ -38,7 +38,9 @@ use ipnet::IpNet;
 
 use crate::addr::{Priority, Vrid};
 
-pub use backend::{AllDown, Backend, Balance, OnMarkedDown, SendProxy, SendTlvs, Server};
+pub use backend::{
+    AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, SendProxy, SendTlvs, Server,
+};
 pub use capacity::Capacity;
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
 pub use files::{FileFact, FileFacts, Objection, ProbeFiles};

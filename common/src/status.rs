@@ -216,6 +216,10 @@ pub struct ServerStatus {
     pub probe_state: String,
     pub connected: u64,
     pub connect_errors: u64,
+    /// Connections for sessions that have failed since one has succeeded, while they are observed.
+    pub errors_in_row: u64,
+    /// Times that there were as many of them as `error_limit` says.
+    pub error_limits: u64,
     pub probes: u64,
     pub probe_failures: u64,
     pub probe_ms_ago: Option<u64>,

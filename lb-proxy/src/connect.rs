@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use crate::balance::{Candidate, Tried, Vacancy};
 use crate::context::{Counted, Proxy};
 use crate::lack::is_ours;
+use crate::observe;
 use crate::pool::Wanted;
 use crate::waiting::{Patience, WaitError, Waiting};
 
@@ -172,8 +173,14 @@ async fn to_server(
     let stream = connected.inspect_err(|error| {
         if !is_ours(error) {
             slot.connect_errors.add(1);
+            if let Some(observe) = &backend.observe {
+                observe::count_error(slot, error, observe.error_limit);
+            }
         }
     })?;
+    if backend.observe.is_some() {
+        observe::count_success(slot);
+    }
     // TCP_NODELAY and keepalive come with the second write and the second round: see relay.
     if backend.user_timeout.is_some() {
         SockRef::from(&stream).set_tcp_user_timeout(backend.user_timeout)?;

@@ -1,7 +1,7 @@
 //! Rise and fall: from the outcomes of probes to the state of a server. Pure.
 
 use common::board::ServerState;
-use common::config::InitialState;
+use common::config::{InitialState, OnError};
 
 use crate::finding::Finding;
 
@@ -44,6 +44,8 @@ pub(crate) struct Health {
     failed: u32,
     /// What the last probe found: it serves. `None` = there was none.
     last_good: Option<bool>,
+    /// Something else than a probe has found an error since the last one.
+    hurried: bool,
 }
 
 /// How soon the next probe is due.
@@ -77,6 +79,7 @@ impl Health {
             good: 0,
             failed: 0,
             last_good: None,
+            hurried: false,
         }
     }
 
@@ -95,7 +98,7 @@ impl Health {
     }
 
     pub(crate) fn pace(&self) -> Pace {
-        if self.last_good.is_none() {
+        if self.last_good.is_none() || self.hurried {
             return Pace::Fast;
         }
         match self.state {
@@ -115,8 +118,33 @@ impl Health {
         &self.reason
     }
 
+    /// Takes that as many connections in a row have failed as may; the state before, if it has
+    /// changed.
+    ///
+    /// What is promised of the server remains ([`Self::is_hoped_for`]): the other node has no such
+    /// connections, or others, and a VIP would follow them to and fro.
+    pub(crate) fn handle_errors(&mut self, action: OnError, reason: String) -> Option<ServerState> {
+        match self.state {
+            ServerState::Unknown | ServerState::Up => {}
+            // Nobody is sent there, and only probes bring it back.
+            ServerState::Down | ServerState::Draining | ServerState::Maintenance => return None,
+        }
+        self.hurried = true;
+        match action {
+            OnError::FastProbe => None,
+            OnError::FailProbe => self.fail(reason),
+            OnError::SuddenDeath => {
+                // As if all but two were missing, and this is one of them.
+                self.failed = self.failed.max(self.fall.saturating_sub(2));
+                self.fail(reason)
+            }
+            OnError::MarkDown => self.enter(ServerState::Down, reason),
+        }
+    }
+
     /// Takes what a probe found; the state before, if it has changed.
     pub(crate) fn handle_probe(&mut self, verdict: Verdict) -> Option<ServerState> {
+        self.hurried = false;
         match &verdict {
             Verdict::Good(_) => self.last_good = Some(true),
             Verdict::NotReady(_) | Verdict::Failed(_) => self.last_good = Some(false),
@@ -125,7 +153,7 @@ impl Health {
         match verdict {
             Verdict::Good(finding) => self.handle_good(&finding),
             Verdict::NotReady(finding) => self.handle_not_ready(&finding),
-            Verdict::Failed(finding) => self.handle_failed(&finding),
+            Verdict::Failed(finding) => self.fail(finding.to_string()),
             Verdict::NotAsked(_) => None,
         }
     }
@@ -166,8 +194,7 @@ impl Health {
         }
     }
 
-    fn handle_failed(&mut self, finding: &Finding) -> Option<ServerState> {
-        let reason = finding.to_string();
+    fn fail(&mut self, reason: String) -> Option<ServerState> {
         self.good = 0;
         self.failed = self.failed.saturating_add(1);
         match self.state {
@@ -370,6 +397,67 @@ mod tests {
             start(Initial::FullyDown, &[not_asked, not_ready]),
             [(Down, Fast), (Down, Fast), (Draining, Steady)]
         );
+    }
+
+    /// State and pace after each so many errors, of a server that was up, with rise 2 and fall 3.
+    fn errors(action: OnError, count: usize) -> Vec<(ServerState, Pace)> {
+        let mut health = Health::new(Up, 2, 3);
+        health.handle_probe(good());
+        let after = (0..count).map(|_| {
+            health.handle_errors(action, "10 in a row".to_owned());
+            (health.state(), health.pace())
+        });
+        after.collect()
+    }
+
+    #[test]
+    fn errors_of_connections_do_what_the_file_says_and_hurry_the_next_probe() {
+        let (up, down) = ((Up, Pace::Fast), (Down, Pace::Fast));
+        assert_eq!(errors(OnError::FastProbe, 4), [up; 4]);
+        assert_eq!(errors(OnError::FailProbe, 3), [up, up, down]);
+        assert_eq!(errors(OnError::SuddenDeath, 2), [up, down]);
+        assert_eq!(errors(OnError::MarkDown, 1), [down]);
+    }
+
+    #[test]
+    fn one_error_is_sudden_death_where_one_failed_probe_was_missing() {
+        let sudden = |before: &[fn() -> Verdict], fall| {
+            let mut health = Health::new(Up, 2, fall);
+            for probe in before {
+                health.handle_probe(probe());
+            }
+            health.handle_errors(OnError::SuddenDeath, String::new());
+            health.state()
+        };
+        assert_eq!(sudden(&[], 3), Up);
+        assert_eq!(sudden(&[failed], 3), Up);
+        assert_eq!(sudden(&[failed, failed], 3), Down);
+        assert_eq!(sudden(&[], 1), Down);
+        assert_eq!(sudden(&[], 2), Up);
+        assert_eq!(sudden(&[failed], 2), Down);
+    }
+
+    #[test]
+    fn errors_of_connections_break_no_promise_and_only_probes_end_them() {
+        let mut health = Health::new(Up, 2, 2);
+        health.handle_probe(good());
+        let before = health.handle_errors(OnError::MarkDown, "10 in a row".to_owned());
+        assert_eq!((before, health.reason()), (Some(Up), "10 in a row"));
+        assert!(health.is_hoped_for() && !health.is_sure());
+        assert_eq!(
+            health.handle_errors(OnError::FailProbe, String::new()),
+            None
+        );
+        health.handle_probe(good());
+        assert_eq!((health.state(), health.pace()), (Down, Pace::Fast));
+        health.handle_probe(good());
+        assert_eq!((health.state(), health.pace()), (Up, Pace::Steady));
+        // A probe that fails too is what both nodes see.
+        health.handle_errors(OnError::FailProbe, String::new());
+        assert!(health.is_sure());
+        health.handle_probe(failed());
+        assert_eq!(health.state(), Down);
+        assert!(!health.is_hoped_for());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::context::Proxy;
 use crate::fail_open::{self, Candidacy};
 use crate::health::{Health, Verdict, state_before, usable};
+use crate::observe;
 use crate::pool::{Snapshot, Standing};
 use crate::registry::Cut;
 use crate::vip_health::vip_health;
@@ -31,6 +32,9 @@ pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
 }
 
+/// Errors of connections to a server that are judged at one time.
+const MOST_AT_ONCE: u64 = 100;
+
 /// One server's health, and what was said of it.
 #[derive(Debug)]
 struct Kept {
@@ -40,6 +44,8 @@ struct Kept {
     came_up: Option<Moment>,
     /// A warning that it cannot be asked is in the log already.
     warned: bool,
+    /// Of [`ServerSlot::error_limits`], those that were judged.
+    judged: u64,
 }
 
 /// The keeper of all verdicts.
@@ -129,6 +135,7 @@ impl Keeper {
                     probed,
                     came_up: None,
                     warned: false,
+                    judged: slot.error_limits.get(),
                 });
             }
         }
@@ -145,9 +152,10 @@ impl Keeper {
         Arc::clone(&self.proxy)
     }
 
-    /// Lets servers in slow start have more, and ends what an administrator has said for a time; to
+    /// Judges what connections for sessions have met, lets servers in slow start have more, and ends what an administrator has said for a time; to
     /// be called often.
     pub(crate) fn tick(&mut self, now: Moment) {
+        self.judge_errors(now);
         if self.next_step.is_some_and(|at| now >= at) {
             self.end_overrides(now);
             self.publish(now);
@@ -234,37 +242,82 @@ impl Keeper {
         let promise = |health: &Health| (health.is_sure(), health.is_hoped_for());
         let promised = promise(&kept.health);
         let before = kept.health.handle_probe(outcome.verdict);
+        let health = &kept.health;
+        let (broken, state) = (promise(health) != promised, health.state().word());
+        debug!(backend = backend.name, %server, state, reason = health.reason(), "probed");
+        self.tell((outcome.backend, outcome.server), before, outcome.ended);
+        if before.is_none() && (first || broken) {
+            self.publish(outcome.ended);
+        }
+    }
+
+    /// Judges the servers whose connections for sessions have failed as often as they may.
+    fn judge_errors(&mut self, now: Moment) {
+        let proxy = self.proxy();
+        for (index, backend) in proxy.config.backends.iter().enumerate() {
+            let Some(observe) = &backend.observe else {
+                continue;
+            };
+            for (number, server) in backend.servers.iter().enumerate() {
+                let place = backend.first_server + number;
+                let slot = &proxy.board.servers[place];
+                let kept = &mut self.servers[place];
+                let errors = slot.error_limits.get() - kept.judged;
+                if errors == 0 {
+                    continue;
+                }
+                kept.judged += errors;
+                let (server, reason) = (server.address, observe::words(slot, observe.error_limit));
+                debug!(backend = backend.name, %server, errors, reason, "connections have failed");
+                // More of them say no more, and a burst may bring many.
+                for _ in 0..errors.min(MOST_AT_ONCE) {
+                    let health = &mut self.servers[place].health;
+                    let before = health.handle_errors(observe.on_error, reason.clone());
+                    self.tell((BackendIndex(index), number), before, now);
+                }
+            }
+        }
+    }
+
+    /// Makes known what has become of a server's health; `before` is its state before, if it has
+    /// changed.
+    fn tell(
+        &mut self,
+        (index, number): (BackendIndex, usize),
+        before: Option<ServerState>,
+        now: Moment,
+    ) {
+        let proxy = self.proxy();
+        let backend = &proxy.config.backends[index.0];
+        let (server, place) = (
+            backend.servers[number].address,
+            backend.first_server + number,
+        );
+        let (slot, kept) = (&proxy.board.servers[place], &mut self.servers[place]);
         proxy.paces.set(place, kept.health.pace());
         let (state, reason) = (kept.health.state(), kept.health.reason());
         slot.reason.set(reason);
-        match before {
-            Some(before) => {
-                info!(
-                    backend = backend.name, %server, from = before.word(), to = state.word(), reason,
-                    "a server has changed its state"
-                );
-                slot.since.set(outcome.ended);
-                slot.state.set(state.on_board());
-                match (usable(before), usable(state)) {
-                    (true, false) => {
-                        slot.downs.add(1);
-                        kept.came_up = None;
-                    }
-                    (false, true) => kept.came_up = Some(outcome.ended),
-                    (true, true) | (false, false) => {}
-                }
-                self.publish(outcome.ended);
-                if state == ServerState::Down && backend.on_marked_down == OnMarkedDown::Cut {
-                    let cut = proxy.cut(Cut::ServerDown, |one| one.server() == Some(place));
-                    info!(backend = backend.name, %server, cut, "its sessions are ended");
-                }
+        let Some(before) = before else {
+            return;
+        };
+        info!(
+            backend = backend.name, %server, from = before.word(), to = state.word(), reason,
+            "a server has changed its state"
+        );
+        slot.since.set(now);
+        slot.state.set(state.on_board());
+        match (usable(before), usable(state)) {
+            (true, false) => {
+                slot.downs.add(1);
+                kept.came_up = None;
             }
-            None => {
-                debug!(backend = backend.name, %server, state = state.word(), reason, "probed");
-                if first || promise(&kept.health) != promised {
-                    self.publish(outcome.ended);
-                }
-            }
+            (false, true) => kept.came_up = Some(now),
+            (true, true) | (false, false) => {}
+        }
+        self.publish(now);
+        if state == ServerState::Down && backend.on_marked_down == OnMarkedDown::Cut {
+            let cut = proxy.cut(Cut::ServerDown, |one| one.server() == Some(place));
+            info!(backend = backend.name, %server, cut, "its sessions are ended");
         }
     }
 

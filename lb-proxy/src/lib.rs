@@ -50,6 +50,7 @@ mod limit;
 mod listener;
 mod lists;
 mod net_set;
+mod observe;
 mod opening;
 mod orders;
 mod pace;

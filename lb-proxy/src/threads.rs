@@ -218,6 +218,7 @@ fn sign_on(board: &ProxyBoard, threads: usize) {
     }
     for slot in &board.servers {
         slot.sessions.set(0);
+        slot.errors_in_row.set(0);
     }
     for heartbeat in &board.accepting {
         heartbeat.clear();

@@ -201,6 +201,8 @@ fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) 
         probe_state: ServerState::from_board(slot.state.get()).word().to_owned(),
         connected: slot.connected.get(),
         connect_errors: slot.connect_errors.get(),
+        errors_in_row: sessions(proxy, slot.errors_in_row.get()),
+        error_limits: slot.error_limits.get(),
         probes: slot.probes.get(),
         probe_failures: slot.probe_failures.get(),
         probe_ms_ago: slot.probed.get().map(|at| millis(now, at)),

@@ -252,6 +252,12 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
                 "weight by administrator{time}, configured: {configured}"
             ));
         }
+        if server.errors_in_row > 0 {
+            grid.note(format!(
+                "connections for sessions that failed in a row: {}",
+                server.errors_in_row
+            ));
+        }
         if server.cut > 0 {
             grid.note(format!(
                 "sessions ended because it went down: {}",

@@ -24,6 +24,8 @@ pub struct Backend {
     /// Limit of that wait, default as connect_timeout.
     pub queue_timeout: Duration,
     pub probe: Option<Probe>,
+    /// What of the sessions' connections tells of a server's health; `None` = nothing.
+    pub observe: Option<Observe>,
     /// What becomes of the sessions of a server that goes down, default keep.
     pub on_marked_down: OnMarkedDown,
     /// What becomes of new sessions while the probes say that every server is down, default refuse.
@@ -65,6 +67,48 @@ impl Backend {
             Some(port) => SocketAddr::new(server.address.ip(), port),
             None => server.address,
         })
+    }
+}
+
+/// How connections to a server that fail tell of its health (HAProxy's `observe layer4`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observe {
+    /// So many in a row, with none between them that succeeds, default 10.
+    pub error_limit: u32,
+    /// What follows, default fail-probe.
+    pub on_error: OnError,
+}
+
+/// What follows when as many connections in a row have failed as [`Observe`] says. The next probe is
+/// hurried always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Nothing else.
+    FastProbe,
+    /// It counts as a probe that failed.
+    FailProbe,
+    /// One more failure of any kind takes the server down; if it is that one, it does.
+    SuddenDeath,
+    /// The server is down.
+    MarkDown,
+}
+
+impl OnError {
+    /// All of them, and their words in the file.
+    pub const WORDS: &[(&str, Self)] = &[
+        ("fast-probe", Self::FastProbe),
+        ("fail-probe", Self::FailProbe),
+        ("sudden-death", Self::SuddenDeath),
+        ("mark-down", Self::MarkDown),
+    ];
+
+    /// The word in the file.
+    pub fn word(self) -> &'static str {
+        let (word, _) = Self::WORDS
+            .iter()
+            .find(|(_, action)| *action == self)
+            .expect("every one has a word");
+        word
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::draft::{BackendDraft, Draft, ListenerDraft, ProbeDraft, VipDraft};
 use super::{
     AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, ClientCertificate, Config, Listener,
-    Node, Pair, Probe, ProbeKind, Route, Runs, Server, Vip,
+    Node, Observe, Pair, Probe, ProbeKind, Route, Runs, Server, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -144,6 +144,13 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
             (None, _) => None,
         },
         slow_start: backend.slow_start.as_ref()?.value,
+        observe: match backend.observe.as_ref()?.value {
+            true => Some(Observe {
+                error_limit: u32::try_from(backend.error_limit.as_ref()?.value).ok()?,
+                on_error: backend.on_error.as_ref()?.value,
+            }),
+            false => None,
+        },
         on_marked_down: backend.on_marked_down.as_ref()?.value,
         all_down: backend.all_down.as_ref()?.value,
         queue: backend.queue.as_ref()?.value,

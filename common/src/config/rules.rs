@@ -6,6 +6,7 @@ pub(super) mod capacity;
 mod listeners;
 mod lists;
 mod nodes;
+mod policy;
 mod probes;
 mod process;
 mod vips;
@@ -26,6 +27,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     lists::check(draft, findings);
     backends::check(draft, findings);
     probes::check(draft, findings);
+    policy::check(draft, findings);
     process::check(draft, findings);
     capacity::check(draft, findings);
 }

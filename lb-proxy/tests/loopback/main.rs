@@ -13,6 +13,7 @@ mod drain;
 mod harness;
 mod limits;
 mod lists;
+mod observe;
 mod opening;
 mod policy;
 mod ports;

@@ -171,6 +171,16 @@ static CONNECT_ERRORS: Family = Family::counter(
     SERVER,
     "Connections to the server for clients that failed.",
 );
+static ERRORS_IN_ROW: Family = Family::gauge(
+    "fmc_lb_server_errors_in_row",
+    SERVER,
+    "Connections to the server for clients that failed since one succeeded, while they are observed (observe).",
+);
+static ERROR_LIMITS: Family = Family::counter(
+    "fmc_lb_server_error_limits_total",
+    SERVER,
+    "Times that as many connections to the server in a row failed as error_limit says.",
+);
 static PROBES: Family = Family::counter(
     "fmc_lb_server_probes_total",
     SERVER,
@@ -247,6 +257,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &WEIGHT,
     &CONNECTED,
     &CONNECT_ERRORS,
+    &ERRORS_IN_ROW,
+    &ERROR_LIMITS,
     &PROBES,
     &PROBE_FAILURES,
     &PROBE_DURATION,
@@ -348,6 +360,8 @@ fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {
     page.count(&CUT, &labels, server.cut);
     page.count(&CONNECTED, &labels, server.connected);
     page.count(&CONNECT_ERRORS, &labels, server.connect_errors);
+    page.gauge(&ERRORS_IN_ROW, &labels, server.errors_in_row as f64);
+    page.count(&ERROR_LIMITS, &labels, server.error_limits);
     page.count(&PROBES, &labels, server.probes);
     page.count(&PROBE_FAILURES, &labels, server.probe_failures);
     let took = server.probe_time_ms.map(|millis| millis / 1e3);

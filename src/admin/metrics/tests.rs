@@ -134,13 +134,15 @@ fn every_counter_of_a_listener_shows_its_cell() {
 fn every_counter_of_a_server_shows_its_cell() {
     let view = fixture::healthy();
     let slot = &view.boards.proxy.servers[4];
-    let cells: [(&str, &Cell); 6] = [
+    let cells: [(&str, &Cell); 8] = [
         ("fmc_lb_server_sessions", &slot.sessions),
         ("fmc_lb_server_connected_total", &slot.connected),
         ("fmc_lb_server_connect_errors_total", &slot.connect_errors),
         ("fmc_lb_server_probes_total", &slot.probes),
         ("fmc_lb_server_probe_failures_total", &slot.probe_failures),
         ("fmc_lb_server_downs_total", &slot.downs),
+        ("fmc_lb_server_errors_in_row", &slot.errors_in_row),
+        ("fmc_lb_server_error_limits_total", &slot.error_limits),
     ];
     let other = "backend=\"k3s-api\",server=\"10.17.4.21:6443\"";
     assert_cells_move(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::probe::ProbeDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
 use crate::config::value::{At, Values};
-use crate::config::{AllDown, Balance, Keepalive, OnMarkedDown, SendProxy, SendTlvs};
+use crate::config::{AllDown, Balance, Keepalive, OnError, OnMarkedDown, SendProxy, SendTlvs};
 
 #[derive(Debug)]
 pub(in crate::config) struct BackendDraft {
@@ -21,6 +21,10 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) queue: Option<At<usize>>,
     pub(in crate::config) queue_timeout: Option<At<Duration>>,
     pub(in crate::config) probe: Option<Option<ProbeDraft>>,
+    /// Whether connections are observed.
+    pub(in crate::config) observe: Option<At<bool>>,
+    pub(in crate::config) error_limit: Option<At<u64>>,
+    pub(in crate::config) on_error: Option<At<OnError>>,
     pub(in crate::config) on_marked_down: Option<At<OnMarkedDown>>,
     pub(in crate::config) all_down: Option<At<AllDown>>,
     pub(in crate::config) connect_timeout: Option<Duration>,
@@ -69,6 +73,15 @@ impl BackendDraft {
             probe: values
                 .get::<Option<Values>>("probe")
                 .map(|probe| probe.value.map(|values| ProbeDraft::of(&values, name.span))),
+            observe: values
+                .get::<&str>("observe")
+                .map(|word| word.with(word.value == "connect")),
+            error_limit: values.get("error_limit"),
+            on_error: values.get::<&str>("on_error").and_then(|word| {
+                let mut known = OnError::WORDS.iter();
+                let (_, action) = known.find(|(name, _)| *name == word.value)?;
+                Some(word.with(*action))
+            }),
             on_marked_down: values.get::<&str>("on_marked_down").map(|word| {
                 word.with(match word.value {
                     "cut" => OnMarkedDown::Cut,

@@ -84,6 +84,34 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             doc: "How servers are checked, or \"off\": all count as up",
         },
         Key {
+            name: "observe",
+            kind: Kind::Choice(Choice {
+                values: &["off", "connect"],
+                later: &[],
+            }),
+            default: Default::Toml("\"off\""),
+            doc: "\"connect\": connections for sessions that fail tell of a server's health too, beside its \
+                  probes. They move no VIP: the other node has other sessions, or none",
+        },
+        Key {
+            name: "error_limit",
+            kind: Kind::Integer(IntegerRange::new(1, 1_000_000)),
+            default: Default::Toml("10"),
+            doc: "With `observe`: so many in a row, without one between them that succeeds, are an error of \
+                  the server",
+        },
+        Key {
+            name: "on_error",
+            kind: Kind::Choice(Choice {
+                values: &["fast-probe", "fail-probe", "sudden-death", "mark-down"],
+                later: &[],
+            }),
+            default: Default::Toml("\"fail-probe\""),
+            doc: "What such an error does: the next probe comes soon (`fast_interval`); it counts as a failed \
+                  probe too; it leaves the server one failure before it is down, or takes it down where that \
+                  is so already; it takes the server down",
+        },
+        Key {
             name: "on_marked_down",
             kind: Kind::Choice(Choice {
                 values: &["keep", "cut"],

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::config::Balance;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, ListenerDraft, ServerDraft};
-use crate::config::{AllDown, Balance, OnMarkedDown};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for (index, backend) in draft.backends.iter().enumerate() {
@@ -15,7 +15,6 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         }
         source(backend, draft, findings);
         of_no_use(backend, findings);
-        marked_down(backend, findings);
         let used = draft.listeners.iter().any(|listener| {
             let is_default = listener.backend.as_ref().is_none_or(|at| at.value == index);
             is_default
@@ -152,30 +151,6 @@ fn of_no_use(backend: &BackendDraft, findings: &mut Findings) {
                 backend.name.value
             ),
             "give the servers max_sessions",
-        );
-    }
-}
-
-/// Only a probe marks a server down.
-fn marked_down(backend: &BackendDraft, findings: &mut Findings) {
-    if !matches!(backend.probe, Some(None)) {
-        return;
-    }
-    let on_marked_down = backend.on_marked_down.as_ref();
-    let all_down = backend.all_down.as_ref();
-    let named = [
-        on_marked_down
-            .filter(|at| at.value == OnMarkedDown::Cut)
-            .map(|at| ("on_marked_down", at.span)),
-        all_down
-            .filter(|at| at.value == AllDown::TryAll)
-            .map(|at| ("all_down", at.span)),
-    ];
-    for (key, span) in named.into_iter().flatten() {
-        findings.error(
-            span,
-            format!("`{key}` does nothing with probe = \"off\": no server is ever marked down"),
-            "remove it, or probe the servers",
         );
     }
 }

@@ -140,6 +140,15 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
             Some(text)
         }
         "balance" => Some(quoted(backend.balance.word())),
+        "observe" => Some(quoted(match backend.observe {
+            Some(_) => "connect",
+            None => "off",
+        })),
+        // Without it both are refused.
+        "error_limit" => shown(backend.observe.map(|observe| observe.error_limit)),
+        "on_error" => backend
+            .observe
+            .map(|observe| quoted(observe.on_error.word())),
         "on_marked_down" => Some(quoted(backend.on_marked_down.word())),
         "all_down" => Some(quoted(backend.all_down.word())),
         "hash_balance_factor" => shown(backend.hash_balance_factor),
