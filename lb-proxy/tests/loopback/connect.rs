@@ -1,7 +1,7 @@
 //! Finding a server that can be reached.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -150,29 +150,4 @@ fn no_byte_is_relayed_over_a_connection_from_a_vip() {
         assert_eq!(peers.recv(), Ok(own));
     }
     assert_eq!(proxy.listener().failed.get(), 0);
-}
-
-#[test]
-fn ipv4_and_ipv6_may_be_mixed_freely() {
-    let socket = TcpListener::bind("[::1]:0").expect("this machine has ::1");
-    let v6_server = socket.local_addr().expect("it is bound");
-    std::thread::spawn(move || {
-        for stream in socket.incoming() {
-            let mut stream = stream.expect("accept");
-            let mut byte = [0];
-            while let Ok(1) = stream.read(&mut byte) {
-                if stream.write_all(&byte).is_err() {
-                    break;
-                }
-            }
-        }
-    });
-    for server in [echo_server(), v6_server] {
-        for bind in ["127.0.0.1:0", "[::1]:0"] {
-            let mut setup = Setup::new(&[server]);
-            setup.listener().binds[0].address = bind.parse().expect("an address");
-            let proxy = setup.start();
-            ping(&mut proxy.connect());
-        }
-    }
 }

@@ -10,6 +10,7 @@ mod apiserver;
 mod balance;
 mod connect;
 mod drain;
+mod families;
 mod harness;
 mod limits;
 mod lists;
