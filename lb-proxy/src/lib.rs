@@ -49,6 +49,8 @@ mod lack;
 mod limit;
 mod listener;
 mod lists;
+#[cfg(test)]
+mod mangled;
 mod net_set;
 mod observe;
 mod opening;

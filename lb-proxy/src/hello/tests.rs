@@ -1,5 +1,6 @@
 mod build;
 mod malformed;
+mod mangled;
 mod real;
 mod segments;
 

@@ -1,5 +1,7 @@
 //! Both versions: what is accepted, cut and glued in every way, there and back.
 
+mod mangled;
+
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;

@@ -12,6 +12,7 @@ mod connect;
 mod drain;
 mod families;
 mod harness;
+mod headers;
 mod limits;
 mod lists;
 mod observe;
