@@ -119,13 +119,12 @@ impl Bound {
     }
 
     fn seen(&self, figures: &Figures) -> Option<f64> {
-        let own = figures.median(self.metric, self.metric.own_column())?;
         let to = match self.to {
-            To::Number => return Some(own),
+            To::Number => return figures.median(self.metric, self.metric.own_column()),
             To::Haproxy => figures.best_haproxy(self.metric)?,
-            To::Of(subject) => figures.median(self.metric, Column::Of(subject))?,
+            To::Of(subject) => Column::Of(subject),
         };
-        (to > 0.0).then(|| own / to)
+        figures.ratio(self.metric, to)
     }
 }
 
@@ -137,11 +136,12 @@ mod tests {
     fn judged(values: &[(Metric, Column, f64)]) -> Vec<(Outcome, String)> {
         let mut figures = Figures::default();
         for (metric, column, value) in values {
-            figures.add(Figure {
+            let figure = Figure {
                 metric: *metric,
                 column: *column,
                 value: *value,
-            });
+            };
+            figures.add(1, figure);
         }
         let mut lines = judge(&figures);
         lines.retain(|(outcome, _)| *outcome != Outcome::NotMeasured);

@@ -13,10 +13,10 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
 }
 
-/// Values by line and column.
+/// Values by line and column, each with its round.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
-    values: BTreeMap<(Metric, Column), Vec<f64>>,
+    values: BTreeMap<(Metric, Column), BTreeMap<usize, f64>>,
 }
 
 /// The values of a line and column, summed up.
@@ -28,17 +28,17 @@ pub(crate) struct Summary {
 }
 
 impl Figures {
-    /// Takes another round's value.
-    pub(crate) fn add(&mut self, figure: Figure) {
+    /// Takes a round's value.
+    pub(crate) fn add(&mut self, round: usize, figure: Figure) {
         let values = self.values.entry((figure.metric, figure.column));
-        values.or_default().push(figure.value);
+        values.or_default().insert(round, figure.value);
     }
 
     /// Median and range; `None` = was not measured.
     pub(crate) fn summary(&self, metric: Metric, column: Column) -> Option<Summary> {
-        let values = self.values.get(&(metric, column))?;
+        let values: Vec<f64> = self.rounds(metric, column)?.values().copied().collect();
         Some(Summary {
-            median: median(values)?,
+            median: median(&values)?,
             min: values.iter().copied().reduce(f64::min)?,
             max: values.iter().copied().reduce(f64::max)?,
         })
@@ -49,19 +49,34 @@ impl Figures {
         self.summary(metric, column).map(|summary| summary.median)
     }
 
-    /// The better one of HAProxy's two set-ups.
-    pub(crate) fn best_haproxy(&self, metric: Metric) -> Option<f64> {
+    /// The better one of HAProxy's two set-ups, by its median.
+    pub(crate) fn best_haproxy(&self, metric: Metric) -> Option<Column> {
         [Subject::HaproxySplice, Subject::Haproxy]
+            .map(Column::Of)
             .into_iter()
-            .filter_map(|subject| self.median(metric, Column::Of(subject)))
-            .reduce(f64::min)
+            .filter_map(|column| Some((self.median(metric, column)?, column)))
+            .min_by(|(one, _), (other, _)| one.total_cmp(other))
+            .map(|(_, column)| column)
     }
 
-    /// What fmc-lb's figure is times this one; `None` = one of them was not measured, or one is nothing or less (a
-    /// difference of latencies may be). After the start all processes count.
-    pub(crate) fn ratio(&self, metric: Metric, to: Option<f64>) -> Option<f64> {
-        let own = self.median(metric, metric.own_column())?;
-        to.filter(|to| *to > 0.0 && own > 0.0).map(|to| own / to)
+    /// What fmc-lb's figure is times this column's: the median of the rounds' own ratios, since a machine that is slower
+    /// for a while is so for all who are measured then. `None` = one of them was not measured, or one is nothing or
+    /// less (a difference of latencies may be). After the start all processes count.
+    pub(crate) fn ratio(&self, metric: Metric, to: Column) -> Option<f64> {
+        let own = self.rounds(metric, metric.own_column())?;
+        let others = self.rounds(metric, to)?;
+        let pairs = own
+            .iter()
+            .filter_map(|(round, own)| Some((*own, *others.get(round)?)));
+        let ratios: Vec<f64> = pairs
+            .filter(|(own, other)| *own > 0.0 && *other > 0.0)
+            .map(|(own, other)| own / other)
+            .collect();
+        median(&ratios)
+    }
+
+    fn rounds(&self, metric: Metric, column: Column) -> Option<&BTreeMap<usize, f64>> {
+        self.values.get(&(metric, column))
     }
 
     /// The lines that have a value, in the table's order.
@@ -100,12 +115,15 @@ mod tests {
 
     fn figures(values: &[(Column, f64)]) -> Figures {
         let mut figures = Figures::default();
-        for (column, value) in values {
-            figures.add(Figure {
-                metric: Metric::Trip,
-                column: *column,
-                value: *value,
-            });
+        for (round, (column, value)) in values.iter().enumerate() {
+            figures.add(
+                round,
+                Figure {
+                    metric: Metric::Trip,
+                    column: *column,
+                    value: *value,
+                },
+            );
         }
         figures
     }
@@ -130,18 +148,32 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_is_to_the_better_haproxy() {
-        let figures = figures(&[
-            (Column::Of(Subject::FmcLb), 20.0),
-            (Column::Of(Subject::HaproxySplice), 50.0),
-            (Column::Of(Subject::Haproxy), 40.0),
-        ]);
+    fn the_ratio_is_to_the_better_haproxy_and_of_the_same_round() {
+        let mut figures = Figures::default();
+        let columns = [
+            (Subject::FmcLb, [20.0, 44.0, 21.0]),
+            (Subject::HaproxySplice, [50.0, 90.0, 51.0]),
+            (Subject::Haproxy, [40.0, 80.0, 30.0]),
+            (Subject::Nginx, [0.0, -1.0, 0.0]),
+        ];
+        for (subject, values) in columns {
+            for (round, value) in values.into_iter().enumerate() {
+                let figure = Figure {
+                    metric: Metric::Trip,
+                    column: Column::Of(subject),
+                    value,
+                };
+                figures.add(round, figure);
+            }
+        }
         let best = figures.best_haproxy(Metric::Trip);
-        assert_eq!(best, Some(40.0));
-        assert_eq!(figures.ratio(Metric::Trip, best), Some(0.5));
-        assert_eq!(figures.ratio(Metric::Trip, None), None);
-        assert_eq!(figures.ratio(Metric::Up, best), None);
-        assert_eq!(figures.ratio(Metric::Trip, Some(-1.0)), None);
+        assert_eq!(best, Some(Column::Of(Subject::Haproxy)));
+        // 0.5, 0.55 and 0.7; of the medians it would be 0.525.
+        let to = Column::Of(Subject::Haproxy);
+        assert_eq!(figures.ratio(Metric::Trip, to), Some(0.55));
+        assert_eq!(figures.ratio(Metric::Up, to), None);
+        let nothing = Column::Of(Subject::Nginx);
+        assert_eq!(figures.ratio(Metric::Trip, nothing), None);
     }
 
     #[test]

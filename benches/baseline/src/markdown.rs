@@ -12,8 +12,9 @@ orderly close, 32 at a time, over three servers; a round trip is 64 bytes there 
 data goes over four connections; an idle connection has made one round trip, its memory is the growth of PSS; latency is \
 timed from the moment at which a question was due, 2,000 a second on 20 connections, and what is added is the difference \
 to the same without a balancer in the same round. With more connections open, ten of them play. Every byte is checked at \
-its receiver. Medians of the rounds with their smallest and largest value; the last columns are fmc-lb's median divided by \
-the others' (HAProxy: the better one of its two; after the start all processes of fmc-lb count). GB and MB are powers of ten.
+its receiver. Medians of the rounds with their smallest and largest value; the last columns are fmc-lb's figure divided by \
+the other's of the same round, the median of the rounds (HAProxy: the better one of its two; after the start all processes \
+of fmc-lb count). GB and MB are powers of ten.
 ";
 
 /// The page.
@@ -82,10 +83,10 @@ mod tests {
     fn the_page_has_the_table_the_bounds_and_what_failed() {
         let mut record = example();
         let clean = page(&record);
-        assert!(clean.contains("| CPU per 64 B round trip | us | 21.0 (20.0..22.0) | 25.0 | not available | 0.84 | - | - |\n"));
+        assert!(clean.contains("| CPU per 64 B round trip | us | 21.0 (20.0..22.0) | 25.0 | not available | 0.88 | - | - |\n"));
         assert!(clean.contains("\n|---|---|---:|---:|---:|---:|---:|---:|\n"));
         assert!(clean.contains("- Envoy: not available, no pip\n"));
-        assert!(clean.contains("- **kept**: CPU per 64 B round trip: 0.84 of HAProxy's"));
+        assert!(clean.contains("- **kept**: CPU per 64 B round trip: 0.88 of HAProxy's"));
         assert!(!clean.contains("What failed"));
         record.failures.push("round 1:\nbroken".to_owned());
         assert!(page(&record).contains("## What failed\n\n- round 1: broken\n"));

@@ -42,7 +42,7 @@ impl Record {
             .collect()
     }
 
-    /// The heading, then one line for each metric: median and range of each column, then what fmc-lb's median is times
+    /// The heading, then one line for each metric: median and range of each column, then what fmc-lb's figure is times
     /// those of the others.
     pub(crate) fn table(&self) -> Vec<Vec<String>> {
         let columns = self.columns();
@@ -76,14 +76,13 @@ impl Record {
 
     fn ratios(&self, metric: Metric) -> [String; 3] {
         let figures = &self.figures;
-        let of = |subject| figures.median(metric, Column::Of(subject));
         let others = [
             figures.best_haproxy(metric),
-            of(Subject::Nginx),
-            of(Subject::Envoy),
+            Some(Column::Of(Subject::Nginx)),
+            Some(Column::Of(Subject::Envoy)),
         ];
         others.map(|other| {
-            let ratio = figures.ratio(metric, other);
+            let ratio = other.and_then(|other| figures.ratio(metric, other));
             ratio.map_or_else(|| NOTHING.to_owned(), |ratio| format!("{ratio:.2}"))
         })
     }
@@ -101,16 +100,17 @@ pub(crate) mod tests {
             missing: vec![(Subject::Envoy, "no pip".to_owned())],
             ..Record::default()
         };
-        for (subject, value) in [
-            (Subject::FmcLb, 20.0),
-            (Subject::FmcLb, 22.0),
-            (Subject::Haproxy, 25.0),
+        for (round, subject, value) in [
+            (1, Subject::FmcLb, 20.0),
+            (2, Subject::FmcLb, 22.0),
+            (2, Subject::Haproxy, 25.0),
         ] {
-            record.figures.add(Figure {
+            let figure = Figure {
                 metric: Metric::Trip,
                 column: Column::Of(subject),
                 value,
-            });
+            };
+            record.figures.add(round, figure);
         }
         record
     }
@@ -139,7 +139,7 @@ pub(crate) mod tests {
                 "21.0 (20.0..22.0)",
                 "25.0",
                 "not available",
-                "0.84",
+                "0.88",
                 "-",
                 "-"
             ]

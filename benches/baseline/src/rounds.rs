@@ -98,7 +98,7 @@ impl Rounds<'_> {
         }
         for with in all {
             for figure in added(&direct, &with) {
-                record.figures.add(figure);
+                record.figures.add(round, figure);
             }
         }
     }
@@ -128,7 +128,7 @@ fn keep(brought: &Brought, subject: Subject, (round, record): (usize, &mut Recor
         let value = figure.metric.text(figure.value);
         let (metric, unit) = (figure.metric.name(), figure.metric.unit());
         eprintln!("  {:<22} {metric}: {value} {unit}", figure.column.name());
-        record.figures.add(*figure);
+        record.figures.add(round, *figure);
     }
     for (metric, failures) in &brought.failures {
         let first = failures.first.as_deref().unwrap_or_default();
