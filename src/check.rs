@@ -1,5 +1,9 @@
 //! `fmc-lb check`, and the one way by which a configuration file is read. What is judged is pure
-//! (`common::config`); here are the files and the terminal.
+//! (`common::config`); here are the files, the terminal and the clock.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "certificates are valid at a time"
+)]
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, IsTerminal, Read};
@@ -7,10 +11,11 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use common::config::{
-    Config, FileFact, FileFacts, Machine, NodeIndex, Objection, Paint, ProbeFiles, Report,
-    Viewpoint, Who,
+    Config, FileFact, FileFacts, ListenerFiles, Machine, NodeIndex, Objection, Paint, ProbeFiles,
+    Report, Severity, Viewpoint, Who,
 };
 use thiserror::Error;
 
@@ -28,6 +33,15 @@ pub(crate) struct Loaded {
     pub(crate) text: String,
     pub(crate) config: Config,
     pub(crate) warnings: Report,
+}
+
+/// What a file is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To say all that is wrong with it.
+    Check,
+    /// To start with it: what is wrong now and may be right by itself keeps no node from its start.
+    Start,
 }
 
 /// Why a configuration file cannot be used.
@@ -55,7 +69,7 @@ impl LoadError {
 /// # Errors
 /// The file cannot be read, or is not valid.
 pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let (loaded, _) = load_as(path, Who::Anybody)?;
+    let (loaded, _) = load_as(path, Who::Anybody, Purpose::Check)?;
     Ok(loaded)
 }
 
@@ -67,20 +81,25 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
 pub(crate) fn load_for_node(
     path: &Path,
     wanted: Option<&str>,
+    purpose: Purpose,
 ) -> Result<(Loaded, NodeIndex), LoadError> {
     let machine = this_machine();
     let who = Who::Node {
         wanted,
         machine: &machine,
     };
-    let (loaded, node) = load_as(path, who)?;
+    let (loaded, node) = load_as(path, who, purpose)?;
     Ok((
         loaded,
         node.expect("a file that is valid for a node says which"),
     ))
 }
 
-fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), LoadError> {
+fn load_as(
+    path: &Path,
+    who: Who<'_>,
+    purpose: Purpose,
+) -> Result<(Loaded, Option<NodeIndex>), LoadError> {
     let (_, text) = read_text(path, MAX_FILE_BYTES).map_err(|error| LoadError::Unreadable {
         path: path.display().to_string(),
         reason: error.to_string(),
@@ -90,6 +109,7 @@ fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), Loa
         files: Some(FileFacts {
             look: &facts_of,
             try_probe: &try_probe,
+            try_listener: &|files| try_listener(files, purpose),
         }),
         capacity: Some(rights::capacity()),
     };
@@ -105,17 +125,43 @@ fn load_as(path: &Path, who: Who<'_>) -> Result<(Loaded, Option<NodeIndex>), Loa
 
 /// A certificate that the proxy could not use would end it at each start, on both nodes at once.
 fn try_probe(files: &ProbeFiles) -> Vec<Objection> {
-    let objection = |error: lb_proxy::TlsError| {
-        Some(Objection {
-            path: error.path()?.to_owned(),
-            remedy: error.remedy().to_owned(),
-            why: format!("{:#}", anyhow::Error::from(error)),
-        })
-    };
-    lb_proxy::check_files(files)
-        .into_iter()
-        .filter_map(objection)
+    let errors = lb_proxy::check_files(files).into_iter();
+    errors
+        .filter_map(|error| objection(error, Severity::Error))
         .collect()
+}
+
+/// The same of a listener's certificate. One that has expired keeps no node from its start, where it
+/// would take everything else with it.
+fn try_listener(files: &ListenerFiles, purpose: Purpose) -> Vec<Objection> {
+    let errors = lb_proxy::check_listener_files(files, unix_time()).into_iter();
+    let severity = |error: &lb_proxy::TlsError| match purpose {
+        Purpose::Start if error.is_of_time() => Severity::Warning,
+        Purpose::Start | Purpose::Check => Severity::Error,
+    };
+    errors
+        .filter_map(|error| {
+            let severity = severity(&error);
+            objection(error, severity)
+        })
+        .collect()
+}
+
+fn objection(error: lb_proxy::TlsError, severity: Severity) -> Option<Objection> {
+    Some(Objection {
+        severity,
+        path: error.path()?.to_owned(),
+        remedy: error.remedy().to_owned(),
+        why: format!("{:#}", anyhow::Error::from(error)),
+    })
+}
+
+/// Seconds since 1970.
+fn unix_time() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 /// What this machine is called, and the addresses of its interfaces.
@@ -205,7 +251,9 @@ fn paint() -> Paint {
 /// Checks a file; exit code 0 = good, 1 = warnings with `--strict`, 2 = invalid.
 pub(crate) fn run(args: &crate::cli::Check) -> anyhow::Result<ExitCode> {
     let loaded = match &args.node {
-        Some(node) => load_for_node(&args.file, Some(node)).map(|(loaded, _)| loaded),
+        Some(node) => {
+            load_for_node(&args.file, Some(node), Purpose::Check).map(|(loaded, _)| loaded)
+        }
         None => load(&args.file),
     };
     let loaded = match loaded {

@@ -42,7 +42,7 @@ use self::events::Events;
 use self::files::Files;
 use self::kit::{Kit, Place};
 use self::watch::{Loop, Watch};
-use crate::check::{self, LoadError};
+use crate::check::{self, LoadError, Purpose};
 use crate::control::Handle;
 use crate::{cli, logging, memory, output, rights};
 
@@ -114,7 +114,7 @@ impl Running {
     /// next start. `None` = the file is not valid, and the user was told.
     fn find(args: &cli::Run, survivors: &[Survivor]) -> anyhow::Result<Option<Self>> {
         let Some(survivor) = survivors.first() else {
-            let on_disk = check::load_for_node(&args.config, args.node.as_deref());
+            let on_disk = check::load_for_node(&args.config, args.node.as_deref(), Purpose::Start);
             return Ok(Self::of_file(on_disk));
         };
         let text = survivor

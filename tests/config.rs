@@ -31,6 +31,9 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect("the repository holds the file")
 }
 
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n";
+const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----\n";
+
 /// Files that the golden configurations name.
 fn facts(path: &Path) -> FileFact {
     let key = format!("1 {}\n", "5a".repeat(32));
@@ -38,7 +41,9 @@ fn facts(path: &Path) -> FileFact {
         Some("/keys/good.key") => (0o600, key),
         Some("/keys/open.key") => (0o644, key),
         Some("/keys/malformed.key") => (0o640, format!("# made by hand\n{key}2 5a5a\n")),
-        Some("/keys/good.pem") => (0o644, "-----BEGIN CERTIFICATE-----\n".to_owned()),
+        Some("/keys/good.pem") => (0o644, CERTIFICATE.to_owned()),
+        Some("/keys/both.pem") => (0o600, format!("{CERTIFICATE}{PRIVATE_KEY}")),
+        Some("/keys/open.pem") => (0o644, format!("{CERTIFICATE}{PRIVATE_KEY}")),
         Some("/lists/good.txt" | "/lists/more.txt") => {
             (0o644, "10.8.0.0/24\n192.0.2.7\n".to_owned())
         }
@@ -72,6 +77,7 @@ fn findings(path: &Path) -> (Option<Config>, String) {
             look: &facts,
             // The golden certificates are none.
             try_probe: &|_| Vec::new(),
+            try_listener: &|_| Vec::new(),
         }),
         capacity: Some(Capacity {
             cores: 4,

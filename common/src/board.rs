@@ -23,7 +23,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
 pub use self::text::Text;
-use crate::config::{MAX_LISTENERS, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED};
+pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
+use crate::config::{
+    MAX_CERTIFICATES, MAX_LISTENERS, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED,
+};
 use crate::time::Moment;
 
 /// Version of the boards' layout.
@@ -133,8 +136,9 @@ macro_rules! board_enum {
     };
 }
 
-// Behind the macro that it is made with.
+// Behind the macro that they are made with.
 mod probe_status;
+mod tls;
 
 board_enum! {
     /// State of a virtual router (RFC 9568, section 6.4; Fault is Initialize with a cause, as Keepalived has it).
@@ -367,6 +371,8 @@ pub struct ProxyBoard {
     pub servers: [ServerSlot; MAX_SERVERS],
     /// Entries of each list of networks that is in use, by place in [`crate::config::Config::watched`].
     pub list_entries: [Cell; MAX_WATCHED],
+    /// Certificates of the listeners that end TLS, in the order of the configuration.
+    pub certificates: [CertificateSlot; MAX_CERTIFICATES],
 }
 
 /// One listener, by its place in the configuration.
@@ -414,6 +420,7 @@ pub struct ListenerSlot {
     pub pause: Override,
     /// Gauge: clients that have as many sessions as each may have.
     pub clients_at_limit: Cell,
+    pub tls: TlsSlot,
 }
 
 /// One backend, by its place in the configuration.

@@ -27,6 +27,7 @@ mod rules;
 mod schema;
 mod show;
 mod syntax;
+mod tls;
 mod value;
 mod watched;
 
@@ -43,7 +44,9 @@ pub use backend::{
 };
 pub use capacity::Capacity;
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
-pub use files::{FileFact, FileFacts, Objection, ProbeFiles};
+pub use files::{
+    CertificateContents, Content, FileFact, FileFacts, ListenerFiles, Objection, ProbeFiles,
+};
 pub use identity::{Machine, NodeError};
 pub use listener::{
     AcceptProxy, AccessFiles, Bind, Keepalive, Listener, ProxyVersions, Route, SocketOptions,
@@ -53,6 +56,7 @@ pub use manual::manual;
 pub use parse::{Parsed, Viewpoint, Who};
 pub use probe::{ClientCertificate, InitialState, Probe, ProbeKind};
 pub use schema::schema;
+pub use tls::{CertificateFiles, ListenerTls, TlsVersion, TlsVersions};
 pub use watched::{Watched, WatchedKind};
 
 /// Most nodes a configuration may name.
@@ -63,6 +67,8 @@ pub const MAX_VIPS: usize = 16;
 pub const MAX_LISTENERS: usize = 64;
 /// Most servers over all backends; the boards have this many places.
 pub const MAX_SERVERS: usize = 256;
+/// Most certificates over all listeners; the boards have this many places.
+pub const MAX_CERTIFICATES: usize = 256;
 /// Greatest weight of a server.
 pub const MAX_WEIGHT: u64 = 256;
 /// Most files that are watched for changes; the boards have this many places.

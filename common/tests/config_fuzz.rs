@@ -170,6 +170,7 @@ fn check(text: &str, as_node: bool) -> Result<bool, TestCaseError> {
     let facts = FileFacts {
         look: &|_| FileFact::Missing,
         try_probe: &|_| Vec::new(),
+        try_listener: &|_| Vec::new(),
     };
     let whose = Viewpoint {
         who,

@@ -44,12 +44,12 @@ pub(crate) struct Link<'a> {
     pub(crate) stream: TcpStream,
     /// Of the server on the board.
     pub(crate) place: usize,
-    _taken: Taken<'a>,
+    pub(crate) taken: Taken<'a>,
 }
 
 /// A place among the sessions of a server; whoever waits for one is told when it is free.
 #[derive(Debug)]
-struct Taken<'a> {
+pub(crate) struct Taken<'a> {
     session: Option<Counted>,
     waiting: &'a Waiting,
     backend: BackendIndex,
@@ -192,7 +192,7 @@ async fn to_server(
     Ok(Link {
         stream,
         place: server.place,
-        _taken: taken,
+        taken,
     })
 }
 

@@ -23,6 +23,8 @@ use crate::pool::Pool;
 use crate::registry::{Cut, Record, Registry};
 use crate::route::Router;
 use crate::source::Sources;
+use crate::tls::Tls;
+use crate::tls::handshake::Turns;
 use crate::waiting::Waiting;
 
 /// What all threads share.
@@ -41,6 +43,7 @@ pub(crate) struct Proxy {
     pub(crate) waiting: Waiting,
     /// By listener.
     pub(crate) routers: Vec<Router>,
+    pub(crate) tls: Tls,
     /// The sessions of each relay thread.
     pub(crate) registries: Vec<Arc<Registry>>,
     /// Sessions with a name of their own so far: the next one's number.
@@ -97,6 +100,8 @@ pub(crate) struct Thread {
     pub(crate) sessions: Tracker,
     /// Each [`ROUND`] the sessions look whether they have lasted too long.
     pub(crate) rounds: Notify,
+    /// Its handshakes.
+    pub(crate) turns: Turns,
     next_round: AtomicU64,
 }
 
@@ -112,6 +117,7 @@ impl Thread {
                 .collect(),
             sessions: Tracker::default(),
             rounds: Notify::new(),
+            turns: Turns::default(),
             next_round: AtomicU64::new((now + ROUND).as_nanos()),
         }
     }

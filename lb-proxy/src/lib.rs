@@ -67,6 +67,7 @@ mod session;
 mod source;
 mod spread;
 mod threads;
+mod tls;
 mod vip_health;
 mod waiting;
 
@@ -80,8 +81,10 @@ use common::config::{Config, NodeIndex};
 
 pub use self::control::{Control, Unanswered};
 pub use self::lists::ListError;
-pub use self::probe::tls::{TlsError, check_files};
+pub use self::probe::tls::check_files;
 pub use self::threads::RunError;
+pub use self::tls::check_listener_files;
+pub use self::tls::files::TlsError;
 
 /// What the process needs; everything was opened by the supervisor.
 #[derive(Debug)]

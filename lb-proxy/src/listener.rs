@@ -24,6 +24,7 @@ use crate::connect::keepalive_options;
 use crate::context::Thread;
 use crate::limit::{Refusal, Wait};
 use crate::session::{self, Client};
+use crate::tls;
 
 /// Connections that are accepted before others run.
 const BATCH: u32 = 16;
@@ -110,7 +111,11 @@ async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: 
             // It is held here, and those behind it wait in the kernel's queue.
             wait_for_room(thread, listener).await;
             let client = Client::new((stream, address), admitted, (listener, thread));
-            tokio::spawn(session::serve(client, Arc::clone(thread)));
+            let thread = Arc::clone(thread);
+            match proxy.tls.ended(listener) {
+                None => drop(tokio::spawn(session::serve(client, thread))),
+                Some(_) => drop(tokio::spawn(tls::session::serve(client, thread))),
+            }
         }
         Err(refusal) => {
             match refusal {

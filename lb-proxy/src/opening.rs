@@ -57,6 +57,17 @@ pub(crate) enum Refused {
     Client(#[source] io::Error),
 }
 
+/// What came in the place of a ClientHello.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Hello(ClientHello),
+    Other(hello::Refusal),
+    /// The client's FIN.
+    End,
+    /// Too little in time.
+    Late,
+}
+
 /// Reads what the listener has to know. The connection comes from `peer`.
 pub(crate) async fn read(
     client: &TcpStream,
@@ -64,13 +75,10 @@ pub(crate) async fn read(
     (listener, router): (&Listener, &Router),
     slot: &ListenerSlot,
 ) -> Result<Opening, Refused> {
-    let mut head = Vec::new();
-    let mut said = Said::default();
-    if let Some(accept) = sender(listener, peer) {
-        read_header(client, accept, &mut head, &mut said).await?;
-    }
+    let (mut head, mut said) = read_header(client, peer, listener).await?;
     let hello = if router.has_routes() {
-        read_hello(client, &mut head, listener.hello_timeout, slot).await?
+        let heard = hear(client, &mut head, listener.hello_timeout).await;
+        hello_or_default(heard.map_err(Refused::Client)?, slot)
     } else {
         if head.is_empty() {
             head = first_words(client).map_err(Refused::Client)?;
@@ -89,6 +97,20 @@ pub(crate) async fn read(
     })
 }
 
+/// Reads the PROXY protocol header, if `peer` sends one: what was read beyond it, and what it says.
+pub(crate) async fn read_header(
+    client: &TcpStream,
+    peer: IpAddr,
+    listener: &Listener,
+) -> Result<(Vec<u8>, Said), Refused> {
+    let mut head = Vec::new();
+    let mut said = Said::default();
+    if let Some(accept) = sender(listener, peer) {
+        receive_header(client, accept, &mut head, &mut said).await?;
+    }
+    Ok((head, said))
+}
+
 /// Who always sends a header; an IPv4-mapped address is compared as IPv4.
 fn sender(listener: &Listener, peer: IpAddr) -> Option<&AcceptProxy> {
     let peer = peer.to_canonical();
@@ -100,7 +122,7 @@ fn sender(listener: &Listener, peer: IpAddr) -> Option<&AcceptProxy> {
         .then_some(accept)
 }
 
-async fn read_header(
+async fn receive_header(
     client: &TcpStream,
     accept: &AcceptProxy,
     head: &mut Vec<u8>,
@@ -140,36 +162,38 @@ async fn read_header(
 }
 
 /// `None` = no ClientHello came, for one reason or another, each counted.
-async fn read_hello(
+fn hello_or_default(heard: Heard, slot: &ListenerSlot) -> Option<ClientHello> {
+    match heard {
+        Heard::Hello(hello) => return Some(hello),
+        Heard::Other(refusal) => {
+            tracing::debug!(%refusal, "a client gets the default backend");
+            slot.not_tls.add(1);
+        }
+        Heard::End => slot.not_tls.add(1),
+        Heard::Late => slot.hello_timeouts.add(1),
+    }
+    None
+}
+
+/// Reads until there is a ClientHello, or none can come any more; `head` has all that was read.
+pub(crate) async fn hear(
     client: &TcpStream,
     head: &mut Vec<u8>,
     limit: Duration,
-    slot: &ListenerSlot,
-) -> Result<Option<ClientHello>, Refused> {
+) -> io::Result<Heard> {
     let reading = async {
         loop {
             match hello::inspect(head, hello::DEFAULT_LIMIT) {
                 Ok(Inspection::Incomplete) => {}
-                Ok(Inspection::Hello(hello)) => return Ok(Some(hello)),
-                Err(refusal) => {
-                    tracing::debug!(%refusal, "a client gets the default backend");
-                    slot.not_tls.add(1);
-                    return Ok(None);
-                }
+                Ok(Inspection::Hello(hello)) => return Ok(Heard::Hello(hello)),
+                Err(refusal) => return Ok(Heard::Other(refusal)),
             }
             if read_more(client, head).await? == 0 {
-                slot.not_tls.add(1);
-                return Ok(None);
+                return Ok(Heard::End);
             }
         }
     };
-    match timeout(limit, reading).await {
-        Ok(hello) => hello.map_err(Refused::Client),
-        Err(_) => {
-            slot.hello_timeouts.add(1);
-            Ok(None)
-        }
-    }
+    timeout(limit, reading).await.unwrap_or(Ok(Heard::Late))
 }
 
 /// What a client has said already. Many have, by the time they are accepted; then the connection to

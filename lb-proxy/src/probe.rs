@@ -25,7 +25,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::kube_apiserver::Readyz;
-use self::tls::TlsError;
 use crate::announce;
 use crate::clock;
 use crate::connect::{self, First};
@@ -35,6 +34,7 @@ use crate::health::{Pace, Verdict};
 use crate::keeper::Outcome;
 use crate::lack::is_ours;
 use crate::spread::{first_start, jittered};
+use crate::tls::files::TlsError;
 
 /// One server and how it is probed.
 pub(crate) struct Target {

@@ -37,7 +37,7 @@ pub(crate) use self::pipe::share_among;
 const CHUNK: usize = 64 * 1024;
 /// Chunks that one direction moves before it lets others run: about a quarter of a millisecond's
 /// work.
-const CHUNKS_IN_A_ROW: u32 = 4;
+pub(crate) const CHUNKS_IN_A_ROW: u32 = 4;
 /// Limits from here on are kept to within [`crate::context::ROUND`].
 const LONG: Duration = Duration::from_secs(10);
 /// A session that has moved nothing for so long has nothing under way.
@@ -49,7 +49,7 @@ const CLOCK_STEP: Duration = Duration::from_millis(10);
 
 thread_local! {
     /// Every read of this thread goes here; it holds nothing between two polls.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+    pub(crate) static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
 }
 
 /// How a relay ended.
@@ -305,7 +305,7 @@ enum Ended {
 
 /// What the two directions and the idle timer know of each other. All in one task: the atomics are
 /// never contended.
-struct State<'a> {
+pub(crate) struct State<'a> {
     meter: &'a Meter<'a>,
     last_activity: AtomicU64,
     ended: AtomicU8,
@@ -326,7 +326,7 @@ enum Settled {
 }
 
 impl<'a> State<'a> {
-    fn new(meter: &'a Meter<'a>) -> Self {
+    pub(crate) fn new(meter: &'a Meter<'a>) -> Self {
         Self {
             meter,
             last_activity: AtomicU64::new(meter.thread.clock.read().as_nanos()),
@@ -341,7 +341,7 @@ impl<'a> State<'a> {
         self.meter.thread.clock.read()
     }
 
-    fn touch(&self) {
+    pub(crate) fn touch(&self) {
         let now = self.now().as_nanos();
         self.last_activity.store(now, Ordering::Relaxed);
     }
@@ -353,7 +353,7 @@ impl<'a> State<'a> {
         }
     }
 
-    fn waiting(&self) -> Waiting<'_> {
+    pub(crate) fn waiting(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting(&self.waiting)
     }
@@ -368,7 +368,7 @@ impl<'a> State<'a> {
     ///
     /// Long limits are looked at when the thread says so, which needs no timer of the session's own;
     /// short ones have one, in a box.
-    async fn limits(&self) -> End {
+    pub(crate) async fn limits(&self) -> End {
         let began = self.now();
         let meter = self.meter;
         let shortest = meter.idle.into_iter().chain(meter.lifetime).min();
@@ -423,7 +423,7 @@ impl<'a> State<'a> {
 }
 
 /// A direction has bytes that its target does not take.
-struct Waiting<'a>(&'a AtomicU8);
+pub(crate) struct Waiting<'a>(&'a AtomicU8);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {

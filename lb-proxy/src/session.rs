@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::board::ListenerSlot;
-use common::config::{BackendIndex, Config};
+use common::config::{Backend, BackendIndex, Config};
 use socket2::SockRef;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -29,15 +29,16 @@ use crate::opening::{self, Opening, Refused};
 use crate::proxy_protocol::EncodeError;
 use crate::registry::{Cut, Record, Session};
 use crate::relay::{Close, End, Meter, relay};
+use crate::tls::failure;
 
 /// An accepted connection, counted as a session of its listener and of its client from before the
 /// next one is accepted.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
-    session: Session,
-    _admitted: Option<Box<Admitted>>,
-    _counted: Counted,
+    pub(crate) stream: TcpStream,
+    pub(crate) session: Session,
+    pub(crate) _admitted: Option<Box<Admitted>>,
+    pub(crate) _counted: Counted,
 }
 
 impl Client {
@@ -83,7 +84,7 @@ pub(crate) async fn serve(mut client: Client, thread: Arc<Thread>) {
 }
 
 /// Counts how a session ended, and lets both sockets be closed in order where that is right.
-fn finish(end: End, sockets: [&TcpStream; 2], session: &Record, thread: &Thread) {
+pub(crate) fn finish(end: End, sockets: [&TcpStream; 2], session: &Record, thread: &Thread) {
     let slot = slot_of(session, thread);
     match end {
         End::Finished => close_in_order(sockets),
@@ -99,7 +100,12 @@ fn finish(end: End, sockets: [&TcpStream; 2], session: &Record, thread: &Thread)
         End::Old(Close::Abort) => slot.lifetime_closed.add(1),
         End::Cut(why) => account_for_cut(why, session, thread),
         End::Aborted(error) => {
-            slot.aborted.add(1);
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                // A stream of TLS that may have been cut.
+                slot.tls.truncated.add(1);
+            } else {
+                slot.aborted.add(1);
+            }
             let listener = name_of(session, thread);
             debug!(listener, %error, "a session was aborted");
         }
@@ -108,9 +114,11 @@ fn finish(end: End, sockets: [&TcpStream; 2], session: &Record, thread: &Thread)
 
 /// Why a connection became no session.
 #[derive(Debug, thiserror::Error)]
-enum NoSession {
+pub(crate) enum NoSession {
     #[error("hearing what the client wants")]
     Opening(#[from] Refused),
+    #[error("agreeing on TLS with the client")]
+    Handshake(#[source] io::Error),
     #[error("the client has gone while a server was looked for")]
     ClientGone,
     #[error("it was ended from outside")]
@@ -123,13 +131,14 @@ enum NoSession {
     Head(#[source] io::Error),
 }
 
-fn account_for(reason: &NoSession, session: &Record, thread: &Thread) {
+pub(crate) fn account_for(reason: &NoSession, session: &Record, thread: &Thread) {
     let slot = slot_of(session, thread);
     match reason {
         NoSession::Opening(Refused::Client(_)) | NoSession::ClientGone => slot.aborted.add(1),
         NoSession::Opening(Refused::Header(_) | Refused::HeaderLate | Refused::HeaderCut) => {
             slot.bad_headers.add(1);
         }
+        NoSession::Handshake(error) => slot.tls.failure(failure::of(error)).add(1),
         NoSession::Cut(why) => account_for_cut(*why, session, thread),
         NoSession::Server(_) | NoSession::Header(_) | NoSession::Head(_) => slot.failed.add(1),
     }
@@ -211,23 +220,36 @@ async fn prepare<'a>(
     // The client's own bytes; the header before them is ours.
     let heard = head.len();
     opening.append(&mut head);
-    if !opening.is_empty() {
-        // All in one segment, as receivers of headers like it.
-        let sending = link.stream.write_all(&opening);
-        match timeout(settings.connect_timeout, sending).await {
-            Ok(sent) => sent.map_err(NoSession::Head)?,
-            Err(_) => return Err(NoSession::Head(io::ErrorKind::TimedOut.into())),
-        }
-        for bytes in [&thread.traffic[listener].up, &session.up] {
-            bytes.add(heard);
-        }
+    begin(&mut link.stream, &opening, settings).await?;
+    for bytes in [&thread.traffic[listener].up, &session.up] {
+        bytes.add(heard);
     }
     Ok((link, backend, first))
 }
 
+/// Gives a server what comes first.
+pub(crate) async fn begin(
+    server: &mut TcpStream,
+    first: &[u8],
+    settings: &Backend,
+) -> Result<(), NoSession> {
+    if first.is_empty() {
+        return Ok(());
+    }
+    // All in one segment, as receivers of headers like it.
+    match timeout(settings.connect_timeout, server.write_all(first)).await {
+        Ok(sent) => sent.map_err(NoSession::Head),
+        Err(_) => Err(NoSession::Head(io::ErrorKind::TimedOut.into())),
+    }
+}
+
 /// Limit of silence in both directions: the tunnel timeout; without one the shorter of the client's
 /// and the server's.
-fn idle_limit(config: &Config, listener: usize, backend: BackendIndex) -> Option<Duration> {
+pub(crate) fn idle_limit(
+    config: &Config,
+    listener: usize,
+    backend: BackendIndex,
+) -> Option<Duration> {
     let listener = &config.listeners[listener];
     let server_timeout = config.backends[backend.0].server_timeout;
     let sides = [listener.client_timeout, server_timeout];
@@ -238,16 +260,16 @@ fn idle_limit(config: &Config, listener: usize, backend: BackendIndex) -> Option
 
 /// The listener's limit and up to a tenth more, so that sessions that began together do not end
 /// together.
-fn lifetime(thread: &Thread, listener: usize) -> Option<Duration> {
+pub(crate) fn lifetime(thread: &Thread, listener: usize) -> Option<Duration> {
     let limit = thread.proxy.config.listeners[listener].max_lifetime?;
     let number = thread.proxy.named.fetch_add(1, Ordering::Relaxed);
     let share = u32::try_from(hash::mix(number) % 1_024).unwrap_or(0);
     Some(limit + limit / 10 * share / 1_024)
 }
 
-/// Lets both sockets be closed with FIN when they are dropped; what the kernel still holds is
+/// Lets sockets be closed with FIN when they are dropped; what the kernel still holds is
 /// delivered.
-fn close_in_order(sockets: [&TcpStream; 2]) {
+pub(crate) fn close_in_order<const N: usize>(sockets: [&TcpStream; N]) {
     for stream in sockets {
         if let Err(error) = SockRef::from(stream).set_linger(None) {
             debug!(%error, "a session is reset instead of closed");

@@ -35,11 +35,13 @@ use crate::listener::{accept_loop, adopt};
 use crate::lists::{ListError, Lists};
 use crate::pace::Paces;
 use crate::pool::{Pool, Snapshot, Standing};
-use crate::probe::{self, Target, tls::TlsError};
+use crate::probe::{self, Target};
 use crate::registry::Registry;
 use crate::relay;
 use crate::route::Router;
 use crate::source::Sources;
+use crate::tls::Tls;
+use crate::tls::files::TlsError;
 use crate::waiting::Waiting;
 use crate::{Control, Inputs, ListeningSocket, orders};
 
@@ -62,7 +64,7 @@ pub enum RunError {
         bind: usize,
         thread: usize,
     },
-    #[error("preparing the probes")]
+    #[error("preparing TLS")]
     Tls(#[source] TlsError),
     #[error("reading the lists of networks")]
     Lists(#[source] ListError),
@@ -183,6 +185,7 @@ fn prepare(inputs: &Inputs) -> Result<Arc<Proxy>, RunError> {
         access: listeners.map(|one| Access::new(one, &lists)).collect(),
         lists,
         routers: config.listeners.iter().map(Router::new).collect(),
+        tls: Tls::new(config, &inputs.files, board).map_err(RunError::Tls)?,
         registries: (0..inputs.threads)
             .map(|thread| Arc::new(Registry::new(thread, now)))
             .collect(),

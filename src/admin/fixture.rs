@@ -45,6 +45,7 @@ backend = "k3s-api"
 bind = ["vips.web:443"]
 backend = "traefik-https"
 deny_file = "/etc/fmc-lb/deny.txt"
+tls = { certificates = ["/etc/fmc-lb/tls/web.pem"] }
 [backends.k3s-api]
 servers = ["10.17.4.21:6443", "10.17.4.22:6443", "10.17.4.23:6443"]
 balance = "least-connections"
@@ -84,6 +85,7 @@ pub(crate) fn empty_boards() -> Boards {
         listeners: array::from_fn(|_| Default::default()),
         servers: array::from_fn(|_| ServerSlot::default()),
         list_entries: cells(),
+        certificates: array::from_fn(|_| Default::default()),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),
@@ -131,6 +133,10 @@ pub(crate) fn healthy() -> View {
     vrrp.peer.heartbeat.set(ago(8));
     vrrp.peer.version.set(1 << 16);
     vrrp.peer.config_hash.set(CONFIG_HASH);
+    let certificate = &view.boards.proxy.certificates[0];
+    certificate.names.set("web.example.org");
+    // In 60 days.
+    certificate.not_after.set(1_777_636_800 + 60 * 86_400);
     for (index, slot) in view.boards.proxy.servers[..view.config.server_count()]
         .iter()
         .enumerate()

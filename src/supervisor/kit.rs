@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use common::board::{AdminBoard, Child, ProxyBoard, SupervisorBoard, VrrpBoard};
-use common::config::{Config, NodeIndex, ProbeKind};
+use common::config::{Config, ListenerTls, NodeIndex, ProbeKind};
 
 use super::folder::Folder;
 use super::sockets;
@@ -267,6 +267,12 @@ fn files_of(config: &Config) -> Vec<(Child, PathBuf)> {
     if let Some(path) = &config.pair.key_file {
         files.push((Child::Vrrp, path.clone()));
     }
+    let ended = config.listeners.iter().flat_map(|listener| &listener.tls);
+    files.extend(
+        ended
+            .flat_map(ListenerTls::files)
+            .map(|path| (Child::Proxy, path.clone())),
+    );
     for probe in config
         .backends
         .iter()

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::draft::{BackendDraft, Draft, ListenerDraft, ProbeDraft, VipDraft};
+use super::draft::{BackendDraft, Draft, ListenerDraft, ListenerTlsDraft, ProbeDraft, VipDraft};
 use super::{
-    AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, ClientCertificate, Config, Listener,
-    Node, Observe, Pair, Probe, ProbeKind, Route, Runs, Server, Vip,
+    AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, CertificateFiles, ClientCertificate,
+    Config, Listener, ListenerTls, Node, Observe, Pair, Probe, ProbeKind, Route, Runs, Server, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -93,6 +93,10 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
             })
             .collect(),
         hello_timeout: listener.hello_timeout.as_ref()?.value,
+        tls: match listener.tls.as_ref()? {
+            Some(tls) => Some(build_listener_tls(tls)?),
+            None => None,
+        },
         accept_proxy: listener
             .accept_proxy
             .as_ref()?
@@ -119,6 +123,25 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
         keepalive: listener.keepalive?,
         user_timeout: listener.user_timeout?,
         socket: listener.socket.clone()?,
+    })
+}
+
+fn build_listener_tls(tls: &ListenerTlsDraft) -> Option<ListenerTls> {
+    let certificates = tls.certificates.as_ref()?.value.iter().map(|certificate| {
+        let cert_file = certificate.value.cert_file.value.clone();
+        let key_file = certificate.value.key_file.as_ref();
+        CertificateFiles {
+            key_file: key_file.map_or_else(|| cert_file.clone(), |file| file.value.clone()),
+            cert_file,
+        }
+    });
+    Some(ListenerTls {
+        certificates: certificates.collect(),
+        strict_sni: tls.strict_sni?,
+        versions: tls.versions.build()?,
+        alpn: tls.alpn.as_ref()?.value.clone(),
+        resumption: tls.resumption?,
+        handshake_timeout: tls.handshake_timeout?,
     })
 }
 

@@ -5,6 +5,7 @@ mod backend;
 mod listener;
 mod probe;
 mod timeouts;
+mod tls;
 mod vrrp;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::{Admin, AdminHttp, Keepalive, Proxy};
 pub(super) use self::backend::{BackendDraft, ServerDraft};
 pub(super) use self::listener::{BindDraft, ListenerDraft, RouteDraft};
 pub(super) use self::probe::ProbeDraft;
+pub(super) use self::tls::{CertificateDraft, ListenerTlsDraft, VersionsDraft};
 pub(super) use self::vrrp::{NodeDraft, PairDraft, VipDraft};
 
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::Findings;
-use super::draft::{Draft, ProbeDraft};
+use super::diagnostic::{Findings, Severity, Span};
+use super::draft::{CertificateDraft, Draft, ListenerTlsDraft};
 use super::key::parse_key_file;
 use super::value::At;
 use super::watched::WatchedKind;
@@ -31,19 +31,38 @@ pub struct FileFacts<'a> {
     pub look: &'a dyn Fn(&Path) -> FileFact,
     /// What whoever will use a probe's files says against them.
     pub try_probe: &'a dyn Fn(&ProbeFiles) -> Vec<Objection>,
+    /// What whoever will use a listener's files says against them.
+    pub try_listener: &'a dyn Fn(&ListenerFiles) -> Vec<Objection>,
 }
+
+/// Path and content of a file.
+pub type Content = (PathBuf, String);
 
 /// Path and content of each file of a probe, of those that are here.
 #[derive(Clone, Default)]
 pub struct ProbeFiles {
-    pub ca_file: Option<(PathBuf, String)>,
-    pub cert_file: Option<(PathBuf, String)>,
-    pub key_file: Option<(PathBuf, String)>,
+    pub ca_file: Option<Content>,
+    pub cert_file: Option<Content>,
+    pub key_file: Option<Content>,
+}
+
+/// The files of a listener's TLS, of those that are here.
+#[derive(Clone, Default)]
+pub struct ListenerFiles {
+    pub certificates: Vec<CertificateContents>,
+}
+
+/// Path and content of a certificate and of its key, which may be in the same file.
+#[derive(Clone, Default)]
+pub struct CertificateContents {
+    pub cert_file: Option<Content>,
+    pub key_file: Option<Content>,
 }
 
 /// Why a file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objection {
+    pub severity: Severity,
     pub path: PathBuf,
     pub why: String,
     pub remedy: String,
@@ -63,6 +82,8 @@ enum Holds {
     Networks {
         needed: bool,
     },
+    /// Both in one file.
+    CertificateAndKey,
 }
 
 impl Holds {
@@ -72,6 +93,7 @@ impl Holds {
             Self::PrivateKey => "a private key as PEM",
             Self::Certificates => "certificates as PEM",
             Self::Networks { .. } => "one network or address to a line",
+            Self::CertificateAndKey => "a certificate and its private key as PEM",
         }
     }
 }
@@ -119,25 +141,78 @@ pub(super) fn check(
             look(file, Holds::Networks { needed: false });
         }
     }
+    let listeners = draft.listeners.iter();
+    let ended = listeners.filter_map(|listener| listener.tls.as_ref()?.as_ref());
+    let ended: Vec<_> = ended
+        .map(|tls| (tls, listener_files(tls, &mut look)))
+        .collect();
     for (probe, files) in looked {
+        let named = [&probe.ca_file, &probe.cert_file, &probe.key_file];
+        let named: Vec<_> = named.into_iter().flatten().collect();
         for objection in (facts.try_probe)(&files) {
-            object(probe, &objection, findings);
+            object((&named, probe.span), &objection, findings);
+        }
+    }
+    for (tls, files) in ended {
+        let named: Vec<_> = certificates(tls)
+            .flat_map(|one| std::iter::once(&one.cert_file).chain(&one.key_file))
+            .collect();
+        for objection in (facts.try_listener)(&files) {
+            object((&named, tls.span), &objection, findings);
         }
     }
 }
 
-/// At the key that names the file.
-fn object(probe: &ProbeDraft, objection: &Objection, findings: &mut Findings) {
-    let named = [&probe.ca_file, &probe.cert_file, &probe.key_file];
-    let at = named
-        .into_iter()
-        .flatten()
-        .find(|at| at.value == objection.path);
-    findings.error(
-        at.map_or(probe.span, |at| at.span),
-        format!("this file cannot be used: {}", objection.why),
-        &objection.remedy,
-    );
+fn certificates(tls: &ListenerTlsDraft) -> impl Iterator<Item = &CertificateDraft> {
+    let list = tls.certificates.iter().flat_map(|list| &list.value);
+    list.map(|certificate| &certificate.value)
+}
+
+fn listener_files(
+    tls: &ListenerTlsDraft,
+    look: &mut impl FnMut(&Option<At<PathBuf>>, Holds) -> Option<Content>,
+) -> ListenerFiles {
+    let mut pair = |certificate: &CertificateDraft| {
+        let cert_file = Some(certificate.cert_file.clone());
+        match &certificate.key_file {
+            Some(_) => CertificateContents {
+                cert_file: look(&cert_file, Holds::Certificates),
+                key_file: look(&certificate.key_file, Holds::PrivateKey),
+            },
+            None => {
+                let both = look(&cert_file, Holds::CertificateAndKey);
+                CertificateContents {
+                    cert_file: both.clone(),
+                    key_file: both,
+                }
+            }
+        }
+    };
+    ListenerFiles {
+        certificates: certificates(tls).map(&mut pair).collect(),
+    }
+}
+
+/// At the key that names the file, or at the section.
+fn object(
+    (named, section): (&[&At<PathBuf>], Span),
+    objection: &Objection,
+    findings: &mut Findings,
+) {
+    let at = named.iter().find(|at| at.value == objection.path);
+    let span = at.map_or(section, |at| at.span);
+    match objection.severity {
+        Severity::Error => findings.error(
+            span,
+            format!("this file cannot be used: {}", objection.why),
+            &objection.remedy,
+        ),
+        Severity::Warning => findings.warn(
+            span,
+            format!("this file is doubtful: {}", objection.why),
+            &objection.remedy,
+        ),
+    }
 }
 
 /// The content of a file that looks like what it should hold; what is wrong is reported.
@@ -198,9 +273,10 @@ fn absent(at: &At<PathBuf>, if_missing: IfMissing, findings: &mut Findings, abse
 const fn remedy_if_missing(holds: Holds) -> &'static str {
     match holds {
         Holds::PairKey => "make it once with `fmc-lb keygen` and copy it to both nodes",
-        Holds::PrivateKey | Holds::Certificates | Holds::Networks { .. } => {
-            "copy it to both nodes; it must be there when the node starts"
-        }
+        Holds::PrivateKey
+        | Holds::Certificates
+        | Holds::CertificateAndKey
+        | Holds::Networks { .. } => "copy it to both nodes; it must be there when the node starts",
     }
 }
 
@@ -212,7 +288,11 @@ fn present(
     findings: &mut Findings,
 ) -> bool {
     let name = at.value.display();
-    let secret = matches!(holds, Holds::PairKey | Holds::PrivateKey);
+    let secret = match holds {
+        Holds::PairKey | Holds::PrivateKey => true,
+        Holds::CertificateAndKey => has_key(text),
+        Holds::Certificates | Holds::Networks { .. } => false,
+    };
     if secret && mode & TOO_OPEN != 0 {
         findings.error(
             at.span,
@@ -231,14 +311,22 @@ fn present(
                 "its lines are `ID HEX`, as `fmc-lb keygen` prints them",
             ),
         },
-        Holds::PrivateKey if !text.contains("PRIVATE KEY-----") => (
+        Holds::PrivateKey if !has_key(text) => (
             format!("`{name}` holds no private key"),
             "write the key as PEM, -----BEGIN … PRIVATE KEY-----",
         ),
-        Holds::Certificates if !text.contains("-----BEGIN CERTIFICATE-----") => (
-            format!("`{name}` holds no certificate"),
-            "write it as PEM, -----BEGIN CERTIFICATE-----",
+        Holds::CertificateAndKey if !has_key(text) => (
+            format!("`{name}` holds no private key, and there is no `key_file`"),
+            "name the file of the key: { cert_file = …, key_file = … }",
         ),
+        Holds::Certificates | Holds::CertificateAndKey
+            if !text.contains("-----BEGIN CERTIFICATE-----") =>
+        {
+            (
+                format!("`{name}` holds no certificate"),
+                "write it as PEM, -----BEGIN CERTIFICATE-----",
+            )
+        }
         Holds::Networks { needed } => {
             match (WatchedKind::Networks { needed }).judge(&[text.to_owned()]) {
                 Ok(()) => return true,
@@ -248,8 +336,12 @@ fn present(
                 ),
             }
         }
-        Holds::PrivateKey | Holds::Certificates => return true,
+        Holds::PrivateKey | Holds::Certificates | Holds::CertificateAndKey => return true,
     };
     findings.error(at.span, message, help);
     false
+}
+
+fn has_key(text: &str) -> bool {
+    text.contains("PRIVATE KEY-----")
 }

@@ -6,6 +6,7 @@ mod listener;
 mod probe;
 mod process;
 mod tcp;
+mod tls;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub(super) use listener::{ACCEPT_PROXY, LISTENERS, ROUTE, SOURCE_LIMIT};
 pub(super) use probe::PROBE;
 pub(super) use process::{ADMIN, PROXY};
 pub(super) use tcp::KEEPALIVE;
+pub(super) use tls::{CERTIFICATE, LISTENER_TLS};
 
 /// The sections in the order in which `--show` prints them.
 pub const SECTIONS: &[&Section] = &[

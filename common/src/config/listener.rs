@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{BackendIndex, VipIndex};
+use super::{BackendIndex, ListenerTls, VipIndex};
 
 /// What accepts connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Listener {
     pub routes: Vec<Route>,
     /// How long a client may take to say what it asks for, if there are routes, default 5 s.
     pub hello_timeout: Duration,
+    /// TLS that is ended here; `None` = it passes through.
+    pub tls: Option<ListenerTls>,
     /// PROXY protocol headers that are received; `None` = nobody sends one.
     pub accept_proxy: Option<AcceptProxy>,
     /// Clients that are served; `None` = everybody, or those of [`AccessFiles::allow`]. An IPv4-mapped client address is compared as IPv4.

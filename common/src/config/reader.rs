@@ -111,10 +111,24 @@ fn example(key: &Key) -> String {
         Kind::Text(form) => format!("\"{}\"", form.example()),
         Kind::Choice(choice) => format!("\"{}\"", choice.values[0]),
         Kind::List(Kind::Text(form)) => format!("[\"{}\"]", form.example()),
-        Kind::List(_) => format!("[\"{}\"]", super::kind::Form::Server.example()),
+        Kind::List(Kind::TableOr(section, short)) => match short_form(section, short) {
+            Some(form) => format!("[\"{}\"]", form.example()),
+            None => "[{ … }]".to_owned(),
+        },
+        Kind::List(_) => "[…]".to_owned(),
         Kind::TableOr(..) | Kind::TableOrOff(_) => "{ … }".to_owned(),
     };
     format!("{} = {value}", key.name)
+}
+
+/// The form of the text that stands for a table.
+fn short_form(section: &Section, short: &str) -> Option<super::kind::Form> {
+    let key = section.keys.iter().find(|key| key.name == short)?;
+    if let Kind::Text(form) = key.kind {
+        Some(form)
+    } else {
+        None
+    }
 }
 
 /// Reads one value as its kind demands; `None` = it was wrong and has been reported.

@@ -9,6 +9,7 @@ mod nodes;
 mod policy;
 mod probes;
 mod process;
+mod tls;
 mod vips;
 
 pub(super) use vips::FAST_BELOW;
@@ -25,6 +26,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     vips::check(draft, findings);
     listeners::check(draft, findings);
     lists::check(draft, findings);
+    tls::check(draft, findings);
     backends::check(draft, findings);
     probes::check(draft, findings);
     policy::check(draft, findings);

@@ -2,6 +2,7 @@
 //! file does not name it.
 
 mod relay;
+mod tls;
 
 use std::fmt::{Display, Write};
 use std::path::PathBuf;

@@ -8,66 +8,10 @@ use common::config::{ClientCertificate, ProbeFiles};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
-/// A certificate or key file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    #[error("looking for the contents of {} among the files that were handed over", .0.display())]
-    Missing(PathBuf),
-    #[error("reading {} as PEM", path.display())]
-    Pem {
-        path: PathBuf,
-        #[source]
-        source: pem::Error,
-    },
-    #[error("looking for a certificate in {}", .0.display())]
-    NoCertificate(PathBuf),
-    #[error("taking the certificates in {} as authorities", path.display())]
-    Authority {
-        path: PathBuf,
-        #[source]
-        source: rustls::Error,
-    },
-    #[error("using {} with its key as client certificate", path.display())]
-    Client {
-        path: PathBuf,
-        #[source]
-        source: rustls::Error,
-    },
-    #[error("choosing TLS versions")]
-    Versions(#[source] rustls::Error),
-}
-
-impl TlsError {
-    /// The file, where it is one's fault.
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Missing(path)
-            | Self::NoCertificate(path)
-            | Self::Pem { path, .. }
-            | Self::Authority { path, .. }
-            | Self::Client { path, .. } => Some(path),
-            Self::Versions(_) => None,
-        }
-    }
-
-    /// What to do about the file.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::Client { .. } => "name a certificate and the private key that belongs to it",
-            Self::Missing(_)
-            | Self::NoCertificate(_)
-            | Self::Pem { .. }
-            | Self::Authority { .. }
-            | Self::Versions(_) => {
-                "copy the file anew: PEM, whole from its first BEGIN line to its last END line"
-            }
-        }
-    }
-}
+use crate::tls::files::{TlsError, authorities, certificates, private_key};
 
 /// Everything that is wrong with the files of a probe, of those that are given; nothing is started.
 pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
@@ -136,58 +80,10 @@ fn with_certificate(
     let key = private_key(&client.key_file, files)?;
     builder
         .with_client_auth_cert(chain, key)
-        .map_err(|source| TlsError::Client {
+        .map_err(|source| TlsError::Pair {
             path: client.cert_file.clone(),
             source,
         })
-}
-
-fn private_key(
-    path: &Path,
-    files: &BTreeMap<PathBuf, Vec<u8>>,
-) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_slice(contents(path, files)?).map_err(|source| TlsError::Pem {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn authorities(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path, files)? {
-        roots
-            .add(certificate)
-            .map_err(|source| TlsError::Authority {
-                path: path.to_owned(),
-                source,
-            })?;
-    }
-    Ok(roots)
-}
-
-fn certificates(
-    path: &Path,
-    files: &BTreeMap<PathBuf, Vec<u8>>,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(contents(path, files)?).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => {
-            Err(TlsError::NoCertificate(path.to_owned()))
-        }
-        Ok(certificates) => Ok(certificates),
-        Err(source) => Err(TlsError::Pem {
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
-fn contents<'a>(path: &Path, files: &'a BTreeMap<PathBuf, Vec<u8>>) -> Result<&'a [u8], TlsError> {
-    files
-        .get(path)
-        .map(Vec::as_slice)
-        .ok_or_else(|| TlsError::Missing(path.to_owned()))
 }
 
 /// Takes any certificate, for probes whose configuration names no authority.
@@ -280,7 +176,7 @@ mod tests {
         let ((certificate, _), (_, key)) = (certificate(), certificate());
         let errors = check_files(&given(&certificate, &certificate, &key));
         assert!(
-            matches!(&errors[..], [error @ TlsError::Client { .. }] if error.remedy().contains("belongs")),
+            matches!(&errors[..], [error @ TlsError::Pair { .. }] if error.remedy().contains("belongs")),
             "{errors:?}"
         );
     }

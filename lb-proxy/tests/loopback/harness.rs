@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::board::{BackendSlot, Cell, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot};
+use common::board::{
+    BackendSlot, Cell, CertificateSlot, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot,
+};
 use common::config::{
     Backend, Bind, Config, Listener, NodeIndex, Probe, ProbeKind, Server, VipIndex,
 };
@@ -149,6 +151,7 @@ fn empty_board() -> &'static ProxyBoard {
         listeners: std::array::from_fn(|_| ListenerSlot::default()),
         servers: std::array::from_fn(|_| ServerSlot::default()),
         list_entries: std::array::from_fn(|_| Cell::default()),
+        certificates: std::array::from_fn(|_| CertificateSlot::default()),
     }))
 }
 

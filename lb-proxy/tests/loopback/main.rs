@@ -26,3 +26,4 @@ mod queue;
 mod relay;
 mod runtime;
 mod segments;
+mod tls;

@@ -15,13 +15,13 @@ const SERVER: &str = "FMC_LB_TEST_SERVER";
 const EXHAUST: &str = "FMC_LB_TEST_EXHAUST";
 
 /// This test program again, running one of its parts.
-struct Part {
-    child: Child,
+pub(crate) struct Part {
+    pub(crate) child: Child,
     address: Option<SocketAddr>,
 }
 
 impl Part {
-    fn start(name: &str, (key, value): (&str, &str)) -> Self {
+    pub(crate) fn start(name: &str, (key, value): (&str, &str)) -> Self {
         let program = std::env::current_exe().expect("this program");
         let child = Command::new(program)
             .args([name, "--exact", "--ignored", "--nocapture"])
@@ -50,7 +50,7 @@ impl Part {
         self.address.expect("the proxy has said where it listens")
     }
 
-    fn resident_bytes(&self) -> u64 {
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());
         let rollup = std::fs::read_to_string(path).expect("proc");
         let line = rollup

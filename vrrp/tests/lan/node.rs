@@ -236,5 +236,6 @@ fn proxy_board() -> ProxyBoard {
         listeners: array::from_fn(|_| Default::default()),
         servers: array::from_fn::<_, MAX_SERVERS, _>(|_| ServerSlot::default()),
         list_entries: array::from_fn(|_| Default::default()),
+        certificates: array::from_fn(|_| Default::default()),
     }
 }

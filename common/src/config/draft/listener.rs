@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::backend::BackendDraft;
+use super::tls::ListenerTlsDraft;
 use super::vrrp::VipDraft;
 use super::{at_own_or, count, keepalive, networks, number};
 use crate::config::diagnostic::{Findings, Span};
@@ -26,6 +27,7 @@ pub(in crate::config) struct ListenerDraft {
     /// Without those that were wrong.
     pub(in crate::config) routes: Vec<At<RouteDraft>>,
     pub(in crate::config) hello_timeout: Option<At<Duration>>,
+    pub(in crate::config) tls: Option<Option<ListenerTlsDraft>>,
     pub(in crate::config) accept_proxy: Option<Option<AcceptProxyDraft>>,
     pub(in crate::config) allow: Option<At<Vec<IpNet>>>,
     pub(in crate::config) deny: Option<At<Vec<IpNet>>>,
@@ -99,6 +101,7 @@ impl ListenerDraft {
             backend: None,
             routes: Vec::new(),
             hello_timeout: values.get("hello_timeout"),
+            tls: ListenerTlsDraft::of(values),
             accept_proxy: accept_proxy(values),
             allow: networks(values, "allow"),
             deny: networks(values, "deny"),

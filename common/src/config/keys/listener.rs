@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::tcp::{KEEPALIVE, USER_TIMEOUT};
+use super::tls::LISTENER_TLS;
 use super::{IDLE, MANY, SECOND, WEEK};
 use crate::config::kind::{
     Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
@@ -56,7 +57,15 @@ backend = "traefik-https""#,
             name: "hello_timeout",
             kind: Kind::Duration(HELLO),
             default: Default::Toml("\"5s\""),
-            doc: "With `routes`: who has not said in so long what it asks for gets `backend`",
+            doc: "With `routes`: who has not said in so long what it asks for gets `backend`, or with \
+                  `tls` is refused",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::TableOrOff(&LISTENER_TLS),
+            default: Default::Toml("\"off\""),
+            doc: "The listener ends TLS: certificates, versions, protocols. Without it TLS passes through \
+                  to the servers",
         },
         Key {
             name: "accept_proxy",

@@ -1,5 +1,6 @@
 //! Listeners, backends and probes as TOML.
 
+use super::tls::listener_tls;
 use super::{array, inline, or_off, path, quoted};
 use crate::config::keys;
 use crate::config::kind::show_duration;
@@ -19,6 +20,7 @@ pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) ->
         "hello_timeout" => {
             (!listener.routes.is_empty()).then(|| quoted(show_duration(listener.hello_timeout)))
         }
+        "tls" => Some(listener_tls(listener.tls.as_ref())),
         "accept_proxy" => Some(accept_proxy(listener.accept_proxy.as_ref())),
         "allow" => listener.allow.as_ref().map(|allow| array(allow.iter())),
         "deny" => Some(array(listener.deny.iter())),

@@ -1,0 +1,87 @@
+//! The keys of TLS that the proxy itself speaks.
+
+use std::time::Duration;
+
+use crate::config::kind::{Choice, Default, DurationRange, Form, Key, Kind, Section, Shape};
+
+const HANDSHAKE: DurationRange =
+    DurationRange::new(Duration::from_millis(100), Duration::from_secs(60));
+const VERSION: Choice = Choice {
+    values: &["1.2", "1.3"],
+    later: &[],
+};
+
+pub(in crate::config) const LISTENER_TLS: Section = Section {
+    name: "listener_tls",
+    shape: Shape::Inline,
+    doc: "TLS that the listener ends: servers get what is inside.",
+    example: r#"{ certificates = ["/etc/fmc-lb/tls/web.pem"], alpn = ["h2", "http/1.1"] }"#,
+    keys: &[
+        Key {
+            name: "certificates",
+            kind: Kind::List(&Kind::TableOr(&CERTIFICATE, "cert_file")),
+            default: Default::Required,
+            doc: "Certificates, chosen by the server name that a client asks for; the first one is also \
+                  for clients that ask for none, or for another one",
+        },
+        Key {
+            name: "strict_sni",
+            kind: Kind::Bool,
+            default: Default::Toml("false"),
+            doc: "Clients that ask for no name of a certificate are refused",
+        },
+        Key {
+            name: "min_version",
+            kind: Kind::Choice(VERSION),
+            default: Default::Toml("\"1.2\""),
+            doc: "Oldest version of TLS",
+        },
+        Key {
+            name: "max_version",
+            kind: Kind::Choice(VERSION),
+            default: Default::Toml("\"1.3\""),
+            doc: "Newest version of TLS",
+        },
+        Key {
+            name: "alpn",
+            kind: Kind::List(&Kind::Text(Form::Protocol)),
+            default: Default::Toml("[]"),
+            doc: "Protocols that the servers speak, the best one first; a client that offers only others is \
+                  refused. Empty = none is agreed on",
+        },
+        Key {
+            name: "resumption",
+            kind: Kind::Bool,
+            default: Default::Toml("true"),
+            doc: "Clients may resume a session for up to 12 hours without a new signature; a client \
+                  certificate is not looked at again then",
+        },
+        Key {
+            name: "handshake_timeout",
+            kind: Kind::Duration(HANDSHAKE),
+            default: Default::Toml("\"5s\""),
+            doc: "Limit of the whole handshake",
+        },
+    ],
+};
+
+pub(in crate::config) const CERTIFICATE: Section = Section {
+    name: "certificate",
+    shape: Shape::Inline,
+    doc: "A certificate of a listener.",
+    example: r#"{ cert_file = "/etc/fmc-lb/tls/web.crt", key_file = "/etc/fmc-lb/tls/web.key" }"#,
+    keys: &[
+        Key {
+            name: "cert_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Required,
+            doc: "The certificate and those that lead to its authority (PEM), the server's own first",
+        },
+        Key {
+            name: "key_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("the key is in cert_file"),
+            doc: "Its private key (PEM); only its owner may read it",
+        },
+    ],
+};

@@ -1,0 +1,35 @@
+//! TLS as TOML.
+
+use super::{array, inline, path, quoted};
+use crate::config::keys;
+use crate::config::kind::show_duration;
+use crate::config::{CertificateFiles, ListenerTls};
+
+pub(super) fn listener_tls(tls: Option<&ListenerTls>) -> String {
+    let Some(tls) = tls else {
+        return quoted("off");
+    };
+    inline(&keys::LISTENER_TLS, |key| match key {
+        "certificates" => Some(certificates(&tls.certificates)),
+        "strict_sni" => Some(tls.strict_sni.to_string()),
+        "min_version" => Some(quoted(tls.versions.min.word())),
+        "max_version" => Some(quoted(tls.versions.max.word())),
+        "alpn" => Some(array(tls.alpn.iter())),
+        "resumption" => Some(tls.resumption.to_string()),
+        "handshake_timeout" => Some(quoted(show_duration(tls.handshake_timeout))),
+        _ => None,
+    })
+}
+
+fn certificates(certificates: &[CertificateFiles]) -> String {
+    let tables = certificates.iter().map(|files| {
+        let own_key = (files.key_file != files.cert_file).then_some(&files.key_file);
+        inline(&keys::CERTIFICATE, |key| match key {
+            "cert_file" => path(Some(&files.cert_file)),
+            "key_file" => path(own_key),
+            _ => None,
+        })
+    });
+    let tables: Vec<String> = tables.collect();
+    format!("[{}]", tables.join(", "))
+}

@@ -1,0 +1,75 @@
+//! TLS that the proxy itself speaks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// TLS that a listener ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// At least one. The first one is also for clients that ask for a name that none has.
+    pub certificates: Vec<CertificateFiles>,
+    /// Clients that ask for no name of a certificate are refused.
+    pub strict_sni: bool,
+    pub versions: TlsVersions,
+    /// Protocols of ALPN, the best one first; empty = none is agreed on.
+    pub alpn: Vec<String>,
+    /// Whether sessions may be resumed, default true.
+    pub resumption: bool,
+    /// Limit of the whole handshake, default 5 s.
+    pub handshake_timeout: Duration,
+}
+
+/// Files of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate and those that lead to its authority.
+    pub cert_file: PathBuf,
+    /// May be the same file.
+    pub key_file: PathBuf,
+}
+
+/// Versions from `min` to `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsVersions {
+    pub min: TlsVersion,
+    pub max: TlsVersion,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
+impl TlsVersion {
+    /// The word in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        }
+    }
+}
+
+impl TlsVersions {
+    /// Whether a version is one of them.
+    pub fn contains(self, version: TlsVersion) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+}
+
+impl ListenerTls {
+    /// The files that it names, each once.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.certificates.iter().flat_map(CertificateFiles::each)
+    }
+}
+
+impl CertificateFiles {
+    /// One file or two.
+    pub fn each(&self) -> impl Iterator<Item = &PathBuf> {
+        let key = (self.key_file != self.cert_file).then_some(&self.key_file);
+        std::iter::once(&self.cert_file).chain(key)
+    }
+}

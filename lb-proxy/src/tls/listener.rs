@@ -1,0 +1,127 @@
+//! What a listener needs to end its clients' TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::{
+    CertificateFiles, Content, ListenerFiles, ListenerTls, TlsVersion, TlsVersions,
+};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
+
+use super::Files;
+use super::certificate::Certificate;
+use super::files::{TlsError, certificates, private_key};
+use super::names::Named;
+
+/// Sessions of TLS 1.2 that are remembered for clients that take no tickets, about 1 KiB each. For
+/// all others the client keeps the session, sealed with a key that changes each six hours.
+const REMEMBERED: usize = 1_024;
+
+/// Ends the clients' TLS at a listener; shared by all relay threads.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    config: Arc<ServerConfig>,
+    /// Limit of a handshake.
+    pub(crate) timeout: Duration,
+}
+
+impl Ended {
+    /// With the certificates in the order of the file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be used.
+    pub(crate) fn new(
+        tls: &ListenerTls,
+        files: &Files,
+    ) -> Result<(Self, Vec<Certificate>), TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let read = |one| Certificate::read(one, files, &provider);
+        let certificates: Vec<_> = tls
+            .certificates
+            .iter()
+            .map(read)
+            .collect::<Result<_, _>>()?;
+        let config = server_config(tls, &certificates, provider)?;
+        let ended = Self {
+            config: Arc::new(config),
+            timeout: tls.handshake_timeout,
+        };
+        Ok((ended, certificates))
+    }
+
+    /// The settings of a new handshake.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+fn server_config(
+    tls: &ListenerTls,
+    certificates: &[Certificate],
+    provider: Arc<CryptoProvider>,
+) -> Result<ServerConfig, TlsError> {
+    let named = Named::new(certificates, tls.strict_sni);
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions(tls.versions))
+        .map_err(TlsError::Versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(named));
+    config.alpn_protocols = tls
+        .alpn
+        .iter()
+        .map(|name| name.clone().into_bytes())
+        .collect();
+    if tls.resumption {
+        config.ticketer = ring::Ticketer::new().map_err(TlsError::Tickets)?;
+        config.session_storage = ServerSessionMemoryCache::new(REMEMBERED);
+    } else {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
+}
+
+/// The versions as rustls has them.
+pub(crate) fn versions(wanted: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {
+    let known = [
+        (TlsVersion::V1_3, &version::TLS13),
+        (TlsVersion::V1_2, &version::TLS12),
+    ];
+    let chosen = known.iter().filter(|(one, _)| wanted.contains(*one));
+    chosen.map(|(_, version)| *version).collect()
+}
+
+/// Everything that is wrong with the files of a listener, of those that are given, at so many seconds
+/// since 1970; nothing is started.
+pub fn check_files(given: &ListenerFiles, now: i64) -> Vec<TlsError> {
+    let provider = ring::default_provider();
+    let mut errors = Vec::new();
+    for contents in &given.certificates {
+        let all = [&contents.cert_file, &contents.key_file];
+        let files: Files = all.into_iter().flatten().map(in_bytes).collect();
+        let (Some((cert_file, _)), Some((key_file, _))) = (&contents.cert_file, &contents.key_file)
+        else {
+            let lone = |file: &Option<Content>| file.as_ref().map(|(path, _)| path.clone());
+            let cert = lone(&contents.cert_file).map(|path| certificates(&path, &files).err());
+            let key = lone(&contents.key_file).map(|path| private_key(&path, &files).err());
+            errors.extend([cert, key].into_iter().flatten().flatten());
+            continue;
+        };
+        let named = CertificateFiles {
+            cert_file: cert_file.clone(),
+            key_file: key_file.clone(),
+        };
+        match Certificate::read(&named, &files, &provider) {
+            Ok(certificate) => errors.extend(certificate.objection(&named, now)),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
+}
+
+fn in_bytes((path, text): &Content) -> (std::path::PathBuf, Vec<u8>) {
+    (path.clone(), text.clone().into_bytes())
+}

@@ -1,0 +1,7 @@
+//! TLS that the proxy speaks itself, with real clients and servers.
+
+mod ends;
+mod handshakes;
+mod memory;
+mod openssl;
+mod peer;
