@@ -18,6 +18,7 @@ pub(crate) mod rates;
 mod ready;
 mod snapshot;
 mod socket;
+mod tls;
 mod view;
 mod warnings;
 pub(crate) mod wire;

@@ -3,7 +3,11 @@
 //! A key that an older node does not know is read as empty, one that a newer node has added is
 //! skipped: `status` of one version can ask a node of another.
 
+mod tls;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::tls::{CertificateStatus, TlsStatus};
 
 /// The state of one node, as its admin process read it from the boards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -158,6 +162,8 @@ pub struct ListenerStatus {
     pub accepted_per_second: f64,
     pub bytes_in_per_second: f64,
     pub bytes_out_per_second: f64,
+    /// `None` = it ends no TLS.
+    pub tls: Option<TlsStatus>,
 }
 
 /// One backend.

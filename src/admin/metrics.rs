@@ -6,6 +6,7 @@
 mod files;
 mod node;
 mod proxy;
+mod tls;
 mod vrrp;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     vrrp::fill(&mut page, view, status);
     proxy::fill(&mut page, status);
     files::fill(&mut page, status);
+    tls::fill(&mut page, &status.listeners);
     page.text()
 }
 

@@ -33,7 +33,7 @@ impl View {
                 .map(|vip| self.vip(VipIndex(vip), &processes.vrrp, clocks))
                 .collect(),
             peer: peer::status(self, now),
-            listeners: self.listeners(&processes.proxy, rates, now),
+            listeners: self.listeners(&processes.proxy, rates, clocks),
             backends: self
                 .config
                 .backends
@@ -100,7 +100,8 @@ impl View {
         (VipState::Fault, Some(last), reason)
     }
 
-    fn listeners(&self, proxy: &Process, rates: &Rates, now: Moment) -> Vec<ListenerStatus> {
+    fn listeners(&self, proxy: &Process, rates: &Rates, clocks: Clocks) -> Vec<ListenerStatus> {
+        let now = clocks.now;
         let slots = &self.boards.proxy.listeners;
         let listeners = self.config.listeners.iter().zip(slots).enumerate();
         listeners
@@ -140,6 +141,7 @@ impl View {
                     accepted_per_second: per_second.accepted,
                     bytes_in_per_second: per_second.bytes_in,
                     bytes_out_per_second: per_second.bytes_out,
+                    tls: self.tls(index, clocks),
                 }
             })
             .collect()

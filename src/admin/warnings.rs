@@ -11,6 +11,7 @@ use super::files;
 use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
+use super::tls;
 use super::view::View;
 use crate::status::human;
 
@@ -41,6 +42,7 @@ pub(crate) fn of(
         found.extend(backend_warning(view, (backend, shown), now));
     }
     found.extend(files::warnings(view, &status.files, now));
+    found.extend(status.listeners.iter().flat_map(tls::warnings));
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);
     }

@@ -205,6 +205,8 @@ fn listener_trouble(listener: &ListenerStatus) -> String {
         ("not TLS", listener.not_tls),
         ("no hello in time", listener.hello_timeouts),
         ("ended by administrator", listener.killed),
+        ("TLS handshake failed", failed_handshakes(listener)),
+        ("TLS stream cut", cut_streams(listener)),
     ];
     let said: Vec<_> = counted
         .iter()
@@ -212,6 +214,15 @@ fn listener_trouble(listener: &ListenerStatus) -> String {
         .map(|(what, count)| format!("{what}: {count}"))
         .collect();
     said.join(", ")
+}
+
+fn failed_handshakes(listener: &ListenerStatus) -> u64 {
+    let tls = listener.tls.iter();
+    tls.flat_map(|tls| tls.failures.values()).sum()
+}
+
+fn cut_streams(listener: &ListenerStatus) -> u64 {
+    listener.tls.as_ref().map_or(0, |tls| tls.truncated)
 }
 
 fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String> {

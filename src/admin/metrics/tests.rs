@@ -14,6 +14,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         vrrp::FAMILIES,
         proxy::FAMILIES,
         files::FAMILIES,
+        tls::FAMILIES,
     ]
     .into_iter()
     .flatten()

@@ -72,7 +72,19 @@ fn the_keys_of_the_json_are_a_promise() {
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
         processes[].name processes[].pid processes[].state uptime_ms version vips vips[].address \
         vips[].health vips[].interface vips[].name vips[].priority vips[].reason vips[].since \
-        vips[].since_ms_ago vips[].state vips[].vrid warnings";
+        vips[].since_ms_ago vips[].state vips[].vrid warnings \
+        listeners[].tls listeners[].tls.handshakes listeners[].tls.handshakes.1.2-full \
+        listeners[].tls.handshakes.1.2-resumed listeners[].tls.handshakes.1.3-full \
+        listeners[].tls.handshakes.1.3-resumed listeners[].tls.failures listeners[].tls.failures.other \
+        listeners[].tls.failures.timeout listeners[].tls.failures.gone listeners[].tls.failures.not_tls \
+        listeners[].tls.failures.incompatible listeners[].tls.failures.name \
+        listeners[].tls.failures.protocol listeners[].tls.failures.refused \
+        listeners[].tls.failures.no_certificate listeners[].tls.failures.bad_certificate \
+        listeners[].tls.failures.expired_certificate listeners[].tls.failures.revoked_certificate \
+        listeners[].tls.failures.misbehaved listeners[].tls.truncated listeners[].tls.certificates \
+        listeners[].tls.certificates[].file listeners[].tls.certificates[].names \
+        listeners[].tls.certificates[].not_after listeners[].tls.certificates[].not_after_timestamp \
+        listeners[].tls.certificates[].days_left";
     let promised: BTreeSet<_> = promised.split_whitespace().map(str::to_owned).collect();
     assert_eq!(found, promised);
 }
