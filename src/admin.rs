@@ -6,6 +6,7 @@
 
 mod answers;
 pub(crate) mod clock;
+mod expiry;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;

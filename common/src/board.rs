@@ -486,6 +486,8 @@ pub struct ServerSlot {
     pub last_error: Cell,
     /// Times that there were as many of them as `error_limit` says.
     pub error_limits: Cell,
+    /// Last second of the certificate that it has shown to probes, since 1970; 0 = it is not known.
+    pub certificate_not_after: Cell,
 }
 
 /// What admin says.

@@ -54,7 +54,7 @@ pub use listener::{
 };
 pub use manual::manual;
 pub use parse::{Parsed, Viewpoint, Who};
-pub use probe::{ClientCertificate, InitialState, Probe, ProbeKind};
+pub use probe::{ClientCertificate, InitialState, Probe, ProbeKind, ProbeTls};
 pub use schema::schema;
 pub use tls::{CertificateFiles, ListenerTls, TlsVersion, TlsVersions};
 pub use watched::{Watched, WatchedKind};

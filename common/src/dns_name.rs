@@ -45,10 +45,17 @@ pub fn normalize(name: &[u8]) -> Result<String, InvalidName> {
         check_label(label)?;
     }
     let top = text.rsplit('.').next().unwrap_or(text);
-    if top.bytes().all(|byte| byte.is_ascii_digit()) {
+    if is_number(top) {
         return Err(InvalidName::NumericTop);
     }
     Ok(text.to_ascii_lowercase())
+}
+
+/// Decimal, or hexadecimal: what URLs and TLS libraries take for the end of an address.
+fn is_number(label: &str) -> bool {
+    let hex = label.strip_prefix("0x").or(label.strip_prefix("0X"));
+    label.bytes().all(|byte| byte.is_ascii_digit())
+        || hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn check_label(label: &str) -> Result<(), InvalidName> {
@@ -94,7 +101,7 @@ mod tests {
         ] {
             assert_eq!(normalized(name), Err(InvalidName::IpAddress), "{name}");
         }
-        for name in ["192.0.2.1.", "192.0.2", "1", "api.010"] {
+        for name in ["192.0.2.1.", "192.0.2", "1", "api.010", "api.0x1F", "0x"] {
             assert_eq!(normalized(name), Err(InvalidName::NumericTop), "{name}");
         }
     }

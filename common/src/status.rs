@@ -235,6 +235,12 @@ pub struct ServerStatus {
     pub probe_status: String,
     /// The number that it was answered with, as HTTP's 200.
     pub probe_code: Option<u64>,
+    /// Last second of the certificate that it shows to probes, RFC 3339 in UTC; empty = not known.
+    pub certificate_not_after: String,
+    /// The same in seconds since 1970.
+    pub certificate_not_after_timestamp: Option<u64>,
+    /// Whole days until then; negative = it has expired.
+    pub certificate_days_left: Option<i64>,
     pub downs: u64,
     /// Sessions that were ended because it went down.
     pub cut: u64,

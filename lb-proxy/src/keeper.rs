@@ -29,6 +29,8 @@ pub(crate) struct Outcome {
     pub(crate) server: usize,
     pub(crate) ended: Moment,
     pub(crate) took: Duration,
+    /// When the certificate expires that the server has shown last, in seconds since 1970.
+    pub(crate) certificate_not_after: Option<u64>,
     pub(crate) verdict: Verdict,
 }
 
@@ -405,4 +407,6 @@ fn count(slot: &ServerSlot, outcome: &Outcome) {
     let finding = outcome.verdict.finding();
     slot.probe_status.set(finding.status.on_board());
     slot.probe_code.set(finding.code.map_or(0, u64::from));
+    let not_after = outcome.certificate_not_after;
+    slot.certificate_not_after.set(not_after.unwrap_or(0));
 }

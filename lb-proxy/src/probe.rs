@@ -4,6 +4,9 @@
     reason = "opens connections to the servers on a schedule"
 )]
 
+mod certificate;
+mod handshake;
+mod kind;
 mod kube_apiserver;
 pub(crate) mod tls;
 
@@ -16,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{AdminState, ProbeStatus};
-use common::config::{BackendIndex, ProbeKind};
+use common::config::BackendIndex;
 use common::time::Moment;
 use nix::errno::Errno;
 use tokio::io::AsyncWriteExt;
@@ -24,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use self::kube_apiserver::Readyz;
+use self::kind::{Kind, Recipe};
 use crate::announce;
 use crate::clock;
 use crate::connect::{self, First};
@@ -72,11 +75,6 @@ impl Intervals {
     }
 }
 
-enum Kind {
-    Tcp,
-    Readyz(Readyz),
-}
-
 /// All servers that are probed.
 pub(crate) fn targets(
     proxy: &Arc<Proxy>,
@@ -87,13 +85,7 @@ pub(crate) fn targets(
         let Some(probe) = &backend.probe else {
             continue;
         };
-        let tls = match &probe.kind {
-            ProbeKind::Tcp => None,
-            ProbeKind::KubeApiserver { ca_file, client } => Some((
-                tls::client_config(ca_file.as_deref(), client.as_ref(), files)?,
-                client.is_some(),
-            )),
-        };
+        let recipe = Recipe::new(&probe.kind, files)?;
         for (server, member) in backend.servers.iter().enumerate() {
             let place = backend.first_server + server;
             let address = backend.probe_target(member);
@@ -103,12 +95,7 @@ pub(crate) fn targets(
                 server,
                 place,
                 address,
-                kind: match &tls {
-                    None => Kind::Tcp,
-                    Some((config, shown)) => {
-                        Kind::Readyz(Readyz::new(Arc::clone(config), *shown, address))
-                    }
-                },
+                kind: recipe.kind_for(address),
                 intervals: Intervals {
                     steady: probe.interval,
                     fast: probe.fast_interval,
@@ -161,6 +148,7 @@ impl Target {
             server: self.server,
             ended,
             took: ended.since(started),
+            certificate_not_after: self.kind.certificate_not_after(),
             verdict,
         };
         outcomes.send(outcome).await.is_ok()
@@ -180,16 +168,11 @@ impl Target {
     }
 
     async fn probe(&self, deadline: Instant) -> Verdict {
-        match &self.kind {
-            Kind::Tcp => match self.connect(deadline).await {
-                Ok(_) => Verdict::Good(Finding::new(ProbeStatus::L4Ok, "connected")),
-                Err(verdict) => verdict,
-            },
-            Kind::Readyz(readyz) => match self.connect(deadline).await {
-                Ok(stream) => readyz.ask(stream, deadline).await,
-                Err(verdict) => verdict,
-            },
-        }
+        let stream = match self.connect(deadline).await {
+            Ok(stream) => stream,
+            Err(verdict) => return verdict,
+        };
+        self.kind.ask(stream, deadline).await
     }
 
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Verdict> {

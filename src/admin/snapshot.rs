@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use common::board::{Hold, ProbeStatus, ServerSlot, ServerState, VipState};
-use common::config::{Backend, ProbeKind, Server, VipIndex};
+use common::config::{Backend, Server, VipIndex};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status, VipStatus};
 use common::time::Moment;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::clock::Clocks;
+use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
@@ -39,7 +40,7 @@ impl View {
                 .backends
                 .iter()
                 .enumerate()
-                .map(|(index, backend)| self.backend((index, backend), &processes.proxy, now))
+                .map(|(index, backend)| self.backend((index, backend), &processes.proxy, clocks))
                 .collect(),
             files: files::status(self, now),
         };
@@ -151,23 +152,36 @@ impl View {
         &self,
         (index, backend): (usize, &Backend),
         proxy: &Process,
-        now: Moment,
+        clocks: Clocks,
     ) -> BackendStatus {
         let own = &self.boards.proxy.backends[index];
         // A dead proxy tries nothing.
         let fail_open = own.fail_open.get().filter(|_| proxy.pid != 0);
         let slots = &self.boards.proxy.servers[backend.first_server..];
         let servers = backend.servers.iter().zip(slots);
+        let speaks_tls = backend
+            .probe
+            .as_ref()
+            .is_some_and(|probe| probe.kind.tls().is_some());
+        let certificate = |slot: &ServerSlot| {
+            let not_after = slot.certificate_not_after.get();
+            let expiry = Expiry::of(not_after, clocks);
+            expiry.filter(|_| speaks_tls)
+        };
+        let now = clocks.now;
         BackendStatus {
             name: backend.name.clone(),
             balance: backend.balance.word().to_owned(),
             probe: backend
                 .probe
                 .as_ref()
-                .map_or("none", |probe| probe_word(&probe.kind))
+                .map_or("none", |probe| probe.kind.word())
                 .to_owned(),
             servers: servers
-                .map(|(server, slot)| self::server((server, slot), proxy, now))
+                .map(|(server, slot)| {
+                    let status = self::server((server, slot), proxy, now);
+                    with_certificate(status, certificate(slot))
+                })
                 .collect(),
             queued: sessions(proxy, own.queued.get()),
             queue_oldest_ms: match sessions(proxy, own.queued.get()) {
@@ -223,6 +237,19 @@ fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) 
             0 => 100,
             ramp => (100 * ramp / 256).max(1),
         },
+        ..ServerStatus::default()
+    }
+}
+
+fn with_certificate(status: ServerStatus, expiry: Option<Expiry>) -> ServerStatus {
+    let Some(expiry) = expiry else {
+        return status;
+    };
+    ServerStatus {
+        certificate_not_after: expiry.date,
+        certificate_not_after_timestamp: Some(expiry.timestamp),
+        certificate_days_left: Some(expiry.days_left),
+        ..status
     }
 }
 
@@ -256,13 +283,6 @@ fn rfc3339(at: Moment, epoch: Duration) -> String {
         .and_then(|unix| OffsetDateTime::from_unix_timestamp_nanos(unix * 1_000_000).ok())
         .and_then(|date| date.format(&Rfc3339).ok())
         .unwrap_or_default()
-}
-
-const fn probe_word(kind: &ProbeKind) -> &'static str {
-    match kind {
-        ProbeKind::Tcp => "tcp",
-        ProbeKind::KubeApiserver { .. } => "kube-apiserver",
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use common::config::{Backend, NodeIndex, VipIndex};
 use common::status::{BackendStatus, Status};
 use common::time::Moment;
 
+use super::expiry;
 use super::files;
 use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
@@ -43,6 +44,8 @@ pub(crate) fn of(
     }
     found.extend(files::warnings(view, &status.files, now));
     found.extend(status.listeners.iter().flat_map(tls::warnings));
+    let backends = view.config.backends.iter().zip(&status.backends);
+    found.extend(backends.flat_map(|(config, status)| expiry::warnings(config, status)));
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);
     }

@@ -285,6 +285,7 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
             ));
         }
     }
+    grid.note(certificates(backend));
     if backend.queued > 0 {
         let oldest = backend.queue_oldest_ms.unwrap_or(0);
         grid.note(format!(
@@ -316,6 +317,18 @@ fn fail_open_note(backend: &BackendStatus) -> String {
         ),
         None if placed > 0 => format!("sessions placed while every server was down: {placed}"),
         None => String::new(),
+    }
+}
+
+/// The certificate that ends first; empty without any.
+fn certificates(backend: &BackendStatus) -> String {
+    let servers = backend.servers.iter();
+    let days = servers.filter_map(|server| server.certificate_days_left);
+    match days.min() {
+        None => String::new(),
+        Some(i64::MIN..=-1) => "a certificate has expired".to_owned(),
+        Some(1) => "certificates are valid for 1 day".to_owned(),
+        Some(days) => format!("certificates are valid for {days} days"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use common::board::{AdminBoard, Child, ProxyBoard, SupervisorBoard, VrrpBoard};
-use common::config::{Config, ListenerTls, NodeIndex, ProbeKind};
+use common::config::{Config, ListenerTls, NodeIndex};
 
 use super::folder::Folder;
 use super::sockets;
@@ -273,21 +273,9 @@ fn files_of(config: &Config) -> Vec<(Child, PathBuf)> {
             .flat_map(ListenerTls::files)
             .map(|path| (Child::Proxy, path.clone())),
     );
-    for probe in config
-        .backends
-        .iter()
-        .filter_map(|backend| backend.probe.as_ref())
-    {
-        match &probe.kind {
-            ProbeKind::Tcp => {}
-            ProbeKind::KubeApiserver { ca_file, client } => {
-                files.extend(ca_file.iter().map(|path| (Child::Proxy, path.clone())));
-                if let Some(client) = client {
-                    files.push((Child::Proxy, client.cert_file.clone()));
-                    files.push((Child::Proxy, client.key_file.clone()));
-                }
-            }
-        }
+    let probes = config.backends.iter().flat_map(|backend| &backend.probe);
+    for tls in probes.filter_map(|probe| probe.kind.tls()) {
+        files.extend(tls.files().map(|path| (Child::Proxy, path.clone())));
     }
     files
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::config::{Config, Listener, Probe, ProbeKind, VipIndex};
+use common::config::{Config, Listener, Probe, VipIndex};
 use common::time::Moment;
 
 use crate::router::Cause;
@@ -85,13 +85,13 @@ fn out_of_step(probe: &Probe) -> Duration {
         let verdict = probe.fast_interval * 95 / 100 * (probes - 1);
         (first * 105 / 100).saturating_sub(verdict)
     };
-    let falling = apart(probe.interval, probe.probes_to_fall());
-    // A server that has said itself that it is not ready is probed as one that is up.
-    let first = match probe.kind {
-        ProbeKind::Tcp => probe.down_interval,
-        ProbeKind::KubeApiserver { .. } => probe.interval.max(probe.down_interval),
+    let (fall, first_good) = if probe.hears_not_ready() {
+        // Not ready, it is probed as one that is up.
+        (1, probe.interval.max(probe.down_interval))
+    } else {
+        (probe.fall, probe.down_interval)
     };
-    falling.max(apart(first, probe.rise))
+    apart(probe.interval, fall).max(apart(first_good, probe.rise))
 }
 
 impl Judge {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::draft::{BackendDraft, Draft, ListenerDraft, ListenerTlsDraft, ProbeDraft, VipDraft};
 use super::{
     AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, CertificateFiles, ClientCertificate,
-    Config, Listener, ListenerTls, Node, Observe, Pair, Probe, ProbeKind, Route, Runs, Server, Vip,
+    Config, Listener, ListenerTls, Node, Observe, Pair, Probe, ProbeKind, ProbeTls, Route, Runs,
+    Server, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -196,16 +197,10 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
 
 fn build_probe(probe: &ProbeDraft) -> Option<Probe> {
     let interval = probe.interval.as_ref()?.value;
-    let files = probe.cert_file.as_ref().zip(probe.key_file.as_ref());
     Some(Probe {
         kind: match probe.kind.as_ref()?.value {
-            "kube-apiserver" => ProbeKind::KubeApiserver {
-                ca_file: probe.ca_file.as_ref().map(|file| file.value.clone()),
-                client: files.map(|(cert, key)| ClientCertificate {
-                    cert_file: cert.value.clone(),
-                    key_file: key.value.clone(),
-                }),
-            },
+            "kube-apiserver" => ProbeKind::KubeApiserver(build_probe_tls(probe)?),
+            "tls" => ProbeKind::Tls(build_probe_tls(probe)?),
             _ => ProbeKind::Tcp,
         },
         interval,
@@ -219,5 +214,18 @@ fn build_probe(probe: &ProbeDraft) -> Option<Probe> {
         fall: probe.fall?,
         initial_state: probe.initial_state?,
         port: probe.port.as_ref().map(|port| port.value),
+    })
+}
+
+fn build_probe_tls(probe: &ProbeDraft) -> Option<ProbeTls> {
+    let files = probe.cert_file.as_ref().zip(probe.key_file.as_ref());
+    Some(ProbeTls {
+        server_name: probe.server_name.as_ref().map(|name| name.value.clone()),
+        ca_file: probe.ca_file.as_ref().map(|file| file.value.clone()),
+        client: files.map(|(cert, key)| ClientCertificate {
+            cert_file: cert.value.clone(),
+            key_file: key.value.clone(),
+        }),
+        expiry_warning_days: probe.expiry_warning_days?,
     })
 }

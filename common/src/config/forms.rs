@@ -101,6 +101,7 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Server => server(text),
         Form::Source => source(text),
         Form::ServerName => server_name(text),
+        Form::HostName => host_name(text),
         Form::Protocol => protocol(text),
         Form::Bind => bind(text),
         Form::Http => http(text),
@@ -227,6 +228,12 @@ fn server_name(text: &str) -> Result<Value, Fault> {
             ),
         )),
     }
+}
+
+fn host_name(text: &str) -> Result<Value, Fault> {
+    dns_name::normalize(text.as_bytes())
+        .map(Value::Text)
+        .map_err(|error| not_a(text, Form::HostName, format!("write one name: {error}")))
 }
 
 /// RFC 7301: 1 to 255 bytes; all that are registered and not GREASE are visible ASCII.

@@ -120,6 +120,8 @@ pub enum Form {
     Source,
     /// `a.example.org`, or `*.example.org`: a name that TLS clients ask for.
     ServerName,
+    /// `a.example.org`: the name of a machine.
+    HostName,
     /// `h2`: a protocol that TLS clients offer.
     Protocol,
     /// `vips.api:6443`, or an address with a port or a range of ports.
@@ -142,6 +144,7 @@ impl Form {
             Self::Server => "an address with a port",
             Self::Source => "an address",
             Self::ServerName => "a server name",
+            Self::HostName => "a host name",
             Self::Protocol => "a protocol name",
             Self::Bind => "a VIP or an address, with a port or a range of ports",
             Self::Http => "an address with a port, `node` with a port, or \"off\"",
@@ -160,6 +163,7 @@ impl Form {
             Self::Server => "10.17.4.21:6443",
             Self::Source => "10.17.4.11",
             Self::ServerName => "*.example.org",
+            Self::HostName => "api.example.org",
             Self::Protocol => "h2",
             Self::Bind => "vips.api:6443",
             Self::Http => "node:9600",
@@ -177,6 +181,7 @@ impl Form {
             Self::Network => r"^[0-9a-fA-F.:]+/\d+$",
             Self::Source => r"^[0-9a-fA-F.:]+$",
             Self::ServerName => r"^(\*\.)?[A-Za-z0-9._-]+$",
+            Self::HostName => r"^[A-Za-z0-9._-]+$",
             Self::Protocol => r"^[!-~]{1,255}$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Bind => {

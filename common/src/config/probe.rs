@@ -57,12 +57,11 @@ impl InitialState {
 }
 
 impl Probe {
-    /// Bad probes in a row until a server gets no more sessions: one is enough for a server that
-    /// says itself that it is not ready.
-    pub fn probes_to_fall(&self) -> u32 {
+    /// Whether a server can say itself that it is not ready, and is believed at once.
+    pub const fn hears_not_ready(&self) -> bool {
         match self.kind {
-            ProbeKind::Tcp => self.fall,
-            ProbeKind::KubeApiserver { .. } => 1,
+            ProbeKind::Tcp | ProbeKind::Tls(_) => false,
+            ProbeKind::KubeApiserver(_) => true,
         }
     }
 }
@@ -72,13 +71,54 @@ impl Probe {
 pub enum ProbeKind {
     /// A TCP connection can be made.
     Tcp,
+    /// A TLS handshake can be made.
+    Tls(ProbeTls),
     /// TLS and `GET /readyz`, judged as a kube-apiserver answers.
-    KubeApiserver {
-        /// Certificates that the server's is checked against; `None` = it is not checked.
-        ca_file: Option<PathBuf>,
-        /// Client certificate and its key (PEM).
-        client: Option<ClientCertificate>,
-    },
+    KubeApiserver(ProbeTls),
+}
+
+impl ProbeKind {
+    /// The word in the file and in status.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls(_) => "tls",
+            Self::KubeApiserver(_) => "kube-apiserver",
+        }
+    }
+
+    /// How it speaks TLS, if it does.
+    pub const fn tls(&self) -> Option<&ProbeTls> {
+        match self {
+            Self::Tcp => None,
+            Self::Tls(tls) | Self::KubeApiserver(tls) => Some(tls),
+        }
+    }
+}
+
+/// How a probe speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeTls {
+    /// The name that the server's certificate must have, in lower case, and that it is asked for;
+    /// `None` = its address.
+    pub server_name: Option<String>,
+    /// Certificates that the server's is checked against; `None` = it is not checked.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate and its key (PEM).
+    pub client: Option<ClientCertificate>,
+    /// Days before the server's certificate expires from which on status warns, default 14; 0 =
+    /// never.
+    pub expiry_warning_days: u32,
+}
+
+impl ProbeTls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let client = self.client.iter();
+        self.ca_file
+            .iter()
+            .chain(client.flat_map(|client| [&client.cert_file, &client.key_file]))
+    }
 }
 
 /// Files of a client certificate.

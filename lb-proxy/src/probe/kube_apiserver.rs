@@ -3,64 +3,50 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use common::board::ProbeStatus;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::handshake::{TlsClient, close};
 use super::{failed, words};
 use crate::health::Verdict;
 use crate::readyz::{Credentials, Input, MAX_ANSWER, Progress, judge, parse};
 
 /// How one API server is asked.
 pub(super) struct Readyz {
-    connector: TlsConnector,
-    name: ServerName<'static>,
+    pub(super) tls: TlsClient,
     request: String,
     credentials: Credentials,
 }
 
 impl Readyz {
-    /// `certificate_shown`: the TLS settings have a client certificate.
-    pub(super) fn new(
-        tls: Arc<ClientConfig>,
-        certificate_shown: bool,
-        address: SocketAddr,
-    ) -> Self {
+    pub(super) fn new(tls: TlsClient, address: SocketAddr) -> Self {
         let version = env!("CARGO_PKG_VERSION");
         Self {
-            connector: TlsConnector::from(tls),
-            name: ServerName::IpAddress(address.ip().into()),
             request: format!(
                 "GET /readyz HTTP/1.1\r\nHost: {address}\r\nUser-Agent: fmc-lb/{version}\r\n\
                  Accept: text/plain, */*\r\nConnection: close\r\n\r\n"
             ),
-            credentials: if certificate_shown {
+            credentials: if tls.shows_certificate {
                 Credentials::Shown
             } else {
                 Credentials::None
             },
+            tls,
         }
     }
 
     /// Asks over a connection that was just made.
     pub(super) async fn ask(&self, stream: TcpStream, deadline: Instant) -> Verdict {
-        let handshake = self.connector.connect(self.name.clone(), stream);
-        let mut stream = match timeout_at(deadline, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return failed(ProbeStatus::L6Rsp, words(&error)),
-            Err(_) => return failed(ProbeStatus::L6Tout, "no TLS handshake in time"),
+        let mut stream = match self.tls.handshake(stream, deadline).await {
+            Ok(stream) => stream,
+            Err(verdict) => return verdict,
         };
         let verdict = self.exchange(&mut stream, deadline).await;
-        // In order, so that the server has nothing to log; whether it works out changes nothing.
-        let closed = timeout_at(deadline, stream.shutdown()).await;
-        tracing::trace!(?closed, "probe connection closed");
+        close(stream, deadline).await;
         verdict
     }
 

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::config::{ClientCertificate, ProbeFiles};
-use rustls::client::Resumption;
+use common::config::{ClientCertificate, ProbeFiles, ProbeTls};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
+use super::certificate::{Certificate, Noting};
 use crate::tls::files::{TlsError, authorities, certificates, private_key};
+
+/// The contents of files, as they were handed over.
+pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Everything that is wrong with the files of a probe, of those that are given; nothing is started.
 pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
@@ -34,7 +38,9 @@ pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
                 cert_file: cert.clone(),
                 key_file: key_file.clone(),
             };
-            client_config(None, Some(&pair), &files).err()
+            verifier(None, &files)
+                .and_then(|verifier| client_config(verifier, Some(&pair), &files))
+                .err()
         }
         _ => None,
     };
@@ -44,29 +50,91 @@ pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
         .collect()
 }
 
-/// The settings for a backend's probes. Every probe makes a full handshake, as a new client would.
-pub(crate) fn client_config(
-    ca_file: Option<&Path>,
-    client: Option<&ClientCertificate>,
-    files: &BTreeMap<PathBuf, Vec<u8>>,
-) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Versions)?;
-    let builder = match ca_file {
-        Some(path) => builder.with_root_certificates(authorities(path, files)?),
-        None => builder
+/// The TLS of a backend's probes.
+#[derive(Debug)]
+pub(super) struct TlsClients {
+    config: ClientConfig,
+    verifier: Arc<dyn ServerCertVerifier>,
+    server_name: Option<ServerName<'static>>,
+    shows_certificate: bool,
+}
+
+impl TlsClients {
+    /// `protocols` are those of ALPN that a probe speaks. Every probe makes a full handshake, as a
+    /// new client would.
+    pub(super) fn new(tls: &ProbeTls, protocols: &[&str], files: &Files) -> Result<Self, TlsError> {
+        let verifier = verifier(tls.ca_file.as_deref(), files)?;
+        let mut config = client_config(Arc::clone(&verifier), tls.client.as_ref(), files)?;
+        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+        config.alpn_protocols = protocols.collect();
+        config.resumption = Resumption::disabled();
+        let server_name = tls.server_name.clone().map(|name| {
+            ServerName::try_from(name).expect("TLS knows every name of a configuration")
+        });
+        Ok(Self {
+            config,
+            verifier,
+            server_name,
+            shows_certificate: tls.client.is_some(),
+        })
+    }
+
+    /// The name that servers are asked for; `None` = their addresses.
+    pub(super) fn server_name(&self) -> Option<ServerName<'static>> {
+        self.server_name.clone()
+    }
+
+    /// Whether they have a client certificate.
+    pub(super) const fn show_certificate(&self) -> bool {
+        self.shows_certificate
+    }
+
+    /// Settings for one server, whose certificate is noted.
+    pub(super) fn that_note(&self, certificate: &Arc<Certificate>) -> Arc<ClientConfig> {
+        let mut config = self.config.clone();
+        let verifier = Noting {
+            verifier: Arc::clone(&self.verifier),
+            certificate: Arc::clone(certificate),
+        };
+        config
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
+            .set_certificate_verifier(Arc::new(verifier));
+        Arc::new(config)
+    }
+}
+
+/// What a server's certificate is checked by; without authorities any one is accepted.
+fn verifier(
+    ca_file: Option<&Path>,
+    files: &Files,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let Some(path) = ca_file else {
+        return Ok(Arc::new(Unchecked(provider)));
     };
-    let mut config = match client {
-        Some(client) => with_certificate(builder, client, files)?,
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+    let roots = Arc::new(authorities(path, files)?);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+    match verifier {
+        Ok(verifier) => Ok(verifier),
+        // There is no other reason without revocation lists.
+        Err(_) => Err(TlsError::NoCertificate(path.to_owned())),
+    }
+}
+
+fn client_config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    client: Option<&ClientCertificate>,
+    files: &Files,
+) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    match client {
+        Some(client) => with_certificate(builder, client, files),
+        None => Ok(builder.with_no_client_auth()),
+    }
 }
 
 type NeedsClientCertificate = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
@@ -88,7 +156,7 @@ fn with_certificate(
 
 /// Takes any certificate, for probes whose configuration names no authority.
 ///
-/// Such a probe asks whether an API server answers at this address, not who it is: nothing secret
+/// Such a probe asks whether a server answers at this address, not who it is: nothing secret
 /// is sent (without an authority the client certificate proves itself by a signature, which cannot
 /// be reused), and the clients that are relayed check the server's certificate themselves. Somebody
 /// who sits between balancer and server can make a server look ready or not, as with a TCP probe.

@@ -189,21 +189,32 @@ impl Authority {
     fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
+        self.sign_as(params)
+    }
+
+    pub(crate) fn sign_as(&self, params: CertificateParams) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         (certificate, key)
     }
 
+    /// The roots that trust it.
+    pub(crate) fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(self.certificate.der().clone())
+            .expect("authority");
+        roots
+    }
+
     fn server_config(&self) -> ServerConfig {
         let (certificate, key) = self.sign("127.0.0.1");
-        let mut roots = RootCertStore::empty();
-        roots.add(self.der()).expect("authority");
+        let roots = Arc::new(self.roots());
         let provider = Arc::new(ring::default_provider());
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
-                .allow_unauthenticated()
-                .build()
-                .expect("verifier");
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .expect("verifier");
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

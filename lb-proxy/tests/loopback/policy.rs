@@ -22,10 +22,7 @@ fn misjudged(servers: &[SocketAddr], all_down: AllDown) -> RunningProxy {
     setup.threads = 2;
     setup.backend().all_down = all_down;
     setup.backend().servers[1].backup = true;
-    setup.probe(quick(ProbeKind::KubeApiserver {
-        ca_file: None,
-        client: None,
-    }));
+    setup.probe(quick(crate::probe::kube()));
     let proxy = setup.start();
     for place in 0..servers.len() {
         eventually("it is down", || state(&proxy, place) == ServerState::Down);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use common::board::{ProbeStatus, ServerSlot, ServerState};
-use common::config::{ClientCertificate, Probe, ProbeKind};
+use common::config::{ClientCertificate, Probe, ProbeKind, ProbeTls};
 
 use crate::apiserver::{ApiServer, Authority, Mode};
 use crate::harness::*;
@@ -23,9 +23,16 @@ pub(crate) fn quick(kind: ProbeKind) -> Probe {
 }
 
 pub(crate) fn kube() -> ProbeKind {
-    ProbeKind::KubeApiserver {
+    ProbeKind::KubeApiserver(unverified())
+}
+
+/// TLS that accepts any certificate and shows none.
+pub(crate) fn unverified() -> ProbeTls {
+    ProbeTls {
+        server_name: None,
         ca_file: None,
         client: None,
+        expiry_warning_days: 14,
     }
 }
 
@@ -302,10 +309,11 @@ fn with_files(
             key_file: key,
         }
     });
-    setup.probe(quick(ProbeKind::KubeApiserver {
+    setup.probe(quick(ProbeKind::KubeApiserver(ProbeTls {
         ca_file: Some(ca),
         client,
-    }));
+        ..unverified()
+    })));
     let proxy = setup.start();
     let slot = &proxy.board.servers[0];
     eventually("a verdict", || state(slot) != ServerState::Unknown);
@@ -361,10 +369,10 @@ fn a_file_that_is_missing_or_broken_is_named() {
         setup
             .files
             .extend(contents.map(|contents| ("ca.pem".into(), contents)));
-        setup.probe(quick(ProbeKind::KubeApiserver {
+        setup.probe(quick(ProbeKind::KubeApiserver(ProbeTls {
             ca_file: Some("ca.pem".into()),
-            client: None,
-        }));
+            ..unverified()
+        })));
         let error = setup.start().join().expect_err("no probe without its file");
         let cause = std::error::Error::source(&error)
             .expect("a cause")

@@ -211,6 +211,11 @@ static PROBE_CODE: Family = Family::gauge(
     SERVER,
     "Number that the last probe was answered with, as HTTP's 200; absent where there was none.",
 );
+static CERTIFICATE: Family = Family::gauge(
+    "fmc_lb_server_certificate_expiry_timestamp_seconds",
+    SERVER,
+    "When the certificate expires that the server shows to probes, in seconds since 1970; absent while unknown.",
+);
 static SLOW_START: Family = Family::gauge(
     "fmc_lb_server_slow_start_ratio",
     SERVER,
@@ -265,6 +270,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &PROBE_AGE,
     &PROBE_STATUS,
     &PROBE_CODE,
+    &CERTIFICATE,
     &SLOW_START,
     &DOWNS,
 ];
@@ -371,6 +377,8 @@ fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {
     page.one_of(&PROBE_STATUS, &labels, (&server.probe_status, statuses));
     let code = server.probe_code.map(|code| code as f64);
     page.gauge_if_known(&PROBE_CODE, &labels, code);
+    let expiry = server.certificate_not_after_timestamp;
+    page.gauge_if_known(&CERTIFICATE, &labels, expiry.map(|end| end as f64));
     let share = server.slow_start_percent as f64 / 100.0;
     page.gauge(&SLOW_START, &labels, share);
     page.count(&DOWNS, &labels, server.downs);

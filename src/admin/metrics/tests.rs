@@ -296,6 +296,10 @@ fn gauges_show_what_the_boards_say() {
             0.00125,
         ),
         (
+            "fmc_lb_server_certificate_expiry_timestamp_seconds{backend=\"k3s-api\",server=\"10.17.4.21:6443\"}",
+            1_785_412_800.0,
+        ),
+        (
             "fmc_lb_server_probe_age_seconds{backend=\"k3s-api\",server=\"10.17.4.21:6443\"}",
             0.4,
         ),

@@ -64,6 +64,8 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].configured_weight backends[].servers[].weight_ms_left \
         backends[].servers[].administrative backends[].servers[].administrative_ms_left \
         backends[].servers[].probe_state backends[].servers[].probe_status backends[].servers[].probe_code \
+        backends[].servers[].certificate_not_after backends[].servers[].certificate_not_after_timestamp \
+        backends[].servers[].certificate_days_left \
         backends[].servers[].cut \
         files files[].changes files[].entries files[].holds files[].path files[].refusals \
         files[].refused files[].since_ms_ago \
@@ -135,6 +137,15 @@ fn a_healthy_node_has_the_promised_values_and_no_warning() {
         (asked.probe_status.as_str(), asked.probe_code),
         ("L7OK", Some(200))
     );
+    assert_eq!(
+        (
+            asked.certificate_not_after.as_str(),
+            asked.certificate_not_after_timestamp,
+            asked.certificate_days_left
+        ),
+        ("2026-07-30T12:00:00Z", Some(1_785_412_800), Some(90))
+    );
+    assert_eq!(server.certificate_days_left, None, "without TLS");
     assert_eq!(status.backends[0].probe, "kube-apiserver");
     assert_eq!(status.listeners[1].binds, ["192.168.0.14:443"]);
     assert_eq!(status.listeners[1].backend, "traefik-https");

@@ -21,9 +21,14 @@ pub(in crate::config) struct ProbeDraft {
     pub(in crate::config) fall: Option<u32>,
     pub(in crate::config) initial_state: Option<InitialState>,
     pub(in crate::config) port: Option<At<u16>>,
+    pub(in crate::config) server_name: Option<At<String>>,
+    pub(in crate::config) verify: Option<At<bool>>,
     pub(in crate::config) ca_file: Option<At<PathBuf>>,
     pub(in crate::config) cert_file: Option<At<PathBuf>>,
     pub(in crate::config) key_file: Option<At<PathBuf>>,
+    pub(in crate::config) expiry_warning_days: Option<u32>,
+    /// The keys that the file names.
+    pub(in crate::config) given: Vec<At<&'static str>>,
 }
 
 impl ProbeDraft {
@@ -48,9 +53,18 @@ impl ProbeDraft {
                 let number = u16::try_from(port.value).ok()?;
                 Some(port.with(number))
             }),
+            server_name: values.get("server_name"),
+            verify: values.get("verify"),
             ca_file: values.get("ca_file"),
             cert_file: values.get("cert_file"),
             key_file: values.get("key_file"),
+            expiry_warning_days: values.get("expiry_warning_days").and_then(small),
+            given: values
+                .entries
+                .iter()
+                .filter(|(_, value)| value.given)
+                .map(|(key, value)| value.with(key.name))
+                .collect(),
         }
     }
 }

@@ -16,11 +16,12 @@ pub(in crate::config) const PROBE: Section = Section {
         Key {
             name: "kind",
             kind: Kind::Choice(Choice {
-                values: &["tcp", "kube-apiserver"],
+                values: &["tcp", "tls", "kube-apiserver"],
                 later: &[],
             }),
             default: Default::Toml("\"tcp\""),
-            doc: "\"tcp\": a connection can be made; \"kube-apiserver\": TLS and GET /readyz",
+            doc: "\"tcp\": a connection can be made; \"tls\": a TLS handshake can be made; \
+                  \"kube-apiserver\": TLS and GET /readyz",
         },
         Key {
             name: "interval",
@@ -79,22 +80,43 @@ pub(in crate::config) const PROBE: Section = Section {
             doc: "Port that probes go to, where it is not the one of the sessions",
         },
         Key {
+            name: "server_name",
+            kind: Kind::Text(Form::HostName),
+            default: Default::Unset("its address, and no name is asked for"),
+            doc: "With TLS: name that the server is asked for (SNI) and that its certificate must have",
+        },
+        Key {
+            name: "verify",
+            kind: Kind::Bool,
+            default: Default::Unset("true; with \"kube-apiserver\" if there is a ca_file"),
+            doc: "With \"tls\": false = any certificate is accepted",
+        },
+        Key {
             name: "ca_file",
             kind: Kind::Text(Form::Path),
-            default: Default::Unset("the server's certificate is not checked"),
-            doc: "Certificates (PEM) that the API server's is checked against",
+            default: Default::Unset(
+                "an API server's certificate is not checked; others need verify = false then",
+            ),
+            doc: "With TLS: certificates (PEM) of the authorities that the server's is checked against",
         },
         Key {
             name: "cert_file",
             kind: Kind::Text(Form::Path),
             default: Default::Unset("the probe shows no certificate"),
-            doc: "Client certificate (PEM) that the probe shows to the API server",
+            doc: "With TLS: client certificate (PEM) that the probe shows to the server",
         },
         Key {
             name: "key_file",
             kind: Kind::Text(Form::Path),
             default: Default::Unset("the probe shows no certificate"),
             doc: "Private key (PEM) of cert_file; only its owner may read it",
+        },
+        Key {
+            name: "expiry_warning_days",
+            kind: Kind::Integer(IntegerRange::new(0, 3_650)),
+            default: Default::Toml("14"),
+            doc: "With TLS: days before the server's certificate expires from which on status warns; 0 \
+                  = never",
         },
     ],
 };

@@ -19,10 +19,17 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         };
         times(probe, findings);
         targets(backend, probe, draft, findings);
-        match probe.kind.as_ref().map(|kind| kind.value) {
-            Some("kube-apiserver") => certificates(backend, probe, findings),
-            Some(_) => without_tls(probe, findings),
-            None => {}
+        let Some(kind) = probe.kind.as_ref().map(|kind| kind.value) else {
+            continue;
+        };
+        of_other_kinds(probe, kind, findings);
+        if WITH_TLS.contains(&kind) {
+            client_certificate(probe, findings);
+        }
+        match kind {
+            "kube-apiserver" => api_server(backend, probe, findings),
+            "tls" => verification(backend, probe, findings),
+            _ => {}
         }
     }
 }
@@ -79,25 +86,60 @@ fn times(probe: &ProbeDraft, findings: &mut Findings) {
     }
 }
 
-fn without_tls(probe: &ProbeDraft, findings: &mut Findings) {
-    let files = [
-        ("ca_file", &probe.ca_file),
-        ("cert_file", &probe.cert_file),
-        ("key_file", &probe.key_file),
-    ];
-    for (name, file) in files {
-        if let Some(file) = file {
-            findings.error(
-                file.span,
-                format!("`{name}` does nothing in a probe of kind \"tcp\""),
-                "add kind = \"kube-apiserver\", or remove it",
-            );
-        }
+/// The keys that only some kinds know.
+const OF_SOME_KINDS: &[(&str, &[&str])] = &[
+    ("server_name", WITH_TLS),
+    ("verify", &["tls"]),
+    ("ca_file", WITH_TLS),
+    ("cert_file", WITH_TLS),
+    ("key_file", WITH_TLS),
+    ("expiry_warning_days", WITH_TLS),
+];
+const WITH_TLS: &[&str] = &["tls", "kube-apiserver"];
+
+fn of_other_kinds(probe: &ProbeDraft, kind: &str, findings: &mut Findings) {
+    for key in &probe.given {
+        let known = OF_SOME_KINDS.iter().find(|(name, _)| *name == key.value);
+        let Some((name, kinds)) = known.filter(|(_, kinds)| !kinds.contains(&kind)) else {
+            continue;
+        };
+        let quoted: Vec<String> = kinds.iter().map(|kind| format!("\"{kind}\"")).collect();
+        findings.error(
+            key.span,
+            format!("`{name}` does nothing in a probe of kind \"{kind}\""),
+            format!("say kind = {}, or remove it", quoted.join(" or ")),
+        );
     }
 }
 
-fn certificates(backend: &BackendDraft, probe: &ProbeDraft, findings: &mut Findings) {
+/// A certificate is checked unless the file says that it is not.
+fn verification(backend: &BackendDraft, probe: &ProbeDraft, findings: &mut Findings) {
     let name = &backend.name.value;
+    let verified = probe.verify.as_ref().is_none_or(|verify| verify.value);
+    match (&probe.ca_file, verified) {
+        (Some(_), true) => {}
+        (Some(file), false) => findings.error(
+            file.span,
+            "`ca_file` does nothing with verify = false",
+            "remove one of the two",
+        ),
+        (None, true) => findings.error(
+            probe.kind.as_ref().map_or(probe.span, |kind| kind.span),
+            format!("the probe of backend `{name}` has nothing to check the server's certificate against"),
+            "add `ca_file`, or say verify = false",
+        ),
+        (None, false) => findings.warn(
+            probe.verify.as_ref().map_or(probe.span, |verify| verify.span),
+            format!(
+                "the probe of backend `{name}` accepts any certificate: whoever answers at that address \
+                 counts as the server"
+            ),
+            "add `ca_file` in its place",
+        ),
+    }
+}
+
+fn client_certificate(probe: &ProbeDraft, findings: &mut Findings) {
     match (&probe.cert_file, &probe.key_file) {
         (Some(cert), None) => findings.error(
             cert.span,
@@ -109,15 +151,21 @@ fn certificates(backend: &BackendDraft, probe: &ProbeDraft, findings: &mut Findi
             "`key_file` is of no use without its certificate",
             "add `cert_file`",
         ),
-        (None, None) => findings.warn(
+        (None, None) | (Some(_), Some(_)) => {}
+    }
+}
+
+fn api_server(backend: &BackendDraft, probe: &ProbeDraft, findings: &mut Findings) {
+    let name = &backend.name.value;
+    if probe.cert_file.is_none() && probe.key_file.is_none() {
+        findings.warn(
             probe.span,
             format!(
                 "the probe of backend `{name}` shows no certificate: an API server with \
                  anonymous-auth=false answers 401 also while it shuts down, which then stays unseen"
             ),
             "add `cert_file` and `key_file` of a client that may GET /readyz",
-        ),
-        (Some(_), Some(_)) => {}
+        );
     }
     if probe.ca_file.is_none() {
         findings.warn(

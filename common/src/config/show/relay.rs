@@ -181,14 +181,8 @@ fn limited(backend: &Backend) -> bool {
 }
 
 fn probe_value(probe: &Probe, key: &str) -> Option<String> {
-    let (kind, ca_file, client) = match &probe.kind {
-        ProbeKind::Tcp => ("tcp", None, None),
-        ProbeKind::KubeApiserver { ca_file, client } => {
-            ("kube-apiserver", ca_file.as_ref(), client.as_ref())
-        }
-    };
     match key {
-        "kind" => Some(quoted(kind)),
+        "kind" => Some(quoted(probe.kind.word())),
         "interval" => Some(quoted(show_duration(probe.interval))),
         "fast_interval" => Some(quoted(show_duration(probe.fast_interval))),
         "down_interval" => Some(quoted(show_duration(probe.down_interval))),
@@ -197,9 +191,24 @@ fn probe_value(probe: &Probe, key: &str) -> Option<String> {
         "fall" => Some(probe.fall.to_string()),
         "initial_state" => Some(quoted(probe.initial_state.word())),
         "port" => shown(probe.port),
-        "ca_file" => path(ca_file),
+        _ => probe_tls_value(&probe.kind, key),
+    }
+}
+
+fn probe_tls_value(kind: &ProbeKind, key: &str) -> Option<String> {
+    let tls = kind.tls()?;
+    let client = tls.client.as_ref();
+    match key {
+        "server_name" => tls.server_name.as_ref().map(quoted),
+        // An API server without authority is not checked anyway.
+        "verify" => match kind {
+            ProbeKind::Tls(_) => Some(tls.ca_file.is_some().to_string()),
+            ProbeKind::Tcp | ProbeKind::KubeApiserver(_) => None,
+        },
+        "ca_file" => path(tls.ca_file.as_ref()),
         "cert_file" => path(client.map(|client| &client.cert_file)),
         "key_file" => path(client.map(|client| &client.key_file)),
+        "expiry_warning_days" => Some(tls.expiry_warning_days.to_string()),
         _ => None,
     }
 }
