@@ -54,7 +54,10 @@ pub use listener::{
 };
 pub use manual::manual;
 pub use parse::{Parsed, Viewpoint, Who};
-pub use probe::{ClientCertificate, InitialState, Probe, ProbeKind, ProbeTls};
+pub use probe::{
+    ClientCertificate, HttpProbe, HttpVersion, InitialState, Probe, ProbeKind, ProbeTls,
+    StatusRange,
+};
 pub use schema::schema;
 pub use tls::{CertificateFiles, ListenerTls, TlsVersion, TlsVersions};
 pub use watched::{Watched, WatchedKind};

@@ -44,6 +44,8 @@ mod finding;
 mod hash;
 mod health;
 mod hello;
+mod http_answer;
+mod http_check;
 mod keeper;
 mod lack;
 mod limit;

@@ -5,7 +5,9 @@
 )]
 
 mod certificate;
+mod exchange;
 mod handshake;
+mod http;
 mod kind;
 mod kube_apiserver;
 pub(crate) mod tls;

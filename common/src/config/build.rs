@@ -1,17 +1,13 @@
 //! A draft without errors → the [`Config`].
 
-use std::time::Duration;
+mod probe;
 
-use super::draft::{BackendDraft, Draft, ListenerDraft, ListenerTlsDraft, ProbeDraft, VipDraft};
+use super::draft::{BackendDraft, Draft, ListenerDraft, ListenerTlsDraft, VipDraft};
 use super::{
-    AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, CertificateFiles, ClientCertificate,
-    Config, Listener, ListenerTls, Node, Observe, Pair, Probe, ProbeKind, ProbeTls, Route, Runs,
-    Server, Vip,
+    AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, CertificateFiles, Config, Listener,
+    ListenerTls, Node, Observe, Pair, Route, Runs, Server, Vip,
 };
 use crate::addr::{Priority, Vrid};
-
-/// The longest a probe may take where the file does not say.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A quarter more than its share.
 const HASH_BALANCE_FACTOR: u32 = 125;
@@ -180,7 +176,7 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         queue: backend.queue.as_ref()?.value,
         queue_timeout: backend.queue_timeout.as_ref()?.value,
         probe: match backend.probe.as_ref()? {
-            Some(probe) => Some(build_probe(probe)?),
+            Some(probe) => Some(probe::build(probe)?),
             None => None,
         },
         connect_timeout: backend.connect_timeout?,
@@ -192,40 +188,5 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         source: backend.source.as_ref().map_or_else(Vec::new, |source| {
             source.value.iter().map(|address| address.value).collect()
         }),
-    })
-}
-
-fn build_probe(probe: &ProbeDraft) -> Option<Probe> {
-    let interval = probe.interval.as_ref()?.value;
-    Some(Probe {
-        kind: match probe.kind.as_ref()?.value {
-            "kube-apiserver" => ProbeKind::KubeApiserver(build_probe_tls(probe)?),
-            "tls" => ProbeKind::Tls(build_probe_tls(probe)?),
-            _ => ProbeKind::Tcp,
-        },
-        interval,
-        fast_interval: probe.fast_interval.unwrap_or(interval),
-        down_interval: probe.down_interval.unwrap_or(interval),
-        timeout: probe
-            .timeout
-            .as_ref()
-            .map_or(interval.min(PROBE_TIMEOUT), |timeout| timeout.value),
-        rise: probe.rise?,
-        fall: probe.fall?,
-        initial_state: probe.initial_state?,
-        port: probe.port.as_ref().map(|port| port.value),
-    })
-}
-
-fn build_probe_tls(probe: &ProbeDraft) -> Option<ProbeTls> {
-    let files = probe.cert_file.as_ref().zip(probe.key_file.as_ref());
-    Some(ProbeTls {
-        server_name: probe.server_name.as_ref().map(|name| name.value.clone()),
-        ca_file: probe.ca_file.as_ref().map(|file| file.value.clone()),
-        client: files.map(|(cert, key)| ClientCertificate {
-            cert_file: cert.value.clone(),
-            key_file: key.value.clone(),
-        }),
-        expiry_warning_days: probe.expiry_warning_days?,
     })
 }

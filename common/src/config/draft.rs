@@ -2,6 +2,7 @@
 //! something was wrong (a hole has been reported, so the checks pass over it).
 
 mod backend;
+mod http;
 mod listener;
 mod probe;
 mod timeouts;
@@ -21,6 +22,7 @@ use super::value::{At, FromValue, Value, Values};
 use super::{Admin, AdminHttp, Keepalive, Proxy};
 
 pub(super) use self::backend::{BackendDraft, ServerDraft};
+pub(super) use self::http::HttpDraft;
 pub(super) use self::listener::{BindDraft, ListenerDraft, RouteDraft};
 pub(super) use self::probe::ProbeDraft;
 pub(super) use self::tls::{CertificateDraft, ListenerTlsDraft, VersionsDraft};

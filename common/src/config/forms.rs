@@ -1,6 +1,8 @@
 //! Texts of the file → values: times, addresses, networks, names. Each fault is a sentence and a
 //! remedy.
 
+mod http;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -102,9 +104,15 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Source => source(text),
         Form::ServerName => server_name(text),
         Form::HostName => host_name(text),
+        Form::Method => http::method(text),
+        Form::Target => http::target(text),
+        Form::Host => http::host(text),
+        Form::Header => http::header(text),
+        Form::StatusRange => http::status_range(text),
+        Form::Text => http::any(text),
         Form::Protocol => protocol(text),
         Form::Bind => bind(text),
-        Form::Http => http(text),
+        Form::Http => admin_http(text),
         Form::Path => path(text),
     }
 }
@@ -291,7 +299,7 @@ fn split_range(text: &str) -> Result<(&str, Option<u16>), Fault> {
     }
 }
 
-fn http(text: &str) -> Result<Value, Fault> {
+fn admin_http(text: &str) -> Result<Value, Fault> {
     if text == "off" {
         return Ok(Value::Http(None));
     }

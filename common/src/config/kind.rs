@@ -122,6 +122,18 @@ pub enum Form {
     ServerName,
     /// `a.example.org`: the name of a machine.
     HostName,
+    /// `GET`: a method of HTTP.
+    Method,
+    /// `/healthz?full=1`: path and query of a request.
+    Target,
+    /// `www.example.org:8080`: the value of a `Host` header.
+    Host,
+    /// `X-Probe: yes`: a header.
+    Header,
+    /// `200`, or `200-399`: numbers of HTTP answers.
+    StatusRange,
+    /// Any text that is not empty.
+    Text,
     /// `h2`: a protocol that TLS clients offer.
     Protocol,
     /// `vips.api:6443`, or an address with a port or a range of ports.
@@ -145,6 +157,12 @@ impl Form {
             Self::Source => "an address",
             Self::ServerName => "a server name",
             Self::HostName => "a host name",
+            Self::Method => "a method of HTTP",
+            Self::Target => "a path",
+            Self::Host => "a host",
+            Self::Header => "a header",
+            Self::StatusRange => "a number of HTTP answers, or a range of them",
+            Self::Text => "a text",
             Self::Protocol => "a protocol name",
             Self::Bind => "a VIP or an address, with a port or a range of ports",
             Self::Http => "an address with a port, `node` with a port, or \"off\"",
@@ -164,6 +182,12 @@ impl Form {
             Self::Source => "10.17.4.11",
             Self::ServerName => "*.example.org",
             Self::HostName => "api.example.org",
+            Self::Method => "GET",
+            Self::Target => "/healthz",
+            Self::Host => "www.example.org",
+            Self::Header => "X-Probe: yes",
+            Self::StatusRange => "200-399",
+            Self::Text => "ready",
             Self::Protocol => "h2",
             Self::Bind => "vips.api:6443",
             Self::Http => "node:9600",
@@ -182,6 +206,12 @@ impl Form {
             Self::Source => r"^[0-9a-fA-F.:]+$",
             Self::ServerName => r"^(\*\.)?[A-Za-z0-9._-]+$",
             Self::HostName => r"^[A-Za-z0-9._-]+$",
+            Self::Method => r"^[A-Z]{1,32}$",
+            Self::Target => r"^/[!-~]*$",
+            Self::Host => r"^[!-~]+$",
+            Self::Header => r"^[!-~]+: ?[ -~]*$",
+            Self::StatusRange => r"^[1-5]\d\d(-[1-5]\d\d)?$",
+            Self::Text => r"^.+",
             Self::Protocol => r"^[!-~]{1,255}$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Bind => {

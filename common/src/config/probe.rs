@@ -1,5 +1,6 @@
 //! Checks of servers.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,9 +59,10 @@ impl InitialState {
 
 impl Probe {
     /// Whether a server can say itself that it is not ready, and is believed at once.
-    pub const fn hears_not_ready(&self) -> bool {
-        match self.kind {
+    pub fn hears_not_ready(&self) -> bool {
+        match &self.kind {
             ProbeKind::Tcp | ProbeKind::Tls(_) => false,
+            ProbeKind::Http(http) => !http.drain_status.is_empty(),
             ProbeKind::KubeApiserver(_) => true,
         }
     }
@@ -73,6 +75,8 @@ pub enum ProbeKind {
     Tcp,
     /// A TLS handshake can be made.
     Tls(ProbeTls),
+    /// An HTTP request is answered as the file wants, with TLS or without.
+    Http(HttpProbe),
     /// TLS and `GET /readyz`, judged as a kube-apiserver answers.
     KubeApiserver(ProbeTls),
 }
@@ -83,6 +87,8 @@ impl ProbeKind {
         match self {
             Self::Tcp => "tcp",
             Self::Tls(_) => "tls",
+            Self::Http(HttpProbe { tls: None, .. }) => "http",
+            Self::Http(HttpProbe { tls: Some(_), .. }) => "https",
             Self::KubeApiserver(_) => "kube-apiserver",
         }
     }
@@ -92,6 +98,78 @@ impl ProbeKind {
         match self {
             Self::Tcp => None,
             Self::Tls(tls) | Self::KubeApiserver(tls) => Some(tls),
+            Self::Http(http) => http.tls.as_ref(),
+        }
+    }
+}
+
+/// What is asked over HTTP/1, and what answer is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpProbe {
+    /// `None` = without TLS.
+    pub tls: Option<ProbeTls>,
+    /// Default GET.
+    pub method: String,
+    /// With its query, default `/`.
+    pub path: String,
+    /// `None` = the server name, or else the server's address.
+    pub host: Option<String>,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    pub version: HttpVersion,
+    /// Numbers that are good, default 200 to 399.
+    pub expect_status: Vec<StatusRange>,
+    /// Numbers by which a server says that it wants no new session; they count before the others.
+    pub drain_status: Vec<StatusRange>,
+    /// What the body has to hold; `None` = it is not looked at.
+    pub expect_body: Option<String>,
+    /// Bytes of the body in which it is looked for, default 64 KiB.
+    pub body_limit: usize,
+}
+
+/// A version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    Http10,
+    Http11,
+}
+
+impl HttpVersion {
+    /// The word in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+        }
+    }
+}
+
+/// Numbers of HTTP answers, 100 to 599, from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusRange {
+    first: u16,
+    last: u16,
+}
+
+impl StatusRange {
+    /// From `first` to `last`, both in it.
+    pub const fn new(first: u16, last: u16) -> Self {
+        Self { first, last }
+    }
+
+    /// Whether a number is in it.
+    pub const fn contains(&self, status: u16) -> bool {
+        self.first <= status && status <= self.last
+    }
+}
+
+/// `200`, or `200-399`
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The effective configuration as TOML: every key of the table of keys, with its default where the
 //! file does not name it.
 
+mod probe;
 mod relay;
 mod tls;
 
@@ -204,4 +205,8 @@ fn quoted(value: impl Display) -> String {
     }
     text.push('"');
     text
+}
+
+fn shown(number: Option<impl ToString>) -> Option<String> {
+    number.map(|number| number.to_string())
 }

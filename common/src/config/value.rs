@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::AdminHttp;
 use super::diagnostic::Span;
 use super::kind::{Key, Section};
+use super::{AdminHttp, StatusRange};
 
 /// Something and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,9 @@ pub(super) enum Value {
     Source(IpAddr),
     Bind(BindText),
     Http(Option<AdminHttp>),
+    /// Name and value.
+    Header(String, String),
+    StatusRange(StatusRange),
     Path(PathBuf),
     /// Without the elements that were wrong.
     List(Vec<At<Self>>),
@@ -143,6 +146,7 @@ from_variant! {
     Source => IpAddr,
     Bind => BindText,
     Http => Option<AdminHttp>,
+    StatusRange => StatusRange,
     Path => PathBuf,
     List => Vec<At<Value>>,
     Table => Values,
@@ -153,6 +157,17 @@ impl FromValue for Duration {
     fn from_value(value: &Value) -> Option<Self> {
         if let Value::Duration(found) = value {
             *found
+        } else {
+            None
+        }
+    }
+}
+
+/// Name and value of a header.
+impl FromValue for (String, String) {
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Value::Header(name, value) = value {
+            Some((name.clone(), value.clone()))
         } else {
             None
         }

@@ -4,15 +4,17 @@
 use std::net::SocketAddr;
 
 use common::board::ProbeStatus;
-use common::config::ProbeKind;
+use common::config::{HttpProbe, ProbeKind};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::handshake::TlsClient;
+use super::http::Http;
 use super::kube_apiserver::Readyz;
 use super::tls::{Files, TlsClients};
 use crate::finding::Finding;
 use crate::health::Verdict;
+use crate::http_check::HttpCheck;
 use crate::tls::files::TlsError;
 
 /// The protocol of ALPN that is spoken.
@@ -22,6 +24,7 @@ const HTTP: &[&str] = &["http/1.1"];
 pub(super) enum Kind {
     Tcp,
     Tls(TlsClient),
+    Http(Http),
     Readyz(Readyz),
 }
 
@@ -29,6 +32,7 @@ pub(super) enum Kind {
 pub(super) enum Recipe {
     Tcp,
     Tls(TlsClients),
+    Http(Box<HttpProbe>, Option<TlsClients>),
     Readyz(TlsClients),
 }
 
@@ -40,6 +44,13 @@ impl Recipe {
         Ok(match kind {
             ProbeKind::Tcp => Self::Tcp,
             ProbeKind::Tls(tls) => Self::Tls(TlsClients::new(tls, &[], files)?),
+            ProbeKind::Http(probe) => {
+                let clients = |tls| TlsClients::new(tls, HTTP, files);
+                Self::Http(
+                    Box::new(probe.clone()),
+                    probe.tls.as_ref().map(clients).transpose()?,
+                )
+            }
             ProbeKind::KubeApiserver(tls) => Self::Readyz(TlsClients::new(tls, HTTP, files)?),
         })
     }
@@ -49,6 +60,12 @@ impl Recipe {
         match self {
             Self::Tcp => Kind::Tcp,
             Self::Tls(clients) => Kind::Tls(TlsClient::new(clients, address)),
+            Self::Http(probe, clients) => Kind::Http(Http {
+                tls: clients
+                    .as_ref()
+                    .map(|clients| TlsClient::new(clients, address)),
+                check: HttpCheck::new(probe, address),
+            }),
             Self::Readyz(clients) => {
                 Kind::Readyz(Readyz::new(TlsClient::new(clients, address), address))
             }
@@ -62,16 +79,19 @@ impl Kind {
         match self {
             Self::Tcp => Verdict::Good(Finding::new(ProbeStatus::L4Ok, "connected")),
             Self::Tls(client) => client.ask(stream, deadline).await,
+            Self::Http(http) => http.ask(stream, deadline).await,
             Self::Readyz(readyz) => readyz.ask(stream, deadline).await,
         }
     }
 
     /// When the certificate expires that the server has shown last, in seconds since 1970.
     pub(super) fn certificate_not_after(&self) -> Option<u64> {
-        match self {
+        let client = match self {
             Self::Tcp => None,
-            Self::Tls(client) => client.certificate.not_after(),
-            Self::Readyz(readyz) => readyz.tls.certificate.not_after(),
-        }
+            Self::Tls(client) => Some(client),
+            Self::Http(http) => http.tls.as_ref(),
+            Self::Readyz(readyz) => Some(&readyz.tls),
+        };
+        client?.certificate.not_after()
     }
 }

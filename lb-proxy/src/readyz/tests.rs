@@ -1,5 +1,3 @@
-use proptest::prelude::*;
-
 use super::*;
 
 const NOT_READY: &str = "[+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\n[+]informer-sync ok\n\
@@ -21,11 +19,12 @@ fn not_ready(code: u16, words: &str) -> Verdict {
 }
 
 fn verdict(bytes: &str, input: Input, credentials: Credentials) -> Verdict {
-    match parse(bytes.as_bytes(), input) {
-        Progress::Answer(answer) => judge(&answer, credentials),
-        Progress::NeedMore => panic!("{bytes:?} is whole"),
-        Progress::Malformed(words) => panic!("{words}: {bytes:?}"),
-    }
+    super::verdict(bytes.as_bytes(), input, credentials).expect("the answer is whole")
+}
+
+fn expect_more(bytes: &str) {
+    let verdict = super::verdict(bytes.as_bytes(), Input::Open, Credentials::None);
+    assert_eq!(verdict, None);
 }
 
 fn with_length(status: &str, body: &str) -> String {
@@ -101,14 +100,14 @@ fn a_chunked_body_is_put_together() {
         not_ready(500, NOT_READY_REASON)
     );
     let cut = &answer[..answer.len() - 60];
-    assert_eq!(parse(cut.as_bytes(), Input::Open), Progress::NeedMore);
+    expect_more(cut);
 }
 
 #[test]
 fn a_body_that_is_cut_off_still_counts_as_not_ready() {
     let answer = with_length("500 Internal Server Error", NOT_READY);
     let cut = &answer[..answer.len() - 60];
-    assert_eq!(parse(cut.as_bytes(), Input::Open), Progress::NeedMore);
+    expect_more(cut);
     assert!(matches!(
         verdict(cut, Input::Ended, Credentials::None),
         Verdict::NotReady(finding) if finding.words.starts_with("[-]etcd failed")
@@ -118,7 +117,7 @@ fn a_body_that_is_cut_off_still_counts_as_not_ready() {
 #[test]
 fn a_body_without_length_goes_to_the_end() {
     let answer = format!("HTTP/1.0 500 Internal Server Error\r\n\r\n{NOT_READY}");
-    assert_eq!(parse(answer.as_bytes(), Input::Open), Progress::NeedMore);
+    expect_more(&answer);
     assert_eq!(
         verdict(&answer, Input::Ended, Credentials::None),
         not_ready(500, NOT_READY_REASON)
@@ -130,7 +129,6 @@ fn other_numbers_are_failures() {
     for (code, status) in [
         (404, "404 Not Found"),
         (302, "302 Found"),
-        (100, "100 Continue"),
         (599, "599"),
         (201, "201 Created"),
     ] {
@@ -143,34 +141,15 @@ fn other_numbers_are_failures() {
 }
 
 #[test]
-fn what_is_no_answer_is_malformed() {
-    let cases = [
-        ("SSH-2.0-OpenSSH\r\n", Input::Open, "no HTTP answer"),
-        ("HTTP/2 200\r\n\r\n", Input::Open, "no HTTP answer"),
-        ("HTTP/1.1 2000 OK\r\n\r\n", Input::Open, "no HTTP answer"),
-        ("HTTP/1.1 abc OK\r\n\r\n", Input::Open, "no HTTP answer"),
-        ("HTTP/1.1 099 OK\r\n\r\n", Input::Open, "no HTTP answer"),
-        ("HTTP/1.x 200 OK\r\n\r\n", Input::Open, "no HTTP answer"),
-        ("HTTP/1.1\r\n\r\n", Input::Open, "no HTTP answer"),
-        ("", Input::Ended, "closed without an answer"),
-        ("HTTP/1.1 200 OK\r\n", Input::Ended, "answer is incomplete"),
-    ];
-    for (bytes, input, words) in cases {
-        assert_eq!(
-            parse(bytes.as_bytes(), input),
-            Progress::Malformed(words),
-            "{bytes:?}"
-        );
-    }
-    let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(MAX_HEAD));
+fn what_is_no_answer_is_one_of_layer_7() {
+    let failed = |words: &str| Verdict::Failed(Finding::new(ProbeStatus::L7Rsp, words));
     assert_eq!(
-        parse(endless.as_bytes(), Input::Open),
-        Progress::Malformed("header too long")
+        verdict("SSH-2.0-OpenSSH\r\n", Input::Open, Credentials::None),
+        failed("no HTTP answer")
     );
-    assert_eq!(parse(b"", Input::Open), Progress::NeedMore);
     assert_eq!(
-        parse(b"HTTP/1.1 200 OK\r\n", Input::Open),
-        Progress::NeedMore
+        verdict("", Input::Ended, Credentials::None),
+        failed("closed without an answer")
     );
 }
 
@@ -189,25 +168,15 @@ fn a_reason_is_short_and_printable() {
     assert!(!reason.contains(char::is_control));
 }
 
-proptest! {
-    #[test]
-    fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), head in any::<bool>()) {
-        let mut input = if head { b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec() } else { vec![] };
-        input.extend(bytes);
-        parse(&input, Input::Open);
-        if let Progress::Answer(answer) = parse(&input, Input::Ended) {
-            judge(&answer, Credentials::None);
-        }
-    }
-
-    /// However the answer is cut into segments, no prefix is taken for something else.
-    #[test]
-    fn every_prefix_waits_or_agrees(cut in 0_usize..300) {
-        let answer = with_length("500 Internal Server Error", NOT_READY);
-        let prefix = &answer.as_bytes()[..cut.min(answer.len())];
-        match parse(prefix, Input::Open) {
-            Progress::NeedMore => {}
-            whole @ (Progress::Answer(_) | Progress::Malformed(_)) => prop_assert_eq!(whole, parse(answer.as_bytes(), Input::Open)),
-        }
-    }
+#[test]
+fn reasons_that_come_too_slowly_do_not_make_a_server_ready() {
+    let answer = with_length("500 Internal Server Error", NOT_READY);
+    let cut = &answer[..answer.len() - 60];
+    assert!(matches!(
+        verdict(cut, Input::Late, Credentials::None),
+        Verdict::NotReady(_)
+    ));
+    let head = "HTTP/1.1 500 Internal";
+    let late = super::verdict(head.as_bytes(), Input::Late, Credentials::None);
+    assert_eq!(late, None);
 }

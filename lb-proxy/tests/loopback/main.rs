@@ -20,6 +20,7 @@ mod opening;
 mod policy;
 mod ports;
 mod probe;
+mod probe_http;
 mod probe_timing;
 mod probe_tls;
 mod process;

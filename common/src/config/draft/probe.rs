@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http::HttpDraft;
 use super::small;
 use crate::config::InitialState;
 use crate::config::diagnostic::Span;
@@ -27,6 +28,7 @@ pub(in crate::config) struct ProbeDraft {
     pub(in crate::config) cert_file: Option<At<PathBuf>>,
     pub(in crate::config) key_file: Option<At<PathBuf>>,
     pub(in crate::config) expiry_warning_days: Option<u32>,
+    pub(in crate::config) http: HttpDraft,
     /// The keys that the file names.
     pub(in crate::config) given: Vec<At<&'static str>>,
 }
@@ -59,6 +61,7 @@ impl ProbeDraft {
             cert_file: values.get("cert_file"),
             key_file: values.get("key_file"),
             expiry_warning_days: values.get("expiry_warning_days").and_then(small),
+            http: HttpDraft::of(values),
             given: values
                 .entries
                 .iter()

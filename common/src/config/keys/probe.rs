@@ -16,12 +16,12 @@ pub(in crate::config) const PROBE: Section = Section {
         Key {
             name: "kind",
             kind: Kind::Choice(Choice {
-                values: &["tcp", "tls", "kube-apiserver"],
+                values: &["tcp", "tls", "http", "https", "kube-apiserver"],
                 later: &[],
             }),
             default: Default::Toml("\"tcp\""),
             doc: "\"tcp\": a connection can be made; \"tls\": a TLS handshake can be made; \
-                  \"kube-apiserver\": TLS and GET /readyz",
+                  \"http\" and \"https\": a request is answered as expected; \"kube-apiserver\": TLS and GET /readyz",
         },
         Key {
             name: "interval",
@@ -89,7 +89,7 @@ pub(in crate::config) const PROBE: Section = Section {
             name: "verify",
             kind: Kind::Bool,
             default: Default::Unset("true; with \"kube-apiserver\" if there is a ca_file"),
-            doc: "With \"tls\": false = any certificate is accepted",
+            doc: "With \"tls\" and \"https\": false = any certificate is accepted",
         },
         Key {
             name: "ca_file",
@@ -117,6 +117,66 @@ pub(in crate::config) const PROBE: Section = Section {
             default: Default::Toml("14"),
             doc: "With TLS: days before the server's certificate expires from which on status warns; 0 \
                   = never",
+        },
+        Key {
+            name: "method",
+            kind: Kind::Text(Form::Method),
+            default: Default::Toml("\"GET\""),
+            doc: "With \"http\" and \"https\": method of the request. GET is what health paths are made \
+                  for; OPTIONS, HAProxy's default, is answered by many servers whatever the path",
+        },
+        Key {
+            name: "path",
+            kind: Kind::Text(Form::Target),
+            default: Default::Toml("\"/\""),
+            doc: "With \"http\" and \"https\": path and query of the request",
+        },
+        Key {
+            name: "host",
+            kind: Kind::Text(Form::Host),
+            default: Default::Unset("server_name, or else the address that the probe goes to"),
+            doc: "With \"http\" and \"https\": the Host header of the request",
+        },
+        Key {
+            name: "headers",
+            kind: Kind::List(&Kind::Text(Form::Header)),
+            default: Default::Toml("[]"),
+            doc: "With \"http\" and \"https\": more headers of the request",
+        },
+        Key {
+            name: "http_version",
+            kind: Kind::Choice(Choice {
+                values: &["1.1", "1.0"],
+                later: &[],
+            }),
+            default: Default::Toml("\"1.1\""),
+            doc: "With \"http\" and \"https\": version of HTTP in the request",
+        },
+        Key {
+            name: "expect_status",
+            kind: Kind::List(&Kind::Text(Form::StatusRange)),
+            default: Default::Toml("[\"200-399\"]"),
+            doc: "With \"http\" and \"https\": numbers of answers that are good",
+        },
+        Key {
+            name: "drain_status",
+            kind: Kind::List(&Kind::Text(Form::StatusRange)),
+            default: Default::Toml("[]"),
+            doc: "With \"http\" and \"https\": numbers of answers by which a server says that it wants \
+                  no new session while its old ones go on; one such answer is enough (HAProxy's \
+                  disable-on-404)",
+        },
+        Key {
+            name: "expect_body",
+            kind: Kind::Text(Form::Text),
+            default: Default::Unset("the body is not looked at"),
+            doc: "With \"http\" and \"https\": text that the body of a good answer holds",
+        },
+        Key {
+            name: "body_limit",
+            kind: Kind::Integer(IntegerRange::new(1, 1_048_576)),
+            default: Default::Toml("65536"),
+            doc: "With \"http\" and \"https\": bytes of the body in which expect_body is looked for",
         },
     ],
 };

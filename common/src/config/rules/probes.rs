@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::backends::listener_at;
 use crate::config::diagnostic::Findings;
-use crate::config::draft::{BackendDraft, Draft, ProbeDraft};
+use crate::config::draft::{BackendDraft, Draft, HttpDraft, ProbeDraft};
 use crate::config::kind::show_duration;
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
@@ -28,8 +28,11 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         }
         match kind {
             "kube-apiserver" => api_server(backend, probe, findings),
-            "tls" => verification(backend, probe, findings),
+            "tls" | "https" => verification(backend, probe, findings),
             _ => {}
+        }
+        if HTTP.contains(&kind) {
+            body(&probe.http, findings);
         }
     }
 }
@@ -89,13 +92,23 @@ fn times(probe: &ProbeDraft, findings: &mut Findings) {
 /// The keys that only some kinds know.
 const OF_SOME_KINDS: &[(&str, &[&str])] = &[
     ("server_name", WITH_TLS),
-    ("verify", &["tls"]),
+    ("verify", &["tls", "https"]),
     ("ca_file", WITH_TLS),
     ("cert_file", WITH_TLS),
     ("key_file", WITH_TLS),
     ("expiry_warning_days", WITH_TLS),
+    ("method", HTTP),
+    ("path", HTTP),
+    ("host", HTTP),
+    ("headers", HTTP),
+    ("http_version", HTTP),
+    ("expect_status", HTTP),
+    ("drain_status", HTTP),
+    ("expect_body", HTTP),
+    ("body_limit", HTTP),
 ];
-const WITH_TLS: &[&str] = &["tls", "kube-apiserver"];
+const WITH_TLS: &[&str] = &["tls", "https", "kube-apiserver"];
+const HTTP: &[&str] = &["http", "https"];
 
 fn of_other_kinds(probe: &ProbeDraft, kind: &str, findings: &mut Findings) {
     for key in &probe.given {
@@ -136,6 +149,31 @@ fn verification(backend: &BackendDraft, probe: &ProbeDraft, findings: &mut Findi
             ),
             "add `ca_file` in its place",
         ),
+    }
+}
+
+fn body(http: &HttpDraft, findings: &mut Findings) {
+    match (&http.expect_body, &http.method, &http.body_limit) {
+        (Some(text), Some(method), _) if method.value == "HEAD" => findings.error(
+            text.span,
+            "an answer to HEAD has no body",
+            "say method = \"GET\", or remove `expect_body`",
+        ),
+        (None, _, Some(limit)) if limit.given => findings.error(
+            limit.span,
+            "`body_limit` does nothing without `expect_body`",
+            "remove it, or say what the body has to hold",
+        ),
+        (Some(text), _, Some(limit)) if text.value.len() > limit.value => findings.error(
+            limit.span,
+            format!(
+                "a text of {} bytes is never within {} bytes",
+                text.value.len(),
+                limit.value
+            ),
+            format!("use {} or more", text.value.len()),
+        ),
+        (_, _, _) => {}
     }
 }
 

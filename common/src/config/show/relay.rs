@@ -1,12 +1,12 @@
-//! Listeners, backends and probes as TOML.
+//! Listeners and backends as TOML.
 
 use super::tls::listener_tls;
-use super::{array, inline, or_off, path, quoted};
+use super::{array, inline, or_off, path, quoted, shown};
 use crate::config::keys;
 use crate::config::kind::show_duration;
 use crate::config::{
-    AcceptProxy, Backend, Bind, Config, Keepalive, Listener, Probe, ProbeKind, ProxyVersions,
-    SendProxy, SendTlvs, SocketOptions, SourceLimit,
+    AcceptProxy, Backend, Bind, Config, Keepalive, Listener, ProxyVersions, SendProxy, SendTlvs,
+    SocketOptions, SourceLimit,
 };
 
 pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) -> Option<String> {
@@ -119,10 +119,6 @@ fn source_limit(limit: &SourceLimit) -> String {
     })
 }
 
-fn shown(number: Option<impl ToString>) -> Option<String> {
-    number.map(|number| number.to_string())
-}
-
 pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
     match key {
         "servers" => {
@@ -159,7 +155,7 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
         "queue" => limited(backend).then(|| backend.queue.to_string()),
         "queue_timeout" => Some(quoted(show_duration(backend.queue_timeout))),
         "probe" => Some(match &backend.probe {
-            Some(probe) => inline(&keys::PROBE, |key| probe_value(probe, key)),
+            Some(probe) => super::probe::probe(probe),
             None => quoted("off"),
         }),
         "connect_timeout" => Some(quoted(show_duration(backend.connect_timeout))),
@@ -178,39 +174,6 @@ fn limited(backend: &Backend) -> bool {
         .servers
         .iter()
         .any(|server| server.max_sessions.is_some())
-}
-
-fn probe_value(probe: &Probe, key: &str) -> Option<String> {
-    match key {
-        "kind" => Some(quoted(probe.kind.word())),
-        "interval" => Some(quoted(show_duration(probe.interval))),
-        "fast_interval" => Some(quoted(show_duration(probe.fast_interval))),
-        "down_interval" => Some(quoted(show_duration(probe.down_interval))),
-        "timeout" => Some(quoted(show_duration(probe.timeout))),
-        "rise" => Some(probe.rise.to_string()),
-        "fall" => Some(probe.fall.to_string()),
-        "initial_state" => Some(quoted(probe.initial_state.word())),
-        "port" => shown(probe.port),
-        _ => probe_tls_value(&probe.kind, key),
-    }
-}
-
-fn probe_tls_value(kind: &ProbeKind, key: &str) -> Option<String> {
-    let tls = kind.tls()?;
-    let client = tls.client.as_ref();
-    match key {
-        "server_name" => tls.server_name.as_ref().map(quoted),
-        // An API server without authority is not checked anyway.
-        "verify" => match kind {
-            ProbeKind::Tls(_) => Some(tls.ca_file.is_some().to_string()),
-            ProbeKind::Tcp | ProbeKind::KubeApiserver(_) => None,
-        },
-        "ca_file" => path(tls.ca_file.as_ref()),
-        "cert_file" => path(client.map(|client| &client.cert_file)),
-        "key_file" => path(client.map(|client| &client.key_file)),
-        "expiry_warning_days" => Some(tls.expiry_warning_days.to_string()),
-        _ => None,
-    }
 }
 
 fn bind_text(bind: &Bind, config: &Config) -> String {
