@@ -8,7 +8,7 @@ use crate::lists::{List, Lists};
 
 /// What becomes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     Served,
     /// Closed with RST.
     Denied,
@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
 
 /// The access lists of a listener.
 #[derive(Debug)]
-pub(crate) struct Access {
+pub struct Access {
     drop: List,
     deny: List,
     /// `None` = everybody.
@@ -26,7 +26,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) fn new(listener: &Listener, lists: &Lists) -> Self {
+    pub fn new(listener: &Listener, lists: &Lists) -> Self {
         let files = &listener.files;
         let allow = match (&listener.allow, &files.allow) {
             (None, None) => None,
@@ -41,7 +41,7 @@ impl Access {
 
     /// The first of `drop`, `deny` and `allow` that knows the client decides; without `allow`
     /// everybody else is served. An IPv4-mapped address is compared as IPv4.
-    pub(crate) fn verdict(&self, client: IpAddr) -> Verdict {
+    pub fn verdict(&self, client: IpAddr) -> Verdict {
         let client = client.to_canonical();
         if self.drop.has(client) {
             Verdict::Dropped

@@ -14,41 +14,41 @@ mod round_robin;
 mod scenario;
 mod server_set;
 mod slate;
-pub(crate) mod slow_start;
+pub mod slow_start;
 mod source_hash;
 
 use std::net::SocketAddr;
 
-pub(crate) use self::first::first;
-pub(crate) use self::least_connections::least_connections;
-pub(crate) use self::maglev::{LoadBound, Maglev};
-pub(crate) use self::random_of_two::random_of_two;
-pub(crate) use self::round_robin::RoundRobin;
-pub(crate) use self::server_set::ServerSet;
-pub(crate) use self::slate::{Slate, Vacancy};
-pub(crate) use self::source_hash::source_hash;
+pub use self::first::first;
+pub use self::least_connections::least_connections;
+pub use self::maglev::{LoadBound, Maglev};
+pub use self::random_of_two::random_of_two;
+pub use self::round_robin::RoundRobin;
+pub use self::server_set::ServerSet;
+pub use self::slate::{Slate, Vacancy};
+pub use self::source_hash::source_hash;
 
 /// Servers of a backend that this session has already tried.
-pub(crate) type Tried = ServerSet;
+pub type Tried = ServerSet;
 
 /// A server as the pick sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    pub(crate) address: SocketAddr,
+pub struct Candidate {
+    pub address: SocketAddr,
     /// Share of new sessions; 0 = none.
-    pub(crate) weight: u16,
+    pub weight: u16,
     /// What slow start leaves of weight and limit, 1 to [`slow_start::FULL`].
-    pub(crate) ramp: u16,
+    pub ramp: u16,
     /// Its state allows new sessions.
-    pub(crate) usable: bool,
+    pub usable: bool,
     /// Serves only while no other server can.
-    pub(crate) backup: bool,
+    pub backup: bool,
     /// Most sessions at a time; `None` = no limit.
-    pub(crate) limit: Option<u32>,
+    pub limit: Option<u32>,
     /// It is usable only because every server of the backend is down.
-    pub(crate) in_need: bool,
+    pub in_need: bool,
     /// Its place on the board.
-    pub(crate) place: usize,
+    pub place: usize,
 }
 
 impl Candidate {

@@ -14,23 +14,19 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::client_hello::ClientHello;
-#[cfg(test)]
-use self::client_hello::ServerName;
-pub(crate) use self::record::RecordFault;
-#[cfg(test)]
-use self::server_names::PatternError;
-pub(crate) use self::server_names::ServerNames;
+pub use self::client_hello::{Alpn, ClientHello, ServerName};
+pub use self::record::RecordFault;
+pub use self::server_names::{PatternError, ServerNames};
 #[cfg(test)]
 use common::dns_name::InvalidName;
 
 /// Room for a hello of 16 KiB and post-quantum key shares, in records of any usual size. Browsers
 /// send 1.8 KiB today, half of it an X25519MLKEM768 key share.
-pub(crate) const DEFAULT_LIMIT: usize = 32 * 1024;
+pub const DEFAULT_LIMIT: usize = 32 * 1024;
 
 /// What is known from the bytes so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Inspection {
+pub enum Inspection {
     /// A hello so far, but not all of it.
     Incomplete,
     Hello(ClientHello),
@@ -38,7 +34,7 @@ pub(crate) enum Inspection {
 
 /// Why no hello can come of these bytes, whatever follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// Not the beginning of a TLS connection: another protocol, or an SSLv2 hello.
     #[error("the first bytes are not TLS: {0}")]
     NotTls(RecordFault),
@@ -52,7 +48,7 @@ pub(crate) enum Refusal {
 
 /// What is wrong with a hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
+pub enum Malformed {
     /// Of a record after the first (RFC 8446, section 5.1: nothing may come between the records of
     /// one message).
     #[error("a record inside the message: {0}")]
@@ -85,7 +81,7 @@ pub(crate) enum Malformed {
 /// # Errors
 ///
 /// [`Refusal`]: no further bytes will make it a hello.
-pub(crate) fn inspect(bytes: &[u8], limit: usize) -> Result<Inspection, Refusal> {
+pub fn inspect(bytes: &[u8], limit: usize) -> Result<Inspection, Refusal> {
     let within = &bytes[..bytes.len().min(limit)];
     match record::first_message(within, limit)? {
         Some(message) => client_hello::parse(&message)

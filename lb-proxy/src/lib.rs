@@ -28,12 +28,14 @@
 //! what is left → the probe thread ends → [`run`] returns. A thread that ends unasked makes [`run`]
 //! return an error at once: the process is to be replaced.
 //!
+//! The parts without sockets and clocks that are worth measuring are public: benches/micro does it.
+//!
 //! The crate never learns who owns a VIP, changes nothing of the network configuration and opens no
 //! file.
 
-mod access;
+pub mod access;
 mod announce;
-mod balance;
+pub mod balance;
 mod clock;
 mod connect;
 mod context;
@@ -43,24 +45,24 @@ mod fail_open;
 mod finding;
 mod hash;
 mod health;
-mod hello;
+pub mod hello;
 mod http_answer;
 mod http_check;
 mod keeper;
 mod lack;
-mod limit;
+pub mod limit;
 mod listener;
-mod lists;
+pub mod lists;
 #[cfg(test)]
 mod mangled;
-mod net_set;
+pub mod net_set;
 mod observe;
 mod opening;
 mod orders;
 mod pace;
 mod pool;
 mod probe;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod readyz;
 mod registry;
 mod relay;

@@ -15,12 +15,10 @@ use common::board::{Hold, ListenerSlot, ProxyBoard};
 use common::config::{Config, Listener};
 use common::time::Moment;
 
-use self::clients::Clients;
-use self::rate::Rate;
-
 use crate::lists::Lists;
 
-pub(crate) use self::clients::{Admitted, Refusal};
+pub use self::clients::{Admitted, Clients, Refusal};
+pub use self::rate::Rate;
 
 /// The limits of all listeners, shared by the relay threads.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::net_set::NetSet;
 
 /// The lists in files.
 #[derive(Debug, Default)]
-pub(crate) struct Lists {
+pub struct Lists {
     files: Vec<ListFile>,
 }
 
@@ -29,7 +29,7 @@ struct ListFile {
 
 /// Networks that the configuration names in one place, and those of the file beside them.
 #[derive(Debug)]
-pub(crate) struct List {
+pub struct List {
     own: NetSet,
     file: Option<Arc<ArcSwap<NetSet>>>,
 }
@@ -54,10 +54,7 @@ impl Lists {
     ///
     /// # Errors
     /// One of them is not among the files, or cannot be used.
-    pub(crate) fn new(
-        config: &Config,
-        files: &BTreeMap<PathBuf, Vec<u8>>,
-    ) -> Result<Self, ListError> {
+    pub fn new(config: &Config, files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<Self, ListError> {
         let mut lists = Vec::new();
         for (place, watched) in config.watched().into_iter().enumerate() {
             match watched.holds {
@@ -78,7 +75,7 @@ impl Lists {
     }
 
     /// The networks of the configuration, with those of a file if it names one.
-    pub(crate) fn list(&self, own: &[IpNet], file: Option<&Path>) -> List {
+    pub fn list(&self, own: &[IpNet], file: Option<&Path>) -> List {
         let find = |path: &Path| {
             let mut files = self.files.iter();
             let found = files.find(|file| file.path == path);
@@ -95,7 +92,7 @@ impl Lists {
     ///
     /// # Errors
     /// The content cannot be used, and the old one stays.
-    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<Option<usize>, ListError> {
+    pub fn replace(&self, path: &Path, content: &[u8]) -> Result<Option<usize>, ListError> {
         let Some(file) = self.files.iter().find(|file| file.path == path) else {
             return Ok(None);
         };
@@ -104,7 +101,7 @@ impl Lists {
     }
 
     /// Entries of each list, by place on the board.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub fn entries(&self) -> impl Iterator<Item = (usize, usize)> {
         let entries = |file: &ListFile| (file.place, file.networks.load().entries());
         self.files.iter().map(entries)
     }
@@ -112,7 +109,7 @@ impl Lists {
 
 impl List {
     /// Whether it has the address, which is not IPv4 written as IPv6.
-    pub(crate) fn has(&self, address: IpAddr) -> bool {
+    pub fn has(&self, address: IpAddr) -> bool {
         let in_file = |file: &Arc<ArcSwap<NetSet>>| file.load().has(address);
         self.own.has(address) || self.file.as_ref().is_some_and(in_file)
     }

@@ -9,14 +9,14 @@ use prefix_trie::joint::JointPrefixSet;
 
 /// A set of networks of both families.
 #[derive(Default)]
-pub(crate) struct NetSet {
+pub struct NetSet {
     set: JointPrefixSet<IpNet>,
     /// As many as were named, each time one was.
     entries: usize,
 }
 
 impl NetSet {
-    pub(crate) fn new(networks: &[IpNet]) -> Self {
+    pub fn new(networks: &[IpNet]) -> Self {
         let mut set = JointPrefixSet::new();
         for network in networks {
             set.insert(network.trunc());
@@ -28,12 +28,12 @@ impl NetSet {
     }
 
     /// Whether a network of the set has the address, which is not IPv4 written as IPv6.
-    pub(crate) fn has(&self, address: IpAddr) -> bool {
+    pub fn has(&self, address: IpAddr) -> bool {
         // Most sets are empty.
         self.entries > 0 && self.set.is_covered(&IpNet::from(address))
     }
 
-    pub(crate) fn entries(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.entries
     }
 }

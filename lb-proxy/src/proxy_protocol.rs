@@ -26,18 +26,16 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub(crate) use self::tlv::{Tlv, TlvError, Tlvs};
-pub(crate) use self::v1::encode as encode_v1;
-pub(crate) use self::v2::{
-    EncodeError, OutgoingTlvs, encode as encode_v2, local as encode_v2_local,
-};
+pub use self::tlv::{Tlv, TlvError, Tlvs};
+pub use self::v1::encode as encode_v1;
+pub use self::v2::{EncodeError, OutgoingTlvs, encode as encode_v2, local as encode_v2_local};
 
 /// Most bytes of a header, whatever its length field says. Room for a client certificate (TLV 0x28).
-pub(crate) const MAX_HEADER: usize = 4096;
+pub const MAX_HEADER: usize = 4096;
 
 /// Which versions a listener accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Accept {
+pub enum Accept {
     V1,
     V2,
     Both,
@@ -45,14 +43,14 @@ pub(crate) enum Accept {
 
 /// The version of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
     V1,
     V2,
 }
 
 /// What is known from the bytes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Decoded<'a> {
+pub enum Decoded<'a> {
     /// A header so far, but not all of it.
     Incomplete,
     Header(Header<'a>),
@@ -60,28 +58,28 @@ pub(crate) enum Decoded<'a> {
 
 /// A header that is complete and valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header<'a> {
-    pub(crate) version: Version,
+pub struct Header<'a> {
+    pub version: Version,
     /// Bytes of the header; the payload begins here.
-    pub(crate) length: usize,
+    pub length: usize,
     /// `None`: the addresses of the socket are meant (LOCAL, UNKNOWN, UNSPEC, a UNIX socket).
-    pub(crate) endpoints: Option<Endpoints>,
-    pub(crate) tlvs: Tlvs<'a>,
+    pub endpoints: Option<Endpoints>,
+    pub tlvs: Tlvs<'a>,
 }
 
 /// Whose connection it is. Addresses are never mapped ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Endpoints {
+pub struct Endpoints {
     /// The client.
-    pub(crate) source: SocketAddr,
+    pub source: SocketAddr,
     /// What the client connected to.
-    pub(crate) destination: SocketAddr,
+    pub destination: SocketAddr,
 }
 
 impl Endpoints {
     /// Address and port of both; an IPv4 address that is written as an IPv6 one becomes IPv4, flow
     /// labels and scopes, for which a header has no room, are dropped.
-    pub(crate) fn new(source: SocketAddr, destination: SocketAddr) -> Self {
+    pub fn new(source: SocketAddr, destination: SocketAddr) -> Self {
         let canonical = |address: SocketAddr| {
             let ip = address.ip().to_canonical();
             SocketAddr::new(ip, address.port())
@@ -114,7 +112,7 @@ enum OneFamily {
 
 /// Why no header can come of these bytes. The connection is to be aborted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HeaderError {
+pub enum HeaderError {
     #[error("the connection does not begin with a PROXY protocol header")]
     NoHeader,
     #[error("a PROXY protocol header of a version that is not accepted here: {0:?}")]
@@ -156,7 +154,7 @@ pub(crate) enum HeaderError {
 ///
 /// [`HeaderError`]: no further bytes will make it a header that is accepted; said as early as it
 /// can be said.
-pub(crate) fn decode(bytes: &[u8], accept: Accept) -> Result<Decoded<'_>, HeaderError> {
+pub fn decode(bytes: &[u8], accept: Accept) -> Result<Decoded<'_>, HeaderError> {
     // The two beginnings differ in their first byte.
     let version = match bytes.first() {
         None => return Ok(Decoded::Incomplete),

@@ -6,7 +6,7 @@ use super::Slate;
 
 /// The index of the first server, in the order of the configuration, that may serve; `None` if none
 /// may.
-pub(crate) fn first(slate: &Slate<'_, impl Fn(usize) -> u64>) -> Option<usize> {
+pub fn first(slate: &Slate<'_, impl Fn(usize) -> u64>) -> Option<usize> {
     (0..slate.len()).find(|index| slate.may_serve(*index))
 }
 

@@ -6,10 +6,7 @@ use super::Slate;
 /// if none may serve.
 ///
 /// `first` is where the search begins, so that servers which are equal take turns.
-pub(crate) fn least_connections(
-    slate: &Slate<'_, impl Fn(usize) -> u64>,
-    first: usize,
-) -> Option<usize> {
+pub fn least_connections(slate: &Slate<'_, impl Fn(usize) -> u64>, first: usize) -> Option<usize> {
     let weight = |index: usize| u128::from(slate.candidate(index).ramped_weight());
     let mut best: Option<(usize, u128)> = None;
     for step in 0..slate.len() {

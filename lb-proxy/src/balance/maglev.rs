@@ -24,7 +24,7 @@ const SIZE: usize = 16_381;
 
 /// The table of one backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Maglev {
+pub struct Maglev {
     /// Indexes of servers; empty if none has a weight.
     entries: Box<[u8]>,
 }
@@ -34,7 +34,7 @@ const _: () = assert!(MAX_SERVERS <= 256, "an entry is one byte");
 impl Maglev {
     /// Builds the table, in at most a few milliseconds: for the thread that publishes servers, not
     /// for one that relays.
-    pub(crate) fn new(candidates: &[Candidate]) -> Self {
+    pub fn new(candidates: &[Candidate]) -> Self {
         Self {
             entries: populate(candidates),
         }
@@ -45,7 +45,7 @@ impl Maglev {
     ///
     /// A server that is at its bound, or in slow start and does not admit the client yet, is passed
     /// over, unless only such servers are left.
-    pub(crate) fn pick(
+    pub fn pick(
         &self,
         slate: &Slate<'_, impl Fn(usize) -> u64>,
         client: IpAddr,
@@ -79,7 +79,7 @@ fn narrowed(set: ServerSet, servers: usize, keep: impl Fn(usize) -> bool) -> Ser
 
 /// How far above its share of the sessions a server may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LoadBound {
+pub struct LoadBound {
     percent: u32,
 }
 
@@ -93,7 +93,7 @@ impl Default for LoadBound {
 impl LoadBound {
     /// A bound of so many percent of the average; `None` if that is not above 100: servers that are
     /// all at the average would leave no room for a session.
-    pub(crate) fn new(percent: u32) -> Option<Self> {
+    pub fn new(percent: u32) -> Option<Self> {
         (percent > 100).then_some(Self { percent })
     }
 

@@ -11,10 +11,7 @@ use super::draw::draw;
 /// `random` is a fresh random number for each pick; its halves are the two draws. Of two equally
 /// loaded servers the first drawn wins, so idle servers share by weight. (With the new session
 /// counted in, as least-connections does, the heavier one of two idle servers would always win.)
-pub(crate) fn random_of_two(
-    slate: &Slate<'_, impl Fn(usize) -> u64>,
-    random: u64,
-) -> Option<usize> {
+pub fn random_of_two(slate: &Slate<'_, impl Fn(usize) -> u64>, random: u64) -> Option<usize> {
     let serving = slate.serving();
     let weight = |index: usize| match serving.contains(index) {
         true => slate.candidate(index).ramped_weight(),

@@ -6,7 +6,7 @@ use super::Slate;
 
 /// Whose turn it is in one backend.
 #[derive(Debug, Default)]
-pub(crate) struct RoundRobin {
+pub struct RoundRobin {
     /// What each server has gained, by its index in the backend.
     credit: Vec<i64>,
 }
@@ -16,7 +16,7 @@ impl RoundRobin {
     ///
     /// A server that does not stand loses its credit: it comes back without a claim on the turns
     /// that it missed. One that is full, or was tried, is passed over and keeps it.
-    pub(crate) fn pick(&mut self, slate: &Slate<'_, impl Fn(usize) -> u64>) -> Option<usize> {
+    pub fn pick(&mut self, slate: &Slate<'_, impl Fn(usize) -> u64>) -> Option<usize> {
         self.credit.resize(slate.len(), 0);
         let mut total = 0;
         let mut richest: Option<usize> = None;

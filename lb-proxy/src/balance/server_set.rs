@@ -4,18 +4,18 @@ use common::config::MAX_SERVERS;
 
 /// Servers by their index in the backend, which is below [`MAX_SERVERS`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ServerSet([u64; MAX_SERVERS / 64]);
+pub struct ServerSet([u64; MAX_SERVERS / 64]);
 
 impl ServerSet {
-    pub(crate) fn insert(&mut self, index: usize) {
+    pub fn insert(&mut self, index: usize) {
         self.0[index / 64] |= 1 << (index % 64);
     }
 
-    pub(crate) fn contains(&self, index: usize) -> bool {
+    pub fn contains(&self, index: usize) -> bool {
         self.0[index / 64] & 1 << (index % 64) != 0
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }

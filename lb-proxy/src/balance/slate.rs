@@ -10,7 +10,7 @@ use super::{Candidate, ServerSet, Tried};
 
 /// The servers of one backend for one pick. `S` gives the sessions of the server at an index.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Slate<'a, S> {
+pub struct Slate<'a, S> {
     candidates: &'a [Candidate],
     tried: &'a Tried,
     sessions: S,
@@ -20,7 +20,7 @@ pub(crate) struct Slate<'a, S> {
 
 /// Why no server may serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Vacancy {
+pub enum Vacancy {
     /// No server's state and weight allow sessions.
     NoneStands,
     /// This session has tried every server that stands.
@@ -30,7 +30,7 @@ pub(crate) enum Vacancy {
 }
 
 impl<'a, S: Fn(usize) -> u64> Slate<'a, S> {
-    pub(crate) fn new(candidates: &'a [Candidate], tried: &'a Tried, sessions: S) -> Self {
+    pub fn new(candidates: &'a [Candidate], tried: &'a Tried, sessions: S) -> Self {
         let backups = !candidates
             .iter()
             .any(|server| server.usable && server.weight > 0 && !server.backup);
@@ -76,7 +76,7 @@ impl<'a, S: Fn(usize) -> u64> Slate<'a, S> {
     }
 
     /// Why a pick found nobody.
-    pub(crate) fn vacancy(&self) -> Vacancy {
+    pub fn vacancy(&self) -> Vacancy {
         let mut standing = (0..self.len())
             .filter(|index| self.stands(*index))
             .peekable();

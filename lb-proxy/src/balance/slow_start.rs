@@ -6,14 +6,14 @@ use std::time::Duration;
 use common::time::Moment;
 
 /// The ramp of a server that has its whole weight.
-pub(crate) const FULL: u16 = 256;
+pub const FULL: u16 = 256;
 
 /// The part of weight and limit, in 1/256, of a server that came up at `since`: a straight line from
 /// 1 to [`FULL`] over `time`.
 ///
 /// `None` is a server that was up when the process started: its sessions did not end, so it has
 /// nothing to warm up.
-pub(crate) fn ramp(since: Option<Moment>, time: Duration, now: Moment) -> u16 {
+pub fn ramp(since: Option<Moment>, time: Duration, now: Moment) -> u16 {
     let Some(since) = since else { return FULL };
     let passed = now.since(since);
     if passed >= time {
@@ -24,7 +24,7 @@ pub(crate) fn ramp(since: Option<Moment>, time: Duration, now: Moment) -> u16 {
 }
 
 /// When the ramp has its next value; `None` once it is full.
-pub(crate) fn next_step(since: Option<Moment>, time: Duration, now: Moment) -> Option<Moment> {
+pub fn next_step(since: Option<Moment>, time: Duration, now: Moment) -> Option<Moment> {
     let since = since?;
     let ramp = ramp(Some(since), time, now);
     if ramp == FULL {

@@ -17,10 +17,7 @@ use crate::hash;
 /// IPv4.
 ///
 /// A server in slow start takes a growing part of its clients, the rest goes elsewhere meanwhile.
-pub(crate) fn source_hash(
-    slate: &Slate<'_, impl Fn(usize) -> u64>,
-    client: IpAddr,
-) -> Option<usize> {
+pub fn source_hash(slate: &Slate<'_, impl Fn(usize) -> u64>, client: IpAddr) -> Option<usize> {
     let key = hash::of_address(client);
     let home = draw(key, slate.len(), |index| match slate.has_part(index) {
         true => u32::from(slate.candidate(index).weight),

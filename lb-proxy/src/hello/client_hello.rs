@@ -15,17 +15,17 @@ const RANDOM: usize = 32;
 
 /// What the client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClientHello {
-    pub(crate) server_name: ServerName,
+pub struct ClientHello {
+    pub server_name: ServerName,
     /// The protocols it offers, its favourite first; empty without the extension.
-    pub(crate) alpn: Alpn,
+    pub alpn: Alpn,
     /// The highest version it offers, as on the wire: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3.
-    pub(crate) highest_version: u16,
+    pub highest_version: u16,
 }
 
 /// The server_name extension (RFC 6066, section 3). With encrypted ClientHello it is the outer name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ServerName {
+pub enum ServerName {
     /// The client names nobody.
     Absent,
     /// A DNS name in lower case, without a trailing dot.
@@ -36,7 +36,7 @@ pub(crate) enum ServerName {
 
 impl ServerName {
     /// The name to route by, if there is one.
-    pub(crate) fn as_dns(&self) -> Option<&str> {
+    pub fn as_dns(&self) -> Option<&str> {
         match self {
             Self::Dns(name) => Some(name),
             Self::Absent | Self::Invalid(_) => None,
@@ -47,17 +47,17 @@ impl ServerName {
 /// The protocols of the ALPN extension (RFC 7301), kept as they came on the wire: thousands of
 /// 1-byte names take no more room than the hello had.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Alpn(Box<[u8]>);
+pub struct Alpn(Box<[u8]>);
 
 impl Alpn {
     /// The names, the client's favourite first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut names = Reader::new(&self.0);
         std::iter::from_fn(move || names.vector_u8().ok())
     }
 
     /// Whether the client offers this protocol, for example `acme-tls/1`.
-    pub(crate) fn offers(&self, protocol: &[u8]) -> bool {
+    pub fn offers(&self, protocol: &[u8]) -> bool {
         self.iter().any(|name| name == protocol)
     }
 }

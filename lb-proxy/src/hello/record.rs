@@ -15,7 +15,7 @@ const MESSAGE_HEAD: usize = 4;
 
 /// What is wrong with a record of the hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RecordFault {
+pub enum RecordFault {
     #[error("not a handshake record")]
     ContentType,
     #[error("not a TLS version")]

@@ -10,7 +10,7 @@ use common::dns_name::{self, InvalidName};
 /// exact name beats a wildcard, and since a wildcard stands for one label, at most one of them, the
 /// longest, fits a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServerNames<R> {
+pub struct ServerNames<R> {
     exact: BTreeMap<String, R>,
     /// By what follows `*.`.
     wildcard: BTreeMap<String, R>,
@@ -18,7 +18,7 @@ pub(crate) struct ServerNames<R> {
 
 /// Why a pattern is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PatternError {
+pub enum PatternError {
     #[error("`{pattern}` is no server name")]
     Invalid {
         pattern: String,
@@ -38,9 +38,7 @@ impl<R> ServerNames<R> {
     /// # Errors
     ///
     /// The first pattern that is no name, or that is there already.
-    pub(crate) fn new<'a>(
-        routes: impl IntoIterator<Item = (&'a str, R)>,
-    ) -> Result<Self, PatternError> {
+    pub fn new<'a>(routes: impl IntoIterator<Item = (&'a str, R)>) -> Result<Self, PatternError> {
         let mut names = Self {
             exact: BTreeMap::new(),
             wildcard: BTreeMap::new(),
@@ -70,7 +68,7 @@ impl<R> ServerNames<R> {
     }
 
     /// The route of a name, as [`super::ServerName::as_dns`] gives it.
-    pub(crate) fn route(&self, name: &str) -> Option<&R> {
+    pub fn route(&self, name: &str) -> Option<&R> {
         let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(name.to_ascii_lowercase()),
             false => Cow::Borrowed(name),

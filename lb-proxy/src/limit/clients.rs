@@ -22,7 +22,7 @@ const FEW: usize = 64;
 
 /// The clients of one listener.
 #[derive(Debug)]
-pub(super) struct Clients {
+pub struct Clients {
     max_sessions: Option<u32>,
     rate: Option<Rate>,
     exempt: List,
@@ -47,21 +47,21 @@ struct Entry {
 
 /// Why a client's session is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     Sessions,
     Rate,
 }
 
 /// A session that is counted for its client, until dropped.
 #[derive(Debug)]
-pub(crate) struct Admitted {
+pub struct Admitted {
     clients: Arc<Clients>,
     key: u128,
 }
 
 impl Clients {
     /// `None` = there is no limit.
-    pub(super) fn new(
+    pub fn new(
         limit: &SourceLimit,
         exempt: impl FnOnce() -> List,
         at_limit: &'static Cell,
@@ -80,7 +80,7 @@ impl Clients {
 
     /// Counts a new session; `Ok(None)` = this client has no limit. In a box, since most sessions
     /// have none.
-    pub(super) fn admit(
+    pub fn admit(
         self: &Arc<Self>,
         client: IpAddr,
         now: Moment,

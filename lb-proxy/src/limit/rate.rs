@@ -11,7 +11,7 @@ const SECOND_NANOS: u64 = 1_000_000_000;
 
 /// So many in a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rate {
+pub struct Rate {
     /// Nanoseconds between two at an even pace.
     interval: u64,
     burst: u64,
@@ -19,7 +19,7 @@ pub(super) struct Rate {
 
 impl Rate {
     /// `per_second` is at least 1.
-    pub(super) fn per_second(per_second: u64) -> Self {
+    pub fn per_second(per_second: u64) -> Self {
         let interval = (SECOND_NANOS / per_second.max(1)).max(1);
         let burst = u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX);
         Self {
@@ -31,7 +31,7 @@ impl Rate {
 
     /// Takes one at `now`. `next` is when an even pace would have the next one, in nanoseconds of
     /// the same clock (0 = at the start); the value for the next call, or how long to wait.
-    pub(super) fn take(self, next: u64, now: Moment) -> Result<u64, Duration> {
+    pub fn take(self, next: u64, now: Moment) -> Result<u64, Duration> {
         let now = now.as_nanos();
         let after = next.max(now) + self.interval;
         let early = (after - now).saturating_sub(self.burst);
@@ -43,7 +43,7 @@ impl Rate {
     }
 
     /// Whether nothing that was taken counts any more.
-    pub(super) fn is_at_rest(next: u64, now: Moment) -> bool {
+    pub fn is_at_rest(next: u64, now: Moment) -> bool {
         next <= now.as_nanos()
     }
 }

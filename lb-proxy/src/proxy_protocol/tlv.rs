@@ -20,14 +20,14 @@ const SSL_HEAD: usize = 5;
 
 /// One entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tlv<'a> {
-    pub(crate) kind: u8,
-    pub(crate) value: &'a [u8],
+pub struct Tlv<'a> {
+    pub kind: u8,
+    pub value: &'a [u8],
 }
 
 /// Why the entries of a header are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TlvError {
+pub enum TlvError {
     /// Of the header, or inside the SSL entry.
     #[error("an entry of type {0:#04x} exceeds what contains it")]
     Overrun(u8),
@@ -45,7 +45,7 @@ pub(crate) enum TlvError {
 
 /// The entries of a header, valid by construction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tlvs<'a>(&'a [u8]);
+pub struct Tlvs<'a>(&'a [u8]);
 
 impl<'a> Tlvs<'a> {
     /// The entries from `begin` to the end of a header, all of them checked; so is the header, where
@@ -69,33 +69,33 @@ impl<'a> Tlvs<'a> {
     }
 
     /// All entries in their order, without the padding (NOOP).
-    pub(crate) fn iter(self) -> impl Iterator<Item = Tlv<'a>> {
+    pub fn iter(self) -> impl Iterator<Item = Tlv<'a>> {
         entries(self.0)
     }
 
     /// The first entry of a type.
-    pub(crate) fn value(self, kind: u8) -> Option<&'a [u8]> {
+    pub fn value(self, kind: u8) -> Option<&'a [u8]> {
         first(self.0, kind)
     }
 
     /// The protocol in use over the connection, as ALPN names it.
-    pub(crate) fn alpn(self) -> Option<&'a [u8]> {
+    pub fn alpn(self) -> Option<&'a [u8]> {
         self.value(ALPN)
     }
 
     /// The host name that the client asked for: the SNI of TLS.
-    pub(crate) fn authority(self) -> Option<&'a str> {
+    pub fn authority(self) -> Option<&'a str> {
         let text = std::str::from_utf8(self.value(AUTHORITY)?);
         Some(text.expect("an authority was checked to be UTF-8"))
     }
 
     /// The name that the first proxy gave the connection, at most 128 bytes.
-    pub(crate) fn unique_id(self) -> Option<&'a [u8]> {
+    pub fn unique_id(self) -> Option<&'a [u8]> {
         self.value(UNIQUE_ID)
     }
 
     /// Entries of the types 0xE0 to 0xEF, to be passed on.
-    pub(crate) fn custom(self) -> impl Iterator<Item = Tlv<'a>> {
+    pub fn custom(self) -> impl Iterator<Item = Tlv<'a>> {
         self.iter().filter(|entry| CUSTOM.contains(&entry.kind))
     }
 }

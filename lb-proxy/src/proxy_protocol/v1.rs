@@ -107,7 +107,7 @@ fn port(text: &str) -> Result<u16, HeaderError> {
 
 /// The line for these endpoints, to be sent in one write before anything else. UNKNOWN, which some
 /// receivers refuse, is only for addresses that are not known: a probe sends those of its socket.
-pub(crate) fn encode(endpoints: Option<Endpoints>) -> Vec<u8> {
+pub fn encode(endpoints: Option<Endpoints>) -> Vec<u8> {
     let Some(endpoints) = endpoints else {
         return b"PROXY UNKNOWN\r\n".to_vec();
     };

@@ -126,22 +126,22 @@ fn endpoints(block: &[u8], address: usize) -> Endpoints {
 
 /// What a header says besides the endpoints.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct OutgoingTlvs<'a> {
+pub struct OutgoingTlvs<'a> {
     /// The protocol in use over the connection, as ALPN names it.
-    pub(crate) alpn: Option<&'a [u8]>,
+    pub alpn: Option<&'a [u8]>,
     /// The host name that the client asked for: the SNI of TLS.
-    pub(crate) authority: Option<&'a str>,
+    pub authority: Option<&'a str>,
     /// At most 128 bytes.
-    pub(crate) unique_id: Option<&'a [u8]>,
+    pub unique_id: Option<&'a [u8]>,
     /// Whether the header carries its checksum.
-    pub(crate) crc32c: bool,
+    pub crc32c: bool,
     /// Entries of the types 0xE0 to 0xEF.
-    pub(crate) custom: &'a [Tlv<'a>],
+    pub custom: &'a [Tlv<'a>],
 }
 
 /// Why a header cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EncodeError {
+pub enum EncodeError {
     #[error("a unique id of {0} bytes is longer than 128")]
     UniqueId(usize),
     #[error("type {0:#04x} is not one of those for applications, 0xe0 to 0xef")]
@@ -156,7 +156,7 @@ pub(crate) enum EncodeError {
 /// # Errors
 ///
 /// Values that the specification excludes, or more than [`MAX_HEADER`] bytes in all.
-pub(crate) fn encode(
+pub fn encode(
     endpoints: Option<Endpoints>,
     tlvs: &OutgoingTlvs<'_>,
 ) -> Result<Vec<u8>, EncodeError> {
@@ -190,7 +190,7 @@ pub(crate) fn encode(
 }
 
 /// The header of a connection of our own, a probe: LOCAL, without addresses.
-pub(crate) fn local() -> Vec<u8> {
+pub fn local() -> Vec<u8> {
     [SIGNATURE.as_slice(), &[LOCAL, UNSPEC, 0, 0]].concat()
 }
 
