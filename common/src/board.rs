@@ -488,6 +488,8 @@ pub struct ServerSlot {
     pub error_limits: Cell,
     /// Last second of the certificate that it has shown to probes, since 1970; 0 = it is not known.
     pub certificate_not_after: Cell,
+    /// [`AdminState`] of the server that it follows.
+    pub inherited: Cell,
 }
 
 /// What admin says.

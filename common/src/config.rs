@@ -40,7 +40,7 @@ use ipnet::IpNet;
 use crate::addr::{Priority, Vrid};
 
 pub use backend::{
-    AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, SendProxy, SendTlvs, Server,
+    AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, SendProxy, SendTlvs, Server, Track,
 };
 pub use capacity::Capacity;
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
@@ -221,6 +221,28 @@ impl Config {
     /// The other node, if there are two.
     pub fn peer_of(&self, node: NodeIndex) -> Option<NodeIndex> {
         (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))
+    }
+
+    /// The server whose probes count for this one: itself, or the end of what it follows.
+    pub fn probed_as(&self, server: Track) -> Track {
+        let mut probed = server;
+        // The rules have seen to it that this leads to an end.
+        while let Some(next) = self.backends[probed.backend.0].servers[probed.server].track {
+            probed = next;
+        }
+        probed
+    }
+
+    /// The probe that counts for a server, its own or another one's; `None` = nobody probes it.
+    pub fn probe_of(&self, server: Track) -> Option<&Probe> {
+        let probed = self.probed_as(server);
+        self.backends[probed.backend.0].probe.as_ref()
+    }
+
+    /// The probes that count for the servers of a backend, for each of them.
+    pub fn probes_of(&self, backend: BackendIndex) -> impl Iterator<Item = &Probe> {
+        let servers = 0..self.backends[backend.0].servers.len();
+        servers.filter_map(move |server| self.probe_of(Track { backend, server }))
     }
 
     /// Servers over all backends.

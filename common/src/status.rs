@@ -172,7 +172,7 @@ pub struct ListenerStatus {
 pub struct BackendStatus {
     pub name: String,
     pub balance: String,
-    /// `tcp`, `kube-apiserver` or `none`.
+    /// `tcp`, `kube-apiserver`, `track` (all servers follow others) or `none`.
     pub probe: String,
     pub servers: Vec<ServerStatus>,
     /// Clients that wait because every server is full.
@@ -218,6 +218,10 @@ pub struct ServerStatus {
     pub administrative: String,
     /// Until that ends by itself.
     pub administrative_ms_left: Option<u64>,
+    /// The server that it follows (`track`), as `BACKEND/ADDRESS:PORT`; empty = it is probed itself.
+    pub follows: String,
+    /// What an administrator says of that one: `drain` or `maintenance`; empty = nothing.
+    pub inherited: String,
     /// What the probes say: a word as in `state`.
     pub probe_state: String,
     pub connected: u64,

@@ -83,6 +83,17 @@ impl Health {
         }
     }
 
+    /// Takes over what was found of another server, which is called so; the state before, if it has
+    /// changed.
+    pub(crate) fn follow(&mut self, other: &Self, name: &str) -> Option<ServerState> {
+        let before = self.state;
+        *self = Self {
+            reason: format!("as {name}: {}", other.reason),
+            ..other.clone()
+        };
+        (before != self.state).then_some(before)
+    }
+
     /// Whether it gets new sessions and nothing speaks against that.
     pub(crate) fn is_sure(&self) -> bool {
         usable(self.state) && self.last_good != Some(false)

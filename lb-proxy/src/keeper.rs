@@ -3,6 +3,8 @@
 //!
 //! There is one keeper, on the probe thread: the only writer of states, pool and VIP health.
 
+mod follow;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use common::config::{BackendIndex, Config, OnMarkedDown, VipIndex};
 use common::time::Moment;
 use tracing::{debug, info, warn};
 
+use self::follow::Followers;
 use crate::balance::slow_start;
 use crate::clock;
 use crate::context::Proxy;
@@ -56,6 +59,8 @@ pub(crate) struct Keeper {
     proxy: Arc<Proxy>,
     /// By place on the board.
     servers: Vec<Kept>,
+    /// Who follows whom.
+    followers: Followers,
     /// When a server in slow start gets more, or something ends that an administrator has said.
     next_step: Option<Moment>,
 }
@@ -79,6 +84,9 @@ pub(crate) fn first_states(
     for backend in &config.backends {
         for index in 0..backend.servers.len() {
             let slot = &board.servers[backend.first_server + index];
+            if backend.servers[index].track.is_some() {
+                continue;
+            }
             let (state, status, reason) = match (&backend.probe, verdicts, state_of(slot)) {
                 (None, _, _) => (ServerState::Up, ProbeStatus::Unk, "not probed"),
                 (
@@ -101,6 +109,7 @@ pub(crate) fn first_states(
             slot.probe_code.set(0);
         }
     }
+    follow::first_states(config, board, now);
 }
 
 /// The state of a server on the board.
@@ -110,10 +119,8 @@ pub(crate) fn state_of(slot: &ServerSlot) -> ServerState {
 
 /// Whether a server may have new sessions, by what stands on the board.
 pub(crate) fn candidacy(slot: &ServerSlot, now: Moment) -> Candidacy {
-    let admin = slot
-        .admin_state(now)
-        .map_or(AdminState::None, |said| said.value);
-    Candidacy::new(admin, state_of(slot), slot.probed.get().is_some())
+    let probed = slot.probed.get().is_some();
+    Candidacy::new(slot.effective_admin(now), state_of(slot), probed)
 }
 
 impl Keeper {
@@ -142,10 +149,12 @@ impl Keeper {
             }
         }
         let mut keeper = Self {
+            followers: Followers::of(&proxy.config),
             proxy,
             servers,
             next_step: None,
         };
+        keeper.follow_all();
         keeper.publish(clock::now());
         keeper
     }
@@ -183,12 +192,18 @@ impl Keeper {
         self.publish(now);
     }
 
-    /// What the probes said last holds at once, but a server that was away starts slowly.
+    /// What the probes said last holds at once, but a server that was away starts slowly, and so do
+    /// those that follow it.
     fn leave_maintenance(&mut self, place: usize, before: Option<AdminState>, now: Moment) {
-        let slot = &self.proxy.board.servers[place];
-        let is_usable = usable(slot.effective_state(now));
-        if before == Some(AdminState::Maintenance) && is_usable {
-            self.servers[place].came_up = Some(now);
+        if before != Some(AdminState::Maintenance) {
+            return;
+        }
+        let board = self.proxy.board;
+        self.followers.inherit(board, now);
+        for place in std::iter::once(place).chain(self.followers.of_place(place)) {
+            if usable(board.servers[place].effective_state(now)) {
+                self.servers[place].came_up = Some(now);
+            }
         }
     }
 
@@ -248,6 +263,7 @@ impl Keeper {
         let (broken, state) = (promise(health) != promised, health.state().word());
         debug!(backend = backend.name, %server, state, reason = health.reason(), "probed");
         self.tell((outcome.backend, outcome.server), before, outcome.ended);
+        self.pass_on(place, outcome.ended);
         if before.is_none() && (first || broken) {
             self.publish(outcome.ended);
         }
@@ -277,6 +293,7 @@ impl Keeper {
                     let before = health.handle_errors(observe.on_error, reason.clone());
                     self.tell((BackendIndex(index), number), before, now);
                 }
+                self.pass_on(place, now);
             }
         }
     }
@@ -331,16 +348,14 @@ impl Keeper {
             pool,
             ..
         } = &*self.proxy;
-        let admin = |place: usize| board.servers[place].admin_state(now).map(|said| said.value);
-        let state = |place: usize| {
-            let admin = admin(place).unwrap_or(AdminState::None);
-            admin.over(self.servers[place].health.state())
-        };
+        self.followers.inherit(board, now);
+        let admin = |place: usize| board.servers[place].effective_admin(now);
+        let state = |place: usize| admin(place).over(self.servers[place].health.state());
         let ramp =
             |place: usize| slow_start::ramp(self.servers[place].came_up, self.time(place), now);
         let snapshot = Snapshot::new(config, |place| Standing {
             candidacy: Candidacy::new(
-                admin(place).unwrap_or(AdminState::None),
+                admin(place),
                 self.servers[place].health.state(),
                 self.servers[place].probed,
             ),
@@ -363,14 +378,14 @@ impl Keeper {
                 usable(state(place)) && self.servers[place].health.is_sure()
             });
             board.vip_sure[index].set(sure);
-            let hope =
-                |place: usize| admin(place).is_none() && self.servers[place].health.is_hoped_for();
+            let hope = |place: usize| {
+                admin(place) == AdminState::None && self.servers[place].health.is_hoped_for()
+            };
             board.vip_hope[index].set(vip_health(config, vip, hope));
         }
         // Nobody probes a server in maintenance, and nobody waits for that.
-        let probed = (0..self.servers.len()).all(|place| {
-            self.servers[place].probed || admin(place) == Some(AdminState::Maintenance)
-        });
+        let probed = (0..self.servers.len())
+            .all(|place| self.servers[place].probed || admin(place) == AdminState::Maintenance);
         board.probed.set(u64::from(probed));
         let steps = (0..self.servers.len()).filter_map(|place| {
             slow_start::next_step(self.servers[place].came_up, self.time(place), now)

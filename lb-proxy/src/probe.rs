@@ -88,7 +88,8 @@ pub(crate) fn targets(
             continue;
         };
         let recipe = Recipe::new(&probe.kind, files)?;
-        for (server, member) in backend.servers.iter().enumerate() {
+        let servers = backend.servers.iter().enumerate();
+        for (server, member) in servers.filter(|(_, one)| one.track.is_none()) {
             let place = backend.first_server + server;
             let address = backend.probe_target(member);
             targets.push(Target {
@@ -136,8 +137,8 @@ pub(crate) async fn probe_loop(mut target: Target, outcomes: mpsc::Sender<Outcom
 
 impl Target {
     fn in_maintenance(&self, now: Moment) -> bool {
-        let said = self.proxy.board.servers[self.place].admin_state(now);
-        said.is_some_and(|said| said.value == AdminState::Maintenance)
+        let slot = &self.proxy.board.servers[self.place];
+        slot.effective_admin(now) == AdminState::Maintenance
     }
 
     /// Probes, and tells the keeper; `false` = there is none any more.

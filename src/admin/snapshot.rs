@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::board::{Hold, ProbeStatus, ServerSlot, ServerState, VipState};
+use common::board::{AdminState, Hold, ProbeStatus, ServerSlot, ServerState, VipState};
 use common::config::{Backend, Server, VipIndex};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status, VipStatus};
 use common::time::Moment;
@@ -148,6 +148,16 @@ impl View {
             .collect()
     }
 
+    /// `traefik-http/10.17.4.24:80`
+    fn followed_by(&self, server: &Server) -> String {
+        let Some(track) = server.track else {
+            return String::new();
+        };
+        let of = self.config.probed_as(track);
+        let backend = &self.config.backends[of.backend.0];
+        format!("{}/{}", backend.name, backend.servers[of.server].address)
+    }
+
     fn backend(
         &self,
         (index, backend): (usize, &Backend),
@@ -172,14 +182,18 @@ impl View {
         BackendStatus {
             name: backend.name.clone(),
             balance: backend.balance.word().to_owned(),
-            probe: backend
-                .probe
-                .as_ref()
-                .map_or("none", |probe| probe.kind.word())
-                .to_owned(),
+            probe: match (&backend.probe, backend.follows()) {
+                (Some(probe), _) => probe.kind.word(),
+                (None, true) => "track",
+                (None, false) => "none",
+            }
+            .to_owned(),
             servers: servers
                 .map(|(server, slot)| {
-                    let status = self::server((server, slot), proxy, now);
+                    let status = ServerStatus {
+                        follows: self.followed_by(server),
+                        ..self::server((server, slot), proxy, now)
+                    };
                     with_certificate(status, certificate(slot))
                 })
                 .collect(),
@@ -214,6 +228,11 @@ fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) 
         weight_ms_left: weight.and_then(|said| left(said.until, now)),
         administrative: said.map_or("", |said| said.value.word()).to_owned(),
         administrative_ms_left: said.and_then(|said| left(said.until, now)),
+        follows: String::new(),
+        inherited: match slot.inherited_state() {
+            AdminState::None => String::new(),
+            said @ (AdminState::Drain | AdminState::Maintenance) => said.word().to_owned(),
+        },
         probe_state: ServerState::from_board(slot.state.get()).word().to_owned(),
         connected: slot.connected.get(),
         connect_errors: slot.connect_errors.get(),
@@ -256,14 +275,18 @@ fn with_certificate(status: ServerStatus, expiry: Option<Expiry>) -> ServerStatu
 /// "by administrator, 12m 05s left; probes: up, L4OK: connected"
 fn reason(slot: &ServerSlot, now: Moment) -> String {
     let reason = slot.reason.get();
-    let Some(said) = slot.admin_state(now) else {
-        return reason;
-    };
-    let time = said.until.map_or_else(String::new, |end| {
-        format!(", {} left", human::age(end.since(now)))
-    });
     let verdict = ServerState::from_board(slot.state.get()).word();
-    format!("by administrator{time}; probes: {verdict}, {reason}")
+    let said = slot.admin_state(now);
+    let who = match (said, slot.inherited_state()) {
+        (Some(said), _) => said.until.map_or("by administrator".to_owned(), |end| {
+            format!("by administrator, {} left", human::age(end.since(now)))
+        }),
+        (None, AdminState::Drain | AdminState::Maintenance) => {
+            "by administrator of whom it follows".to_owned()
+        }
+        (None, AdminState::None) => return reason,
+    };
+    format!("{who}; probes: {verdict}, {reason}")
 }
 
 fn left(until: Option<Moment>, now: Moment) -> Option<u64> {

@@ -257,6 +257,9 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
         if !is_plain(server) {
             grid.note(server.reason.clone());
         }
+        if !server.follows.is_empty() {
+            grid.note(format!("follows {}", server.follows));
+        }
         if let Some(configured) = server.configured_weight {
             let time = time_left(server.weight_ms_left);
             grid.note(format!(

@@ -76,7 +76,7 @@ pub fn patience(config: &Config, vip: VipIndex) -> Duration {
         .filter(|listener| listener.required && listener.serves(vip));
     let probes = required
         .flat_map(Listener::backends)
-        .filter_map(|backend| config.backends[backend.0].probe.as_ref());
+        .flat_map(|backend| config.probes_of(backend));
     probes.map(out_of_step).max().unwrap_or_default() + NEWS
 }
 

@@ -93,11 +93,22 @@ impl ServerSlot {
         }
     }
 
-    /// The state in which it is: what the probes say, and what an administrator says over it.
-    pub fn effective_state(&self, now: Moment) -> ServerState {
+    /// What the server that it follows has from an administrator.
+    pub fn inherited_state(&self) -> AdminState {
+        AdminState::from_board(self.inherited.get())
+    }
+
+    /// What counts of all that is said of it beside its probes.
+    pub fn effective_admin(&self, now: Moment) -> AdminState {
         let said = self.admin_state(now);
-        let admin = said.map_or(AdminState::None, |said| said.value);
-        admin.over(ServerState::from_board(self.state.get()))
+        let own = said.map_or(AdminState::None, |said| said.value);
+        own.or(self.inherited_state())
+    }
+
+    /// The state in which it is: what the probes say, and what is said over it.
+    pub fn effective_state(&self, now: Moment) -> ServerState {
+        let verdict = ServerState::from_board(self.state.get());
+        self.effective_admin(now).over(verdict)
     }
 }
 
@@ -110,6 +121,15 @@ impl ListenerSlot {
 }
 
 impl AdminState {
+    /// The stricter of both.
+    pub const fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Maintenance, _) | (_, Self::Maintenance) => Self::Maintenance,
+            (Self::Drain, _) | (_, Self::Drain) => Self::Drain,
+            (Self::None, Self::None) => Self::None,
+        }
+    }
+
     /// The state of a server of which the probes say `verdict`. One that is down stays down while it
     /// drains: that is what matters of it.
     pub const fn over(self, verdict: ServerState) -> ServerState {
@@ -159,6 +179,24 @@ mod tests {
         slot.set_admin_weight(Some(256), Some(at(5)));
         assert_eq!(slot.admin_weight(at(4)).map(|said| said.value), Some(256));
         assert_eq!(slot.admin_weight(at(5)), None);
+    }
+
+    #[test]
+    fn what_is_inherited_counts_beside_ones_own() {
+        use AdminState::{Drain, Maintenance, None};
+        let slot = ServerSlot::default();
+        for (own, inherited, both) in [
+            (None, None, None),
+            (None, Drain, Drain),
+            (Drain, None, Drain),
+            (Drain, Maintenance, Maintenance),
+            (Maintenance, Drain, Maintenance),
+        ] {
+            slot.set_admin_state(own, Option::None);
+            slot.inherited.set(inherited.on_board());
+            assert_eq!(slot.effective_admin(at(1)), both);
+            assert_eq!(inherited.or(own), both);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Keepalive, Probe};
+use super::{BackendIndex, Keepalive, Probe};
 
 /// A pool of servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,10 @@ pub struct Backend {
     pub queue: usize,
     /// Limit of that wait, default as connect_timeout.
     pub queue_timeout: Duration,
+    /// Of the servers that follow no other one; `None` = nobody probes them, or all do.
     pub probe: Option<Probe>,
+    /// The backend that all servers follow for which the file says nothing else.
+    pub track: Option<BackendIndex>,
     /// What of the sessions' connections tells of a server's health; `None` = nothing.
     pub observe: Option<Observe>,
     /// What becomes of the sessions of a server that goes down, default keep.
@@ -57,9 +60,24 @@ pub struct Server {
     pub max_sessions: Option<u32>,
     /// Where its probes go; `None` = where its sessions go, but for [`Probe::port`].
     pub probe_address: Option<SocketAddr>,
+    /// The server that it follows instead of being probed itself.
+    pub track: Option<Track>,
+}
+
+/// A server that another one follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Track {
+    pub backend: BackendIndex,
+    /// Index in that backend.
+    pub server: usize,
 }
 
 impl Backend {
+    /// Whether some server follows another one.
+    pub fn follows(&self) -> bool {
+        self.servers.iter().any(|server| server.track.is_some())
+    }
+
     /// Where the probes of one of its servers go.
     pub fn probe_target(&self, server: &Server) -> SocketAddr {
         let port = self.probe.as_ref().and_then(|probe| probe.port);

@@ -5,7 +5,7 @@ mod probe;
 use super::draft::{BackendDraft, Draft, ListenerDraft, ListenerTlsDraft, VipDraft};
 use super::{
     AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, CertificateFiles, Config, Listener,
-    ListenerTls, Node, Observe, Pair, Route, Runs, Server, Vip,
+    ListenerTls, Node, Observe, Pair, Route, Runs, Server, Track, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -153,6 +153,10 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
                 weight: member.weight,
                 backup: member.backup,
                 max_sessions: member.max_sessions,
+                track: member.followed.as_ref().map(|at| Track {
+                    backend: BackendIndex(at.value.0),
+                    server: at.value.1,
+                }),
                 probe_address: member.probe_address.as_ref().map(|at| at.value),
             })
             .collect(),
@@ -176,9 +180,10 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         queue: backend.queue.as_ref()?.value,
         queue_timeout: backend.queue_timeout.as_ref()?.value,
         probe: match backend.probe.as_ref()? {
-            Some(probe) => Some(probe::build(probe)?),
-            None => None,
+            Some(probe) if !backend.follows_all() => Some(probe::build(probe)?),
+            Some(_) | None => None,
         },
+        track: backend.followed.map(BackendIndex),
         connect_timeout: backend.connect_timeout?,
         retries: backend.retries?,
         server_timeout: backend.server_timeout.as_ref()?.value,

@@ -7,6 +7,7 @@ mod listener;
 mod probe;
 mod timeouts;
 mod tls;
+mod track;
 mod vrrp;
 
 use std::time::Duration;
@@ -67,10 +68,11 @@ impl Draft {
                 vip
             })
             .collect();
-        let backends: Vec<BackendDraft> = document
+        let mut backends: Vec<BackendDraft> = document
             .named(&keys::BACKENDS)
             .map(|(name, values)| BackendDraft::of(name, values, timeouts))
             .collect();
+        track::resolve(&mut backends, findings);
         let listeners = document
             .named(&keys::LISTENERS)
             .map(|(name, values)| {

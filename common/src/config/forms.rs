@@ -101,6 +101,7 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Subnet => subnet(text),
         Form::Network => network(text),
         Form::Server => server(text),
+        Form::Member => member(text),
         Form::Source => source(text),
         Form::ServerName => server_name(text),
         Form::HostName => host_name(text),
@@ -212,6 +213,14 @@ fn server(text: &str) -> Result<Value, Fault> {
     let address = socket(text, Form::Server)?;
     host(address.ip(), text)?;
     Ok(Value::Server(address))
+}
+
+fn member(text: &str) -> Result<Value, Fault> {
+    let Some((backend, address)) = text.split_once('/') else {
+        return Err(not_a(text, Form::Member, example(Form::Member)));
+    };
+    let address = socket(address, Form::Server)?;
+    Ok(Value::Member(backend.to_owned(), address))
 }
 
 /// In lower case and without a trailing dot, as it is compared.

@@ -116,6 +116,8 @@ pub enum Form {
     Network,
     /// `10.17.4.21:6443`
     Server,
+    /// `traefik-http/10.17.4.24:80`: a server of a backend.
+    Member,
     /// `10.17.4.11`: an address of a machine, IPv4 or IPv6.
     Source,
     /// `a.example.org`, or `*.example.org`: a name that TLS clients ask for.
@@ -154,6 +156,7 @@ impl Form {
             Self::Subnet => "an IPv4 address with its subnet's prefix length",
             Self::Network => "a network",
             Self::Server => "an address with a port",
+            Self::Member => "a backend and the address of one of its servers",
             Self::Source => "an address",
             Self::ServerName => "a server name",
             Self::HostName => "a host name",
@@ -179,6 +182,7 @@ impl Form {
             Self::Subnet => "192.168.0.10/24",
             Self::Network => "192.168.0.0/24",
             Self::Server => "10.17.4.21:6443",
+            Self::Member => "traefik-http/10.17.4.24:80",
             Self::Source => "10.17.4.11",
             Self::ServerName => "*.example.org",
             Self::HostName => "api.example.org",
@@ -214,6 +218,7 @@ impl Form {
             Self::Text => r"^.+",
             Self::Protocol => r"^[!-~]{1,255}$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
+            Self::Member => r"^[A-Za-z0-9._-]+/(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Bind => {
                 r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+(-\d+)?$"
             }

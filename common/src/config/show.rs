@@ -48,7 +48,7 @@ impl Config {
         for backend in &self.backends {
             let title = format!("backends.{}", key_of(&backend.name));
             section(&mut out, (&title, &keys::BACKENDS), |key| {
-                backend_value(backend, key)
+                backend_value(backend, self, key)
             });
         }
         section(&mut out, ("proxy", &keys::PROXY), |key| {

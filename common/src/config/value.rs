@@ -42,6 +42,8 @@ pub(super) enum Value {
     Subnet(Ipv4Net),
     Network(IpNet),
     Server(SocketAddr),
+    /// The name of a backend, and the address of one of its servers.
+    Member(String, SocketAddr),
     Source(IpAddr),
     Bind(BindText),
     Http(Option<AdminHttp>),
@@ -151,6 +153,16 @@ from_variant! {
     List => Vec<At<Value>>,
     Table => Values,
     ByNode => Vec<(At<String>, At<Value>)>,
+}
+
+impl FromValue for (String, SocketAddr) {
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Value::Member(backend, address) = value {
+            Some((backend.clone(), *address))
+        } else {
+            None
+        }
+    }
 }
 
 impl FromValue for Duration {

@@ -30,3 +30,4 @@ mod runtime;
 mod secured;
 mod segments;
 mod tls;
+mod track;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::board::{AdminState, ServerState, VipState};
-use common::config::{AllDown, Config, Runs};
+use common::config::{AllDown, BackendIndex, Config, Runs, Track};
 use serde_json::Value;
 
 use super::*;
@@ -51,7 +51,7 @@ fn the_keys_of_the_json_are_a_promise() {
     keys(&json, "", &mut found);
     let promised = "backends backends[].balance backends[].name backends[].probe backends[].servers \
         backends[].servers[].address backends[].servers[].connect_errors backends[].servers[].connected \
-        backends[].servers[].errors_in_row backends[].servers[].error_limits backends[].servers[].downs backends[].servers[].probe_failures backends[].servers[].probe_ms_ago \
+        backends[].servers[].follows backends[].servers[].inherited backends[].servers[].errors_in_row backends[].servers[].error_limits backends[].servers[].downs backends[].servers[].probe_failures backends[].servers[].probe_ms_ago \
         backends[].servers[].probe_time_ms backends[].servers[].probes backends[].servers[].reason \
         backends[].servers[].sessions backends[].servers[].since_ms_ago backends[].servers[].state \
         backends[].servers[].weight backends[].servers[].backup backends[].servers[].slow_start_percent \
@@ -409,6 +409,32 @@ fn a_backend_that_fails_open_is_a_warning_while_its_proxy_lives() {
     view.boards.supervisor.children[1].pid.set(0);
     let shown = status(&view).backends.remove(1);
     assert_eq!((shown.fail_open, shown.fail_open_sessions), (false, 7));
+}
+
+#[test]
+fn a_server_that_follows_another_one_says_whom_and_what_it_has_from_it() {
+    let view = with_config(|config| {
+        config.backends[1].probe = None;
+        config.backends[1].servers[0].track = Some(Track {
+            backend: BackendIndex(0),
+            server: 1,
+        });
+    });
+    let slot = &view.boards.proxy.servers[3];
+    slot.reason
+        .set("as k3s-api/10.17.4.22:6443: probe answered");
+    slot.inherited.set(AdminState::Drain.on_board());
+    let shown = status(&view).backends.remove(1);
+    assert_eq!(shown.probe, "track");
+    let server = &shown.servers[0];
+    assert_eq!(server.follows, "k3s-api/10.17.4.22:6443");
+    assert_eq!((&*server.state, &*server.inherited), ("draining", "drain"));
+    assert_eq!((&*server.administrative, &*server.probe_state), ("", "up"));
+    assert_eq!(
+        server.reason,
+        "by administrator of whom it follows; probes: up, as k3s-api/10.17.4.22:6443: probe answered"
+    );
+    assert_eq!(shown.servers[1].follows, "");
 }
 
 #[test]

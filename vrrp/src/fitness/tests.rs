@@ -218,6 +218,31 @@ probe = {probe}
 }
 
 #[test]
+fn patience_is_that_of_the_probes_that_are_followed() {
+    let text = r#"
+[nodes.lb1]
+address = "192.0.2.2"
+[pair]
+interface = "eth0"
+[vips.web]
+address = "192.0.2.10/24"
+vrid = 51
+[listeners.https]
+bind = ["vips.web:443"]
+backend = "https"
+[backends.http]
+servers = ["198.51.100.1:80"]
+probe = { interval = "1s", rise = 2, fall = 1 }
+[backends.https]
+servers = ["198.51.100.1:443"]
+track = "http"
+"#;
+    let config = Config::from_running(text).expect("it is valid");
+    let patience = super::patience(&config, VipIndex(0));
+    assert_eq!(patience.as_millis(), 1_100);
+}
+
+#[test]
 fn two_seconds_without_a_supervisor_are_too_long() {
     let with = |now, woke_on_time| {
         Judge::default().judge(&Facts {

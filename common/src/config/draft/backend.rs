@@ -21,6 +21,10 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) queue: Option<At<usize>>,
     pub(in crate::config) queue_timeout: Option<At<Duration>>,
     pub(in crate::config) probe: Option<Option<ProbeDraft>>,
+    /// The name of the backend that it follows.
+    pub(in crate::config) track: Option<At<String>>,
+    /// Index into the backends.
+    pub(in crate::config) followed: Option<usize>,
     /// Whether connections are observed.
     pub(in crate::config) observe: Option<At<bool>>,
     pub(in crate::config) error_limit: Option<At<u64>>,
@@ -43,6 +47,10 @@ pub(in crate::config) struct ServerDraft {
     pub(in crate::config) backup: bool,
     pub(in crate::config) max_sessions: Option<u32>,
     pub(in crate::config) probe_address: Option<At<SocketAddr>>,
+    /// The server that it follows, as the file names it.
+    pub(in crate::config) track: Option<At<(String, SocketAddr)>>,
+    /// Backend and index of the server that it follows, by its own `track` or its backend's.
+    pub(in crate::config) followed: Option<At<(usize, usize)>>,
 }
 
 impl BackendDraft {
@@ -73,6 +81,8 @@ impl BackendDraft {
             probe: values
                 .get::<Option<Values>>("probe")
                 .map(|probe| probe.value.map(|values| ProbeDraft::of(&values, name.span))),
+            track: values.get("track"),
+            followed: None,
             observe: values
                 .get::<&str>("observe")
                 .map(|word| word.with(word.value == "connect")),
@@ -105,6 +115,20 @@ impl BackendDraft {
     }
 }
 
+impl BackendDraft {
+    /// Whether every server follows another one, so that none is probed for this backend.
+    pub(in crate::config) fn follows_all(&self) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|one| one.followed.is_some())
+    }
+
+    /// Whether nothing tells which of its servers are down: neither probes of their own nor a server
+    /// that they follow.
+    pub(in crate::config) fn is_unwatched(&self) -> bool {
+        let follows = |one: &ServerDraft| one.track.is_some() || self.track.is_some();
+        matches!(self.probe, Some(None)) && !self.servers.iter().any(follows)
+    }
+}
+
 impl ServerDraft {
     pub(super) fn of(values: &Values) -> Option<Self> {
         Some(Self {
@@ -112,6 +136,8 @@ impl ServerDraft {
             weight: number(values, "weight")?,
             backup: values.get::<bool>("backup")?.value,
             max_sessions: number(values, "max_sessions"),
+            track: values.get("track"),
+            followed: None,
             probe_address: values.get("probe_address"),
         })
     }

@@ -84,6 +84,14 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             doc: "How servers are checked, or \"off\": all count as up",
         },
         Key {
+            name: "track",
+            kind: Kind::Text(Form::Name),
+            default: Default::Unset("the servers are probed themselves"),
+            doc: "Another backend, whose probes count for the servers of this one: each follows the server \
+                  there with the same address, whatever the ports. It is up, down, draining or in maintenance \
+                  as that one is",
+        },
+        Key {
             name: "observe",
             kind: Kind::Choice(Choice {
                 values: &["off", "connect"],
@@ -242,6 +250,13 @@ pub(in crate::config) const SERVER: Section = Section {
             kind: Kind::Integer(MANY),
             default: Default::Unset("no limit"),
             doc: "Sessions at the same time, from this node; more go to other servers, or wait",
+        },
+        Key {
+            name: "track",
+            kind: Kind::Text(Form::Member),
+            default: Default::Unset("it is probed itself, if its backend is"),
+            doc: "The server that this one follows instead of being probed: it is up, down, draining or in \
+                  maintenance as that one is, which is probed or follows another one",
         },
         Key {
             name: "probe_address",

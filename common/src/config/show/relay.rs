@@ -6,7 +6,7 @@ use crate::config::keys;
 use crate::config::kind::show_duration;
 use crate::config::{
     AcceptProxy, Backend, Bind, Config, Keepalive, Listener, ProxyVersions, SendProxy, SendTlvs,
-    SocketOptions, SourceLimit,
+    SocketOptions, SourceLimit, Track,
 };
 
 pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) -> Option<String> {
@@ -119,7 +119,7 @@ fn source_limit(limit: &SourceLimit) -> String {
     })
 }
 
-pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
+pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Option<String> {
     match key {
         "servers" => {
             let mut text = "[\n".to_owned();
@@ -130,6 +130,7 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
                     "backup" => Some(server.backup.to_string()),
                     "max_sessions" => shown(server.max_sessions),
                     "probe_address" => server.probe_address.map(quoted),
+                    "track" => server.track.map(|track| track_text(track, config)),
                     _ => None,
                 };
                 text.push_str(&format!("    {},\n", inline(&keys::SERVER, value_of)));
@@ -138,6 +139,9 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
             Some(text)
         }
         "balance" => Some(quoted(backend.balance.word())),
+        "track" => backend
+            .track
+            .map(|index| quoted(&config.backends[index.0].name)),
         "observe" => Some(quoted(match backend.observe {
             Some(_) => "connect",
             None => "off",
@@ -167,6 +171,14 @@ pub(super) fn backend_value(backend: &Backend, key: &str) -> Option<String> {
         "source" => (!backend.source.is_empty()).then(|| array(backend.source.iter())),
         _ => None,
     }
+}
+
+fn track_text(track: Track, config: &Config) -> String {
+    let backend = &config.backends[track.backend.0];
+    quoted(format!(
+        "{}/{}",
+        backend.name, backend.servers[track.server].address
+    ))
 }
 
 fn limited(backend: &Backend) -> bool {
