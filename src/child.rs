@@ -199,6 +199,7 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         threads: work.threads,
         sockets: work.listeners,
         files: work.files,
+        process_log: logging::write_lines,
     };
     let told = Arc::clone(&control);
     listen(link, kept, move |event| match event {

@@ -10,7 +10,7 @@
 mod journal;
 
 use std::env::{self, VarError};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use nix::sys::stat::fstat;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -53,6 +53,19 @@ pub(crate) fn start() -> WorkerGuard {
     guard
 }
 
+/// Writes whole lines of the session log to where the process logs, as they are: under systemd with a priority, which
+/// the journal takes off again. Waits for whoever reads them.
+///
+/// # Errors
+/// Standard error takes nothing.
+pub(crate) fn write_lines(lines: &[u8]) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    if !stderr_is_journal() {
+        return out.write_all(lines);
+    }
+    out.write_all(&journal::with_priority(lines))
+}
+
 /// A writer that takes lines without waiting for `target`.
 fn writer(target: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default()
@@ -88,7 +101,6 @@ fn stderr_is_journal() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::sync::mpsc;
     use std::time::Duration;
 

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
+pub use self::session_log::SessionLogSlot;
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 use crate::config::{
@@ -138,6 +139,7 @@ macro_rules! board_enum {
 
 // Behind the macro that they are made with.
 mod probe_status;
+mod session_log;
 mod tls;
 
 board_enum! {
@@ -373,6 +375,7 @@ pub struct ProxyBoard {
     pub list_entries: [Cell; MAX_WATCHED],
     /// Certificates of the listeners that end TLS, in the order of the configuration.
     pub certificates: [CertificateSlot; MAX_CERTIFICATES],
+    pub session_log: SessionLogSlot,
 }
 
 /// One listener, by its place in the configuration.

@@ -49,8 +49,8 @@ pub use files::{
 };
 pub use identity::{Machine, NodeError};
 pub use listener::{
-    AcceptProxy, AccessFiles, Bind, Keepalive, Listener, ProxyVersions, Route, SocketOptions,
-    SourceLimit,
+    AcceptProxy, AccessFiles, Bind, Keepalive, Listener, LogFormat, ProxyVersions, Route,
+    SessionLog, SocketOptions, SourceLimit,
 };
 pub use manual::manual;
 pub use parse::{Parsed, Viewpoint, Who};

@@ -14,6 +14,12 @@ pub(crate) fn now() -> Moment {
     Moment::from_nanos(u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Now by the calendar, since 1970 (UTC): for people, never to measure with.
+pub(crate) fn calendar() -> Duration {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("every Linux has CLOCK_REALTIME");
+    Duration::from(now)
+}
+
 /// The time of a relay thread's last tick: good enough to say when a session last moved a byte, and
 /// free to read.
 #[derive(Debug)]

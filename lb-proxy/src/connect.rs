@@ -23,6 +23,7 @@ use crate::context::{Counted, Proxy};
 use crate::lack::is_ours;
 use crate::observe;
 use crate::pool::Wanted;
+use crate::session_log::Entry;
 use crate::waiting::{Patience, WaitError, Waiting};
 
 /// Longest pause before a server is tried again.
@@ -98,18 +99,19 @@ pub(crate) enum ConnectError {
 /// Connects to a server of the backend: at most `1 + retries` attempts, each on another server
 /// while there is one. The same server is tried again only after a pause. While all are full the
 /// client waits its turn.
-pub(crate) async fn to_backend(
-    proxy: &Proxy,
+pub(crate) async fn to_backend<'a>(
+    proxy: &'a Proxy,
     index: BackendIndex,
     (client, first): (IpAddr, First),
-) -> Result<Link<'_>, ConnectError> {
+    entry: &mut Entry,
+) -> Result<Link<'a>, ConnectError> {
     let backend = &proxy.config.backends[index.0];
-    let slot = &proxy.board.backends[index.0];
+    let queue = (index, &proxy.board.backends[index.0]);
     let mut tried = Tried::default();
     let mut patience = Patience::default();
     let mut attempts = 0;
     if proxy.waiting.has_waiters(index) {
-        proxy.waiting.wait(index, &mut patience, slot).await?;
+        proxy.waiting.wait(queue, &mut patience, entry).await?;
     }
     loop {
         let wanted = Wanted {
@@ -120,7 +122,7 @@ pub(crate) async fn to_backend(
         let (number, server) = match proxy.pool.pick(wanted, proxy.board) {
             Ok(picked) => picked,
             Err(Vacancy::Full) => {
-                proxy.waiting.wait(index, &mut patience, slot).await?;
+                proxy.waiting.wait(queue, &mut patience, entry).await?;
                 continue;
             }
             Err(Vacancy::NoneStands) if tried.is_empty() => return Err(ConnectError::NoServer),
@@ -132,8 +134,12 @@ pub(crate) async fn to_backend(
         };
         tried.insert(number);
         attempts += 1;
+        entry.tries(server.place);
         match to_server(proxy, index, (server, first)).await {
-            Ok(link) => return Ok(link),
+            Ok(link) => {
+                entry.connects(link.place, &link.stream);
+                return Ok(link);
+            }
             Err(source) if is_ours(&source) || attempts > backend.retries => {
                 return Err(given_up((server.address, attempts), source));
             }

@@ -1,6 +1,7 @@
 //! What a session may look at: the whole proxy, and the thread that it lives on.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use crate::pace::Paces;
 use crate::pool::Pool;
 use crate::registry::{Cut, Record, Registry};
 use crate::route::Router;
+use crate::session_log::SessionLog;
 use crate::source::Sources;
 use crate::tls::Tls;
 use crate::tls::handshake::Turns;
@@ -41,6 +43,7 @@ pub(crate) struct Proxy {
     pub(crate) lists: Lists,
     pub(crate) lack_warnings: Warnings,
     pub(crate) waiting: Waiting,
+    pub(crate) session_log: SessionLog,
     /// By listener.
     pub(crate) routers: Vec<Router>,
     pub(crate) tls: Tls,
@@ -76,6 +79,11 @@ impl Proxy {
         for (place, entries) in self.lists.entries() {
             self.board.list_entries[place].set(entries as u64);
         }
+    }
+
+    /// Whose connection a session is by a header of a balancer in front of us.
+    pub(crate) fn advertised(&self, session: &Record) -> Option<SocketAddr> {
+        self.registries[session.id.thread()].advertised(session.id)
     }
 
     /// A name for a session that no other one of this node has: process and number.

@@ -16,6 +16,7 @@
 //! | what an administrator has said, on the board | probe thread | keeper, probes, accept loops; the next proxy |
 //! | registry of a thread's sessions | the thread: their start and end; each its bytes | commands: listing, cutting |
 //! | lists of networks in files, each swapped whole | thread that [`Control::replace_files`] is called on | accept loops |
+//! | closed entries of the session log, in a bounded queue | relay threads; full = the line is lost, and counted | the log's thread |
 //! | heartbeat of each relay thread on the board | the future that its runtime polls itself | vrrp: 100 ms old = no VIP here |
 //! | sessions, counters on the board | relay threads (bytes: each thread's sums, each 10 ms) | admin; least-connections |
 //!
@@ -25,13 +26,14 @@
 //!
 //! Shutdown: [`Control::request_stop`] → every relay thread closes its listening sockets, waits
 //! until its sessions have ended, at most `config.proxy.drain`, and drops its runtime, which resets
-//! what is left → the probe thread ends → [`run`] returns. A thread that ends unasked makes [`run`]
+//! what is left → the probe thread ends → what waits for the session log is written, for at most a
+//! second → [`run`] returns. A thread that ends unasked makes [`run`]
 //! return an error at once: the process is to be replaced.
 //!
 //! The parts without sockets and clocks that are worth measuring are public: benches/micro does it.
 //!
 //! The crate never learns who owns a VIP, changes nothing of the network configuration and opens no
-//! file.
+//! file but the session logs.
 
 pub mod access;
 mod announce;
@@ -68,8 +70,10 @@ mod registry;
 mod relay;
 mod route;
 mod session;
+mod session_log;
 mod source;
 mod spread;
+mod termination;
 mod threads;
 mod tls;
 mod vip_health;
@@ -86,6 +90,7 @@ use common::config::{Config, NodeIndex};
 pub use self::control::{Control, Unanswered};
 pub use self::lists::ListError;
 pub use self::probe::tls::check_files;
+pub use self::session_log::ProcessLog;
 pub use self::threads::RunError;
 pub use self::tls::check_listener_files;
 pub use self::tls::files::TlsError;
@@ -101,6 +106,8 @@ pub struct Inputs {
     pub sockets: Vec<ListeningSocket>,
     /// Contents of the files that the configuration names: certificates, keys, lists.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
+    /// Where session logs without a file go. Called by the thread that writes them.
+    pub process_log: ProcessLog,
 }
 
 /// A listening socket that the supervisor bound. SO_LINGER 0 is set on it since before it listened.

@@ -138,6 +138,7 @@ impl Accepts {
     }
 }
 
-fn sessions(listeners: &[ListenerSlot]) -> u64 {
+/// Sessions of the whole process.
+pub(crate) fn sessions(listeners: &[ListenerSlot]) -> u64 {
     listeners.iter().map(|slot| slot.sessions.get()).sum()
 }

@@ -24,6 +24,8 @@ use crate::connect::keepalive_options;
 use crate::context::Thread;
 use crate::limit::{Refusal, Wait};
 use crate::session::{self, Client};
+use crate::session_log::refuse;
+use crate::termination::Ending;
 use crate::tls;
 
 /// Connections that are accepted before others run.
@@ -72,10 +74,17 @@ pub(crate) async fn accept_loop(
                     Verdict::Denied => {
                         slot.denied.add(1);
                         debug!(listener = config.name, client = %address, "a client was denied");
+                        refuse(&thread.proxy, listener, (&client, address), &Ending::Denied);
                         reset(client);
                     }
                     Verdict::Dropped => {
                         slot.dropped.add(1);
+                        refuse(
+                            &thread.proxy,
+                            listener,
+                            (&client, address),
+                            &Ending::Dropped,
+                        );
                         vanish(client);
                     }
                 }
@@ -122,6 +131,8 @@ async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: 
                 Refusal::Sessions => slot.limited_sessions.add(1),
                 Refusal::Rate => slot.limited_rate.add(1),
             }
+            let ending = Ending::Limited(refusal);
+            refuse(proxy, listener, (&stream, address), &ending);
             reset(stream);
         }
     }

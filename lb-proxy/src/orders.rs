@@ -194,7 +194,7 @@ fn list(
     let (sessions, more) = oldest.into_list();
     let status = |one: Arc<Record>| {
         let to = one.server().map(|place| servers[place]);
-        let advertised = proxy.registries[one.id.thread()].advertised(one.id);
+        let advertised = proxy.advertised(&one);
         SessionStatus {
             id: one.id.to_string(),
             listener: config.listeners[one.listener()].name.clone(),

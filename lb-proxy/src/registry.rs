@@ -59,14 +59,37 @@ pub(crate) struct Record {
     /// To the client.
     pub(crate) down: Bytes,
     task: OnceLock<Waker>,
-    /// IPv4 as IPv4-mapped: 16 bytes instead of 32.
-    peer: Ipv6Addr,
+    peer: Address,
     /// In [`Kept::sessions`].
     place: u32,
-    port: u16,
     listener: u16,
     server: AtomicU16,
     cut: AtomicU8,
+}
+
+/// A socket's address in 18 bytes instead of 32: IPv4 as IPv4-mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    ip: Ipv6Addr,
+    port: u16,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            ip: match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            },
+            port: address.port(),
+        }
+    }
+}
+
+impl From<Address> for SocketAddr {
+    fn from(address: Address) -> Self {
+        Self::new(IpAddr::V6(address.ip).to_canonical(), address.port)
+    }
 }
 
 /// In [`Record::server`]: none yet.
@@ -107,12 +130,8 @@ impl Registry {
             up: Bytes::default(),
             down: Bytes::default(),
             task: OnceLock::new(),
-            peer: match peer.ip() {
-                IpAddr::V4(address) => address.to_ipv6_mapped(),
-                IpAddr::V6(address) => address,
-            },
+            peer: peer.into(),
             place,
-            port: peer.port(),
             listener: small(listener),
             server: AtomicU16::new(NO_SERVER),
             cut: AtomicU8::new(0),
@@ -163,6 +182,11 @@ impl Session {
     pub(crate) fn advertise(&self, client: SocketAddr) {
         self.registry.kept().advertised.insert(self.id, client);
     }
+
+    /// What is known of it, for somebody who outlives it.
+    pub(crate) fn record(&self) -> Arc<Record> {
+        Arc::clone(&self.record)
+    }
 }
 
 impl Deref for Session {
@@ -187,7 +211,7 @@ impl Drop for Session {
 impl Record {
     /// Where the connection comes from.
     pub(crate) fn peer(&self) -> SocketAddr {
-        SocketAddr::new(IpAddr::V6(self.peer).to_canonical(), self.port)
+        self.peer.into()
     }
 
     pub(crate) fn listener(&self) -> usize {

@@ -9,6 +9,7 @@
 
 mod bulk;
 mod pipe;
+mod side;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -27,11 +28,13 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
 use self::bulk::{MANY, Stop, bulk};
+use self::side::{source_broke, target, target_broke};
 use crate::connect::{First, keepalive_options};
 use crate::context::{Bytes, Thread};
 use crate::registry::{Cut, Record};
 
 pub(crate) use self::pipe::share_among;
+pub(crate) use self::side::{Broken, Side};
 
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -59,15 +62,15 @@ pub(crate) enum End {
     Finished,
     /// Nothing was said for the idle timeout, and nothing waits to be written: close in order.
     Idle,
-    /// The same, but a reader has not taken what it was sent: closing in order would make a cut
+    /// The same, but this side has not taken what it was sent: closing in order would make a cut
     /// stream look complete.
-    Stuck,
+    Stuck(Side),
     /// It had lasted as long as it may.
     Old(Close),
     /// It was ended from outside: reset both.
     Cut(Cut),
     /// One side reset or broke: reset both.
-    Aborted(io::Error),
+    Aborted(Broken),
 }
 
 /// How a session that is ended by us closes.
@@ -142,25 +145,25 @@ pub(crate) async fn relay(
     };
     match moved {
         Ok(()) => End::Finished,
-        Err(error) => End::Aborted(error),
+        Err(broken) => End::Aborted(broken),
     }
 }
 
 /// One direction to its end. The first that ends passes the FIN on and stays to hear whether its
 /// source aborts; the second returns.
-async fn direction<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> io::Result<()> {
+async fn direction<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> Result<(), Broken> {
     pump(way).await?;
     if way.state.end_direction() == Ended::Both {
         // The caller closes both sockets at once, which sends the FIN.
         return Ok(());
     }
-    way.to.shutdown().await?;
+    way.to.shutdown().await.map_err(target_broke::<TO_SERVER>)?;
     way.state.touch();
-    Err(Box::pin(broken(&way.from)).await)
+    Err(Box::pin(source_breaks::<TO_SERVER>(&way.from)).await)
 }
 
 /// Moves bytes until the source's FIN.
-async fn pump<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> io::Result<()> {
+async fn pump<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> Result<(), Broken> {
     let mut in_a_row = 0;
     loop {
         let moved = poll_fn(|cx| {
@@ -245,18 +248,19 @@ enum Moved {
 fn move_bytes<const TO_SERVER: bool>(
     way: &mut Way<'_, TO_SERVER>,
     cx: &mut Context<'_>,
-) -> Poll<io::Result<Moved>> {
-    way.settle()?;
+) -> Poll<Result<Moved, Broken>> {
+    way.settle().map_err(source_broke::<TO_SERVER>)?;
     SCRATCH.with_borrow_mut(|scratch| {
         let mut read = ReadBuf::new(scratch);
-        ready!(Pin::new(&mut way.from).poll_read(cx, &mut read))?;
+        ready!(Pin::new(&mut way.from).poll_read(cx, &mut read))
+            .map_err(source_broke::<TO_SERVER>)?;
         let read = read.filled();
         if read.is_empty() {
             return Poll::Ready(Ok(Moved::End));
         }
-        way.write_again()?;
+        way.write_again().map_err(target_broke::<TO_SERVER>)?;
         let written = match Pin::new(&mut way.to).poll_write(cx, read) {
-            Poll::Ready(written) => written?,
+            Poll::Ready(written) => written.map_err(target_broke::<TO_SERVER>)?,
             Poll::Pending => 0,
         };
         Poll::Ready(Ok(if written == read.len() {
@@ -272,15 +276,15 @@ fn move_bytes<const TO_SERVER: bool>(
 async fn write_rest<const TO_SERVER: bool>(
     way: &mut Way<'_, TO_SERVER>,
     rest: Box<[u8]>,
-) -> io::Result<()> {
-    way.write_again()?;
-    let _waiting = way.state.waiting();
+) -> Result<(), Broken> {
+    way.write_again().map_err(target_broke::<TO_SERVER>)?;
+    let _waiting = way.state.waiting(target::<TO_SERVER>());
     let mut left = &rest[..];
     while !left.is_empty() {
         let n = tokio::select! {
             biased;
-            written = way.to.write(left) => written?,
-            error = broken(&way.from) => return Err(error),
+            written = way.to.write(left) => written.map_err(target_broke::<TO_SERVER>)?,
+            broken = source_breaks::<TO_SERVER>(&way.from) => return Err(broken),
         };
         way.count(n);
         left = &left[n..];
@@ -288,13 +292,12 @@ async fn write_rest<const TO_SERVER: bool>(
     Ok(())
 }
 
-/// Returns when the socket has an error (its peer has reset the connection), whoever reads from it
-/// or not.
-async fn broken(half: &ReadHalf<'_>) -> io::Error {
-    match half.ready(Interest::ERROR).await {
+/// Returns when the source has an error (it has reset the connection), whoever reads from it or not.
+async fn source_breaks<const TO_SERVER: bool>(source: &ReadHalf<'_>) -> Broken {
+    source_broke::<TO_SERVER>(match source.ready(Interest::ERROR).await {
         Ok(_) => io::ErrorKind::ConnectionReset.into(),
         Err(error) => error,
-    }
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -309,6 +312,7 @@ pub(crate) struct State<'a> {
     meter: &'a Meter<'a>,
     last_activity: AtomicU64,
     ended: AtomicU8,
+    /// Bytes that were read and not taken yet: [`FOR_CLIENT`], [`FOR_SERVER`].
     waiting: AtomicU8,
     /// Writes to the server: none, one, more.
     wrote: AtomicU8,
@@ -353,13 +357,23 @@ impl<'a> State<'a> {
         }
     }
 
-    pub(crate) fn waiting(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(&self.waiting)
+    /// To be held while this side does not take what it is to be sent.
+    pub(crate) fn waiting(&self, side: Side) -> Waiting<'_> {
+        let bit = match side {
+            Side::Client => FOR_CLIENT,
+            Side::Server => FOR_SERVER,
+        };
+        self.waiting.fetch_or(bit, Ordering::Relaxed);
+        Waiting(&self.waiting, bit)
     }
 
-    fn stuck(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+    /// Who does not take what it is sent, if one of the two.
+    fn stuck(&self) -> Option<Side> {
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => None,
+            FOR_SERVER => Some(Side::Server),
+            _ => Some(Side::Client),
+        }
     }
 
     /// Returns when nothing was moved for the idle limit, or when the session is older than its
@@ -406,11 +420,11 @@ impl<'a> State<'a> {
         let last = Moment::from_nanos(self.last_activity.load(Ordering::Relaxed));
         let (quiet, age) = (now.since(last), now.since(began));
         if meter.idle.is_some_and(|limit| quiet >= limit) {
-            return Err(if self.stuck() { End::Stuck } else { End::Idle });
+            return Err(self.stuck().map_or(End::Idle, End::Stuck));
         }
         let mut next = meter.idle.map_or(Duration::MAX, |limit| limit - quiet);
         if let Some(limit) = meter.lifetime {
-            if age >= limit && quiet >= QUIET && !self.stuck() {
+            if age >= limit && quiet >= QUIET && self.stuck().is_none() {
                 return Err(End::Old(Close::InOrder));
             }
             if age >= limit + limit / 10 + GRACE {
@@ -422,11 +436,15 @@ impl<'a> State<'a> {
     }
 }
 
+/// In [`State::waiting`].
+const FOR_CLIENT: u8 = 1;
+const FOR_SERVER: u8 = 2;
+
 /// A direction has bytes that its target does not take.
-pub(crate) struct Waiting<'a>(&'a AtomicU8);
+pub(crate) struct Waiting<'a>(&'a AtomicU8, u8);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_and(!self.1, Ordering::Relaxed);
     }
 }

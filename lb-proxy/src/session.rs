@@ -28,13 +28,17 @@ use crate::limit::Admitted;
 use crate::opening::{self, Opening, Refused};
 use crate::proxy_protocol::EncodeError;
 use crate::registry::{Cut, Record, Session};
-use crate::relay::{Close, End, Meter, relay};
+use crate::relay::{Close, End, Meter, Side, relay};
+use crate::session_log::Entry;
+use crate::termination::Ending;
 use crate::tls::failure;
 
 /// An accepted connection, counted as a session of its listener and of its client from before the
 /// next one is accepted.
 #[derive(Debug)]
 pub(crate) struct Client {
+    /// Told before the session leaves.
+    pub(crate) entry: Entry,
     pub(crate) stream: TcpStream,
     pub(crate) session: Session,
     pub(crate) _admitted: Option<Box<Admitted>>,
@@ -49,9 +53,11 @@ impl Client {
     ) -> Self {
         let proxy = &thread.proxy;
         let registry = &proxy.registries[thread.index];
+        let session = registry.enter(address, listener, thread.clock.read());
         Self {
+            entry: Entry::open(proxy, &session, &stream),
             stream,
-            session: registry.enter(address, listener, thread.clock.read()),
+            session,
             _admitted: admitted,
             _counted: Counted::new(&proxy.board.listeners[listener].sessions),
         }
@@ -60,31 +66,46 @@ impl Client {
 
 /// Serves an accepted connection to its end. Both sockets reset when dropped, unless they were
 /// closed in order.
-pub(crate) async fn serve(mut client: Client, thread: Arc<Thread>) {
-    let _alive = thread.sessions.enter();
-    // In a box of its own, which is gone when the relay begins: what an idle session keeps in memory
-    // is the relay's state alone.
-    let preparing = Box::pin(prepare_unless_cut(&client, &thread));
-    let (mut server, backend, first) = match preparing.await {
-        Ok(prepared) => prepared,
-        Err(reason) => return account_for(&reason, &client.session, &thread),
-    };
-    let listener = client.session.listener();
-    let meter = Meter {
-        thread: &thread,
-        session: &client.session,
-        backend,
-        first,
-        idle: idle_limit(&thread.proxy.config, listener, backend),
-        lifetime: lifetime(&thread, listener),
-    };
-    let end = relay(&mut client.stream, &mut server.stream, &meter).await;
-    let sockets = [&client.stream, &server.stream];
-    finish(end, sockets, &client.session, &thread);
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps its arguments twice, and every session these 80 bytes"
+)]
+pub(crate) fn serve(
+    mut client: Client,
+    thread: Arc<Thread>,
+) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        let _alive = thread.sessions.enter();
+        // In a box of its own, which is gone when the relay begins: what an idle session keeps in memory
+        // is the relay's state alone.
+        let preparing = Box::pin(prepare_unless_cut(&mut client, &thread));
+        let (mut server, backend, first) = match preparing.await {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                let whose = (&*client.session, &mut client.entry);
+                return account_for(&reason, whose, &thread);
+            }
+        };
+        let listener = client.session.listener();
+        let meter = Meter {
+            thread: &thread,
+            session: &client.session,
+            backend,
+            first,
+            idle: idle_limit(&thread.proxy.config, listener, backend),
+            lifetime: lifetime(&thread, listener),
+        };
+        let end = relay(&mut client.stream, &mut server.stream, &meter).await;
+        let sockets = [&client.stream, &server.stream];
+        finish(end, sockets, &meter, &mut client.entry);
+    }
 }
 
-/// Counts how a session ended, and lets both sockets be closed in order where that is right.
-pub(crate) fn finish(end: End, sockets: [&TcpStream; 2], session: &Record, thread: &Thread) {
+/// Logs and counts how a session ended, and lets both sockets be closed in order where that is
+/// right.
+pub(crate) fn finish(end: End, sockets: [&TcpStream; 2], meter: &Meter<'_>, entry: &mut Entry) {
+    entry.close(&Ending::Relayed(&end, less_patient(meter)));
+    let (session, thread) = (meter.session, meter.thread);
     let slot = slot_of(session, thread);
     match end {
         End::Finished => close_in_order(sockets),
@@ -92,22 +113,23 @@ pub(crate) fn finish(end: End, sockets: [&TcpStream; 2], session: &Record, threa
             slot.idle_closed.add(1);
             close_in_order(sockets);
         }
-        End::Stuck => slot.idle_closed.add(1),
+        End::Stuck(_) => slot.idle_closed.add(1),
         End::Old(Close::InOrder) => {
             slot.lifetime_closed.add(1);
             close_in_order(sockets);
         }
         End::Old(Close::Abort) => slot.lifetime_closed.add(1),
         End::Cut(why) => account_for_cut(why, session, thread),
-        End::Aborted(error) => {
-            if error.kind() == io::ErrorKind::UnexpectedEof {
+        End::Aborted(broken) => {
+            if broken.kind() == io::ErrorKind::UnexpectedEof {
                 // A stream of TLS that may have been cut.
                 slot.tls.truncated.add(1);
             } else {
                 slot.aborted.add(1);
             }
             let listener = name_of(session, thread);
-            debug!(listener, %error, "a session was aborted");
+            let reason = with_causes(&broken);
+            debug!(listener, reason, "a session was aborted");
         }
     }
 }
@@ -131,7 +153,13 @@ pub(crate) enum NoSession {
     Head(#[source] io::Error),
 }
 
-pub(crate) fn account_for(reason: &NoSession, session: &Record, thread: &Thread) {
+/// Logs and counts a session that did not come to a server.
+pub(crate) fn account_for(
+    reason: &NoSession,
+    (session, entry): (&Record, &mut Entry),
+    thread: &Thread,
+) {
+    entry.close(&Ending::NoSession(reason));
     let slot = slot_of(session, thread);
     match reason {
         NoSession::Opening(Refused::Client(_)) | NoSession::ClientGone => slot.aborted.add(1),
@@ -176,22 +204,29 @@ fn tell(reason: &NoSession, listener: &str, (peer, thread): (IpAddr, &Thread)) {
 }
 
 async fn prepare_unless_cut<'a>(
-    client: &Client,
+    client: &mut Client,
     thread: &'a Thread,
 ) -> Result<(Link<'a>, BackendIndex, First), NoSession> {
+    let Client {
+        stream,
+        session,
+        entry,
+        ..
+    } = client;
     tokio::select! {
         biased;
-        why = client.session.cut() => Err(NoSession::Cut(why)),
-        prepared = prepare(client, thread) => prepared,
+        why = session.cut() => Err(NoSession::Cut(why)),
+        prepared = prepare((stream, session), entry, thread) => prepared,
     }
 }
 
 /// Hears what the client wants, connects to a server, and gives it what comes before the relay.
 async fn prepare<'a>(
-    client: &Client,
+    (client, session): (&TcpStream, &Session),
+    entry: &mut Entry,
     thread: &'a Thread,
 ) -> Result<(Link<'a>, BackendIndex, First), NoSession> {
-    let (proxy, session, client) = (&thread.proxy, &client.session, &client.stream);
+    let proxy = &thread.proxy;
     let (peer, listener) = (session.peer().ip(), session.listener());
     let slot = slot_of(session, thread);
     let wanted = (&proxy.config.listeners[listener], &proxy.routers[listener]);
@@ -203,15 +238,17 @@ async fn prepare<'a>(
     if let Some(endpoints) = said.endpoints {
         session.advertise(endpoints.source);
     }
+    entry.wants(backend, &said);
     let settings = &proxy.config.backends[backend.0];
     let first = if head.is_empty() && settings.send_proxy.is_none() {
         First::Either
     } else {
         First::Us
     };
+    let wanted = (said.client(peer), first);
     let mut link = tokio::select! {
         biased;
-        connected = connect::to_backend(proxy, backend, (said.client(peer), first)) => connected?,
+        connected = connect::to_backend(proxy, backend, wanted, entry) => connected?,
         // Its RST only: a client may well have sent its FIN behind its request.
         _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
     };
@@ -258,6 +295,19 @@ pub(crate) fn idle_limit(
         .or_else(|| sides.into_iter().flatten().min())
 }
 
+/// Whose limit of silence that is. Both sides have the same tunnel timeout: HAProxy looks at the
+/// client's first.
+fn less_patient(meter: &Meter<'_>) -> Side {
+    let config = &meter.thread.proxy.config;
+    let listener = &config.listeners[meter.session.listener()];
+    let server = config.backends[meter.backend.0].server_timeout;
+    let client = listener.client_timeout;
+    match (listener.tunnel_timeout, server) {
+        (None, Some(server)) if client.is_none_or(|client| server < client) => Side::Server,
+        (Some(_), _) | (None, Some(_) | None) => Side::Client,
+    }
+}
+
 /// The listener's limit and up to a tenth more, so that sessions that began together do not end
 /// together.
 pub(crate) fn lifetime(thread: &Thread, listener: usize) -> Option<Duration> {
@@ -278,7 +328,7 @@ pub(crate) fn close_in_order<const N: usize>(sockets: [&TcpStream; N]) {
 }
 
 /// An error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

@@ -39,6 +39,7 @@ use crate::probe::{self, Target};
 use crate::registry::Registry;
 use crate::relay;
 use crate::route::Router;
+use crate::session_log::SessionLog;
 use crate::source::Sources;
 use crate::tls::Tls;
 use crate::tls::files::TlsError;
@@ -52,6 +53,8 @@ const TICK: Duration = Duration::from_millis(10);
 const TASKS_IN_A_ROW: u32 = 16;
 /// Outcomes of probes that wait for the keeper.
 const WAITING_OUTCOMES: usize = 64;
+/// For the last lines of the session log at a stop; its disk may stand still.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Why the data plane does not run (any more).
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,13 @@ pub enum RunError {
 /// See [`crate::run`].
 pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError> {
     check(&inputs)?;
-    let proxy = prepare(&inputs)?;
+    let log_slot = &inputs.board.session_log;
+    let (session_log, writing) = SessionLog::start(&inputs.config, log_slot, inputs.process_log)
+        .map_err(|source| RunError::Start {
+            name: "session-log".into(),
+            source,
+        })?;
+    let proxy = prepare(&inputs, session_log)?;
     let targets = probe::targets(&proxy, &inputs.files).map_err(RunError::Tls)?;
     let keeper = Keeper::new(Arc::clone(&proxy));
     sign_on(inputs.board, inputs.threads);
@@ -116,6 +125,11 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     // The probes end last: an end before this is unasked.
     drop(probe_stop);
     wait_for_end(&endings, control)?;
+    // The last one who could send a line.
+    drop(proxy);
+    if let Some(writing) = writing {
+        writing.wait(LAST_LINES);
+    }
     info!("the data plane has stopped");
     Ok(())
 }
@@ -140,7 +154,7 @@ fn check(inputs: &Inputs) -> Result<(), RunError> {
 }
 
 /// Reads what an earlier proxy left on the board, and builds what the threads share.
-fn prepare(inputs: &Inputs) -> Result<Arc<Proxy>, RunError> {
+fn prepare(inputs: &Inputs, session_log: SessionLog) -> Result<Arc<Proxy>, RunError> {
     let Inputs {
         config,
         node,
@@ -175,6 +189,7 @@ fn prepare(inputs: &Inputs) -> Result<Arc<Proxy>, RunError> {
         pool: Pool::new(config, Snapshot::new(config, standing), now.as_nanos()),
         paces: Paces::new(config),
         waiting: Waiting::new(config),
+        session_log,
         sources,
         lack_warnings: Warnings::default(),
         limits: Limits::new(

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock;
+use crate::session_log::Entry;
 
 /// The queues of all backends.
 #[derive(Debug)]
@@ -78,12 +79,13 @@ impl Waiting {
     /// As many wait already as may, or it took too long.
     pub(crate) async fn wait(
         &self,
-        backend: BackendIndex,
+        (backend, slot): (BackendIndex, &'static BackendSlot),
         patience: &mut Patience,
-        slot: &'static BackendSlot,
+        entry: &mut Entry,
     ) -> Result<(), WaitError> {
         let queue = &self.queues[backend.0];
-        if queue.waiting.load(Ordering::Relaxed) >= queue.longest {
+        let ahead = queue.waiting.load(Ordering::Relaxed);
+        if ahead >= queue.longest {
             slot.queue_full.add(1);
             return Err(WaitError::QueueFull);
         }
@@ -92,7 +94,10 @@ impl Waiting {
             (clock::now(), Instant::now() + queue.timeout)
         });
         let _place = Place::take((queue, slot), since);
-        match timeout_at(deadline, queue.free.notified()).await {
+        entry.queues(ahead);
+        let waited = timeout_at(deadline, queue.free.notified()).await;
+        entry.leaves_queue();
+        match waited {
             Ok(()) => Ok(()),
             Err(_) => {
                 slot.queue_timeouts.add(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::board::{
     AdminBoard, BackendSlot, Cell, FileSlot, Header, MomentCell, PeerSlot, ProbeStatus, ProxyBoard,
-    ServerSlot, ServerState, SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
+    ServerSlot, ServerState, SessionLogSlot, SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
 };
 use common::config::{Config, MAX_THREADS, NodeIndex};
 use common::time::Moment;
@@ -44,6 +44,7 @@ backend = "k3s-api"
 [listeners.https]
 bind = ["vips.web:443"]
 backend = "traefik-https"
+session_log = "json"
 deny_file = "/etc/fmc-lb/deny.txt"
 tls = { certificates = ["/etc/fmc-lb/tls/web.pem"] }
 [backends.k3s-api]
@@ -86,6 +87,7 @@ pub(crate) fn empty_boards() -> Boards {
         servers: array::from_fn(|_| ServerSlot::default()),
         list_entries: cells(),
         certificates: array::from_fn(|_| Default::default()),
+        session_log: SessionLogSlot::default(),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),

@@ -34,6 +34,15 @@ where
     }
 }
 
+/// Whole lines, each with the priority of what is only to be known.
+pub(super) fn with_priority(lines: &[u8]) -> Vec<u8> {
+    let mark = format!("<{}>", priority(Level::INFO));
+    let lines = lines.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .flat_map(|line| [mark.as_bytes(), line].concat())
+        .collect()
+}
+
 /// syslog(3) priorities.
 fn priority(level: Level) -> u8 {
     match level {
@@ -68,6 +77,13 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn each_line_of_the_session_log_has_a_priority_of_its_own() {
+        let lines = with_priority(b"one\ntwo\n");
+        assert_eq!(lines, b"<6>one\n<6>two\n");
+        assert_eq!(with_priority(b""), b"");
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod probe;
 use super::draft::{BackendDraft, Draft, ListenerDraft, ListenerTlsDraft, VipDraft};
 use super::{
     AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, CertificateFiles, Config, Listener,
-    ListenerTls, Node, Observe, Pair, Route, Runs, Server, Track, Vip,
+    ListenerTls, Node, Observe, Pair, Route, Runs, Server, SessionLog, Track, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -119,6 +119,13 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
         max_lifetime: listener.max_lifetime?,
         keepalive: listener.keepalive?,
         user_timeout: listener.user_timeout?,
+        session_log: listener.session_log?.map(|format| SessionLog {
+            format,
+            file: listener
+                .session_log_file
+                .as_ref()
+                .map(|file| file.value.clone()),
+        }),
         socket: listener.socket.clone()?,
     })
 }

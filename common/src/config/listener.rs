@@ -46,6 +46,8 @@ pub struct Listener {
     pub keepalive: Option<Keepalive>,
     /// TCP_USER_TIMEOUT towards clients, at least 1 s; `None` = the kernel's retransmission limit.
     pub user_timeout: Option<Duration>,
+    /// `None` = its sessions are not logged.
+    pub session_log: Option<SessionLog>,
     pub socket: SocketOptions,
 }
 
@@ -55,6 +57,32 @@ pub struct AccessFiles {
     pub allow: Option<PathBuf>,
     pub deny: Option<PathBuf>,
     pub drop: Option<PathBuf>,
+}
+
+/// Where a listener's sessions are logged, a line for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionLog {
+    pub format: LogFormat,
+    /// A full path, of one format only; `None` = where the process logs.
+    pub file: Option<PathBuf>,
+}
+
+/// The form of a line of a session log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    /// HAProxy's "tcplog".
+    Tcplog,
+}
+
+impl LogFormat {
+    /// The word in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Tcplog => "tcplog",
+        }
+    }
 }
 
 /// A backend for certain clients of TLS.

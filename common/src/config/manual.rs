@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::keys;
-use super::kind::{Default, Key, Kind, Section, Shape};
+use super::kind::{Default, Form, Key, Kind, Section, Shape};
 use super::nearest::{heading, list};
 
 const INTRODUCTION: &str = r#"# Configuration
@@ -146,6 +146,8 @@ fn type_words(kind: &Kind) -> String {
         Kind::OnlyFalse(_) => "`false`".to_owned(),
         Kind::Integer(range) => format!("whole number, {}", range.words()),
         Kind::Duration(range) => format!("duration, {}", range.words()),
+        // Its example is of one key's file.
+        Kind::Text(Form::Path) => Form::Path.words().to_owned(),
         Kind::Text(form) => format!("{}: `\"{}\"`", form.words(), form.example()),
         Kind::Choice(choice) => {
             let words: Vec<String> = choice.values.iter().map(|v| format!("`\"{v}\"`")).collect();

@@ -9,6 +9,7 @@ mod nodes;
 mod policy;
 mod probes;
 mod process;
+mod session_logs;
 mod tls;
 mod vips;
 
@@ -32,6 +33,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     policy::check(draft, findings);
     process::check(draft, findings);
     capacity::check(draft, findings);
+    session_logs::check(draft, findings);
 }
 
 fn limits(draft: &Draft, findings: &mut Findings) {

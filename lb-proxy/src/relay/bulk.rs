@@ -6,7 +6,8 @@ use tokio::io::Interest;
 use tokio::task::yield_now;
 
 use super::pipe::{CAPACITY, Pipe};
-use super::{Way, broken};
+use super::side::{Broken, source_broke, target, target_broke};
+use super::{Way, source_breaks};
 
 /// A read of so many bytes makes a direction a bulk transfer; below it a copy is as cheap.
 pub(super) const MANY: usize = 16 * 1024;
@@ -23,12 +24,14 @@ pub(super) enum Stop {
 }
 
 /// Moves bytes until the source's FIN or until few come at once.
-pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> io::Result<Stop> {
-    way.write_again()?;
+pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> Result<Stop, Broken> {
+    way.write_again().map_err(target_broke::<TO_SERVER>)?;
     let from = &way.from;
     let (mut small, mut in_a_row) = (0, 0);
     while small < SMALL_TURNS {
-        from.ready(Interest::READABLE).await?;
+        from.ready(Interest::READABLE)
+            .await
+            .map_err(source_broke::<TO_SERVER>)?;
         // Taken only now: who waits for bytes needs none.
         let Some(mut pipe) = Pipe::take() else {
             return Ok(Stop::Calm);
@@ -43,7 +46,7 @@ pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> io:
                 in_a_row = 0;
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(source_broke::<TO_SERVER>(error)),
         };
         pour(&mut pipe, way).await?;
         small = if n < MANY { small + 1 } else { 0 };
@@ -57,7 +60,10 @@ pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> io:
 }
 
 /// Empties the pipe. The source is not read meanwhile, but its abort is heard.
-async fn pour<const TO_SERVER: bool>(pipe: &mut Pipe, way: &Way<'_, TO_SERVER>) -> io::Result<()> {
+async fn pour<const TO_SERVER: bool>(
+    pipe: &mut Pipe,
+    way: &Way<'_, TO_SERVER>,
+) -> Result<(), Broken> {
     let to = &way.to;
     let mut waiting = None;
     while pipe.held() > 0 {
@@ -67,14 +73,16 @@ async fn pour<const TO_SERVER: bool>(pipe: &mut Pipe, way: &Way<'_, TO_SERVER>) 
         {
             Ok(n) => way.count(n),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                waiting.get_or_insert_with(|| way.state.waiting());
+                waiting.get_or_insert_with(|| way.state.waiting(target::<TO_SERVER>()));
                 tokio::select! {
                     biased;
-                    ready = to.ready(Interest::WRITABLE) => drop(ready?),
-                    error = broken(&way.from) => return Err(error),
+                    ready = to.ready(Interest::WRITABLE) => {
+                        ready.map_err(target_broke::<TO_SERVER>)?;
+                    }
+                    broken = source_breaks::<TO_SERVER>(&way.from) => return Err(broken),
                 }
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(target_broke::<TO_SERVER>(error)),
         }
     }
     Ok(())

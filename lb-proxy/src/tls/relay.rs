@@ -17,7 +17,9 @@ use tokio::net::TcpStream;
 
 use super::side::Side;
 use crate::context::Bytes;
-use crate::relay::{CHUNKS_IN_A_ROW, Close, End, Meter, SCRATCH, State, Waiting};
+use crate::relay::{
+    Broken, CHUNKS_IN_A_ROW, Close, End, Meter, SCRATCH, Side as Whose, State, Waiting,
+};
 
 /// Relays until one of the ends of [`End`]. What was said to a side at its end is with the kernel
 /// then.
@@ -29,8 +31,10 @@ pub(crate) async fn relay(
     let state = State::new(meter);
     let session = meter.session;
     let traffic = &meter.thread.traffic[session.listener()];
-    let mut up = Flow::new(&state, [&traffic.up, &session.up]);
-    let mut down = Flow::new(&state, [&traffic.down, &session.down]);
+    let up = [&traffic.up, &session.up];
+    let mut up = Flow::new(&state, (Whose::Client, Whose::Server), up);
+    let down = [&traffic.down, &session.down];
+    let mut down = Flow::new(&state, (Whose::Server, Whose::Client), down);
     let end = tokio::select! {
         biased;
         moved = poll_fn(|cx| {
@@ -42,33 +46,35 @@ pub(crate) async fn relay(
             }
         }) => match moved {
             Ok(()) => End::Finished,
-            Err(error) => End::Aborted(error),
+            Err(broken) => End::Aborted(broken),
         },
-        error = broken(sockets[0]) => End::Aborted(error),
-        error = broken(sockets[1]) => End::Aborted(error),
+        error = broken(sockets[0]) => End::Aborted(Broken::new(Whose::Client, error)),
+        error = broken(sockets[1]) => End::Aborted(Broken::new(Whose::Server, error)),
         why = session.cut() => End::Cut(why),
         end = state.limits() => end,
     };
     let by_us = matches!(end, End::Idle | End::Old(Close::InOrder));
-    if by_us && !take_leave([client, server]).await {
+    if by_us && let Err(whose) = take_leave([client, server]).await {
         return match end {
             End::Old(_) => End::Old(Close::Abort),
-            End::Idle | End::Finished | End::Stuck | End::Cut(_) | End::Aborted(_) => End::Stuck,
+            End::Idle | End::Finished | End::Stuck(_) | End::Cut(_) | End::Aborted(_) => {
+                End::Stuck(whose)
+            }
         };
     }
     end
 }
 
-/// Says to both sides that nothing follows. Nothing waits to be written, so the kernel takes it at
-/// once; `false` = it did not.
-async fn take_leave(sides: [&mut Side; 2]) -> bool {
-    for side in sides {
+/// Says to both sides, the client's and the server's, that nothing follows. Nothing waits to be
+/// written, so the kernel takes it at once; an error says whose did not.
+async fn take_leave(sides: [&mut Side; 2]) -> Result<(), Whose> {
+    for (side, whose) in sides.into_iter().zip([Whose::Client, Whose::Server]) {
         let left = poll_fn(|cx| Poll::Ready(Pin::new(&mut *side).poll_shutdown(cx))).await;
         if !matches!(left, Poll::Ready(Ok(()))) {
-            return false;
+            return Err(whose);
         }
     }
-    true
+    Ok(())
 }
 
 /// Returns when the socket has an error: its peer has reset the connection.
@@ -82,6 +88,8 @@ async fn broken(socket: &TcpStream) -> io::Error {
 /// One direction of a session.
 struct Flow<'a> {
     stage: Stage,
+    /// Whose side it reads from, and whose it writes to.
+    ways: (Whose, Whose),
     state: &'a State<'a>,
     /// While its target does not take what it has.
     waiting: Option<Waiting<'a>>,
@@ -102,9 +110,10 @@ enum Stage {
 }
 
 impl<'a> Flow<'a> {
-    fn new(state: &'a State<'a>, bytes: [&'a Bytes; 2]) -> Self {
+    fn new(state: &'a State<'a>, ways: (Whose, Whose), bytes: [&'a Bytes; 2]) -> Self {
         Self {
             stage: Stage::Reading,
+            ways,
             state,
             waiting: None,
             bytes,
@@ -117,7 +126,8 @@ impl<'a> Flow<'a> {
         from: &mut Side,
         to: &mut Side,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), Broken>> {
+        let (_, target) = self.ways;
         let mut chunks = 0;
         loop {
             let moved = match &self.stage {
@@ -137,10 +147,10 @@ impl<'a> Flow<'a> {
                 Stage::Closing => self.then(Stage::Ended, Pin::new(&mut *to).poll_shutdown(cx)),
             };
             match moved {
-                Poll::Ready(moved) => moved?,
+                Poll::Ready(moved) => moved.map_err(|error| Broken::new(target, error))?,
                 Poll::Pending => {
                     let state = self.state;
-                    self.waiting.get_or_insert_with(|| state.waiting());
+                    self.waiting.get_or_insert_with(|| state.waiting(target));
                     return Poll::Pending;
                 }
             }
@@ -153,17 +163,19 @@ impl<'a> Flow<'a> {
         from: &mut Side,
         to: &mut Side,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), Broken>> {
+        let (source, target) = self.ways;
         SCRATCH.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
-            ready!(Pin::new(from).poll_read(cx, &mut read))?;
+            ready!(Pin::new(from).poll_read(cx, &mut read))
+                .map_err(|error| Broken::new(source, error))?;
             let read = read.filled();
             if read.is_empty() {
                 self.stage = Stage::Closing;
                 return Poll::Ready(Ok(()));
             }
             let written = match Pin::new(to).poll_write(cx, read) {
-                Poll::Ready(written) => written?,
+                Poll::Ready(written) => written.map_err(|error| Broken::new(target, error))?,
                 Poll::Pending => 0,
             };
             self.count(written);

@@ -29,6 +29,7 @@ use crate::relay::Meter;
 use crate::session::{
     Client, NoSession, account_for, begin, close_in_order, finish, idle_limit, lifetime,
 };
+use crate::session_log::Entry;
 
 /// Serves an accepted connection of a listener that ends TLS to its end. Both sockets reset when
 /// dropped, unless they were closed in order.
@@ -37,11 +38,12 @@ pub(crate) async fn serve(client: Client, thread: Arc<Thread>) {
     let Client {
         stream,
         session,
+        mut entry,
         _admitted,
         _counted,
     } = client;
     let client = Arc::new(stream);
-    let preparing = Box::pin(prepare_unless_cut(&client, &session, &thread));
+    let preparing = Box::pin(prepare_unless_cut(&client, &session, &mut entry, &thread));
     let mut ready = match preparing.await {
         Ok(ready) => ready,
         Err(reason) => {
@@ -50,7 +52,7 @@ pub(crate) async fn serve(client: Client, thread: Arc<Thread>) {
             {
                 close_in_order([&*client]);
             }
-            return account_for(&reason, &session, &thread);
+            return account_for(&reason, (&session, &mut entry), &thread);
         }
     };
     let listener = session.listener();
@@ -65,7 +67,7 @@ pub(crate) async fn serve(client: Client, thread: Arc<Thread>) {
     let sockets = [&*client, &*ready.server];
     let sides = (&mut ready.client_side, &mut ready.server_side);
     let end = relay(sides, sockets, &meter).await;
-    finish(end, sockets, &session, &thread);
+    finish(end, sockets, &meter, &mut entry);
 }
 
 /// A session that can begin.
@@ -81,12 +83,13 @@ struct Ready<'a> {
 async fn prepare_unless_cut<'a>(
     client: &Arc<TcpStream>,
     session: &Session,
+    entry: &mut Entry,
     thread: &'a Thread,
 ) -> Result<Ready<'a>, NoSession> {
     tokio::select! {
         biased;
         why = session.cut() => Err(NoSession::Cut(why)),
-        prepared = prepare(client, session, thread) => prepared,
+        prepared = prepare(client, session, entry, thread) => prepared,
     }
 }
 
@@ -94,6 +97,7 @@ async fn prepare_unless_cut<'a>(
 async fn prepare<'a>(
     client: &Arc<TcpStream>,
     session: &Session,
+    entry: &mut Entry,
     thread: &'a Thread,
 ) -> Result<Ready<'a>, NoSession> {
     let (proxy, listener) = (&thread.proxy, session.listener());
@@ -111,6 +115,7 @@ async fn prepare<'a>(
     // What was agreed on counts more than what is told of it.
     said.authority = connection.server_name().map(str::to_owned);
     said.alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
+    entry.wants(backend, &said);
     let settings = &proxy.config.backends[backend.0];
     let first = match settings.send_proxy {
         Some(_) => First::Us,
@@ -119,7 +124,7 @@ async fn prepare<'a>(
     let whose = (said.client(session.peer().ip()), first);
     let mut link = tokio::select! {
         biased;
-        connected = connect::to_backend(proxy, backend, whose) => connected?,
+        connected = connect::to_backend(proxy, backend, whose, entry) => connected?,
         _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
     };
     session.reach(link.place);

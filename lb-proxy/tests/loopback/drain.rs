@@ -61,6 +61,7 @@ fn a_stop_that_was_asked_for_before_the_start_counts() {
         threads: 2,
         sockets: Vec::new(),
         files: setup.files,
+        process_log: setup.process_log,
     };
     lb_proxy::run(inputs, control).expect("an orderly end");
 }
@@ -75,6 +76,7 @@ fn too_many_threads_are_refused() {
         threads: common::config::MAX_THREADS + 1,
         sockets: Vec::new(),
         files: setup.files,
+        process_log: setup.process_log,
     };
     let error = lb_proxy::run(inputs, lb_proxy::Control::new()).expect_err("too many");
     assert_eq!(

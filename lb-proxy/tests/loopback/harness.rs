@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use common::board::{
     BackendSlot, Cell, CertificateSlot, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot,
+    SessionLogSlot,
 };
 use common::config::{
     Backend, Bind, Config, Listener, NodeIndex, Probe, ProbeKind, Server, VipIndex,
 };
-use lb_proxy::{Control, Inputs, ListeningSocket, RunError};
+use lb_proxy::{Control, Inputs, ListeningSocket, ProcessLog, RunError};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Nothing on loopback takes this long.
@@ -52,6 +53,7 @@ pub(crate) struct Setup {
     pub(crate) threads: usize,
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) board: &'static ProxyBoard,
+    pub(crate) process_log: ProcessLog,
 }
 
 impl Setup {
@@ -77,6 +79,7 @@ impl Setup {
             threads: 1,
             files: BTreeMap::new(),
             board: empty_board(),
+            process_log: |_| panic!("no session is to be logged"),
         }
     }
 
@@ -106,6 +109,7 @@ impl Setup {
             threads: self.threads,
             sockets,
             files: self.files,
+            process_log: self.process_log,
         };
         let control = Control::new();
         say(&control);
@@ -152,6 +156,7 @@ fn empty_board() -> &'static ProxyBoard {
         servers: std::array::from_fn(|_| ServerSlot::default()),
         list_entries: std::array::from_fn(|_| Cell::default()),
         certificates: std::array::from_fn(|_| CertificateSlot::default()),
+        session_log: SessionLogSlot::default(),
     }))
 }
 

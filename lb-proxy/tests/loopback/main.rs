@@ -29,5 +29,7 @@ mod relay;
 mod runtime;
 mod secured;
 mod segments;
+mod session_log;
+mod termination;
 mod tls;
 mod track;

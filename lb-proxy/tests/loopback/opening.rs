@@ -30,7 +30,7 @@ fn two_backends() -> Setup {
     setup
 }
 
-fn route(sni: &[&str], alpn: &[&str]) -> Route {
+pub(crate) fn route(sni: &[&str], alpn: &[&str]) -> Route {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
     Route {
         backend: BackendIndex(1),
@@ -40,7 +40,7 @@ fn route(sni: &[&str], alpn: &[&str]) -> Route {
 }
 
 /// A ClientHello as rustls makes it.
-fn hello(name: &'static str, alpn: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn hello(name: &'static str, alpn: &[&[u8]]) -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

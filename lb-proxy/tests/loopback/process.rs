@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::config::{LogFormat, SessionLog};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
@@ -38,7 +39,11 @@ impl Part {
 
     /// A proxy before `server`.
     fn proxy(server: SocketAddr) -> Self {
-        let mut part = Self::start("process::proxy_part", (SERVER, &server.to_string()));
+        Self::proxy_as("process::proxy_part", server)
+    }
+
+    fn proxy_as(name: &str, server: SocketAddr) -> Self {
+        let mut part = Self::start(name, (SERVER, &server.to_string()));
         let lines = BufReader::new(part.child.stdout.take().expect("piped")).lines();
         part.address = lines
             .map_while(Result::ok)
@@ -74,10 +79,32 @@ impl Drop for Part {
 #[test]
 #[ignore = "a part of the tests below, which start it"]
 fn proxy_part() {
-    let server = std::env::var(SERVER).expect("started by another test only");
-    let proxy = Setup::new(&[server.parse().expect("an address")]).start();
+    let proxy = Setup::new(&[server_of_this_part()]).start();
     println!("listens at {}", proxy.address);
-    // Until the test that started us is gone.
+    until_the_test_is_gone();
+}
+
+#[test]
+#[ignore = "a part of the tests below, which start it"]
+fn logging_proxy_part() {
+    let mut setup = Setup::new(&[server_of_this_part()]);
+    setup.listener().session_log = Some(SessionLog {
+        format: LogFormat::Json,
+        file: None,
+    });
+    setup.process_log = |_| Ok(());
+    let proxy = setup.start();
+    println!("listens at {}", proxy.address);
+    until_the_test_is_gone();
+}
+
+fn server_of_this_part() -> SocketAddr {
+    let server = std::env::var(SERVER).expect("started by another test only");
+    server.parse().expect("an address")
+}
+
+/// The one that started this part.
+fn until_the_test_is_gone() {
     let mut end = Vec::new();
     std::io::stdin().read_to_end(&mut end).expect("stdin");
 }
@@ -98,8 +125,22 @@ fn a_killed_proxy_resets_both_sides_of_its_sessions() {
 
 #[test]
 fn a_thousand_idle_sessions_need_less_than_2000_bytes_each() {
+    let each = weigh_idle_sessions("process::proxy_part");
+    println!("{each} bytes of user memory for each idle session");
+    assert!(each < 2_000, "{each} bytes");
+}
+
+#[test]
+fn a_thousand_idle_sessions_that_are_logged_need_no_more() {
+    let each = weigh_idle_sessions("process::logging_proxy_part");
+    println!("{each} bytes of user memory for each idle session that is logged");
+    assert!(each < 2_000, "{each} bytes");
+}
+
+/// User memory for each of a thousand, in bytes.
+fn weigh_idle_sessions(part: &str) -> u64 {
     let (address, socket) = accepting_server();
-    let part = Part::proxy(address);
+    let part = Part::proxy_as(part, address);
     let session = || {
         let (mut client, mut server) = (connect(part.address()), accept(&socket));
         for _ in 0..2 {
@@ -113,12 +154,7 @@ fn a_thousand_idle_sessions_need_less_than_2000_bytes_each() {
     let mut sessions = vec![session()];
     let before = part.resident_bytes();
     sessions.extend((0..1_000).map(|_| session()));
-    let each = part.resident_bytes().saturating_sub(before) / 1_000;
-    println!(
-        "{each} bytes of user memory for each idle session, {} KiB at start",
-        before / 1_024
-    );
-    assert!(each < 2_000, "{each} bytes");
+    part.resident_bytes().saturating_sub(before) / 1_000
 }
 
 #[test]

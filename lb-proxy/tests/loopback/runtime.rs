@@ -19,7 +19,7 @@ fn ask(proxy: &RunningProxy, command: Command) -> Reply {
 }
 
 #[track_caller]
-fn act(proxy: &RunningProxy, command: Command) -> String {
+pub(crate) fn act(proxy: &RunningProxy, command: Command) -> String {
     let reply = ask(proxy, command);
     reply.done.unwrap_or_else(|| panic!("{:?}", reply.error))
 }
@@ -197,9 +197,15 @@ fn verdict(proxy: &RunningProxy, place: usize) -> ServerState {
     ServerState::from_board(proxy.board.servers[place].state.get())
 }
 
-fn marked_down(what: OnMarkedDown) -> (RunningProxy, TcpStream, TcpStream) {
+/// A session whose server has gone down since.
+pub(crate) fn marked_down(
+    what: OnMarkedDown,
+    change: impl FnOnce(&mut Setup),
+) -> (RunningProxy, TcpStream, TcpStream) {
     let (address, socket) = accepting_server();
-    let proxy = probed(&[address], what).start();
+    let mut setup = probed(&[address], what);
+    change(&mut setup);
+    let proxy = setup.start();
     eventually("it is up", || verdict(&proxy, 0) == ServerState::Up);
     let mut client = proxy.connect();
     client.write_all(b"!").expect("write");
@@ -218,7 +224,7 @@ fn marked_down(what: OnMarkedDown) -> (RunningProxy, TcpStream, TcpStream) {
 #[test]
 fn the_sessions_of_a_server_that_is_marked_down_go_on_by_default() {
     assert_eq!(Setup::new(&[]).backend().on_marked_down, OnMarkedDown::Keep);
-    let (proxy, mut client, mut server) = marked_down(OnMarkedDown::Keep);
+    let (proxy, mut client, mut server) = marked_down(OnMarkedDown::Keep, |_| {});
     exchange(&mut client, &mut server, 10);
     exchange(&mut server, &mut client, 10);
     assert_eq!(proxy.board.servers[0].cut.get(), 0);
@@ -226,7 +232,7 @@ fn the_sessions_of_a_server_that_is_marked_down_go_on_by_default() {
 
 #[test]
 fn the_sessions_of_a_server_that_is_marked_down_are_cut_if_told() {
-    let (proxy, mut client, mut server) = marked_down(OnMarkedDown::Cut);
+    let (proxy, mut client, mut server) = marked_down(OnMarkedDown::Cut, |_| {});
     expect_reset(&mut client);
     expect_reset(&mut server);
     let slot = &proxy.board.servers[0];

@@ -2,6 +2,7 @@
 
 mod ends;
 mod handshakes;
+mod log;
 mod memory;
 mod openssl;
 mod peer;

@@ -237,5 +237,6 @@ fn proxy_board() -> ProxyBoard {
         servers: array::from_fn::<_, MAX_SERVERS, _>(|_| ServerSlot::default()),
         list_entries: array::from_fn(|_| Default::default()),
         certificates: array::from_fn(|_| Default::default()),
+        session_log: Default::default(),
     }
 }

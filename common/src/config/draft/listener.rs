@@ -13,7 +13,9 @@ use super::{at_own_or, count, keepalive, networks, number};
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, BindHost, BindText, Values};
-use crate::config::{Bind, Keepalive, ProxyVersions, SocketOptions, SourceLimit, VipIndex};
+use crate::config::{
+    Bind, Keepalive, LogFormat, ProxyVersions, SocketOptions, SourceLimit, VipIndex,
+};
 
 #[derive(Debug)]
 pub(in crate::config) struct ListenerDraft {
@@ -42,6 +44,9 @@ pub(in crate::config) struct ListenerDraft {
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
     pub(in crate::config) max_lifetime: Option<Option<Duration>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
+    /// `None` in it = off.
+    pub(in crate::config) session_log: Option<Option<LogFormat>>,
+    pub(in crate::config) session_log_file: Option<At<PathBuf>>,
     pub(in crate::config) socket: Option<SocketOptions>,
     /// The same as in `socket`, and where it stands.
     pub(in crate::config) backlog: Option<At<u64>>,
@@ -116,6 +121,8 @@ impl ListenerDraft {
             keepalive: keepalive(values),
             max_lifetime: values.get("max_lifetime").map(|limit| limit.value),
             user_timeout: values.get("user_timeout").map(|limit| limit.value),
+            session_log: values.get("session_log").map(|word| log_format(word.value)),
+            session_log_file: values.get("session_log_file"),
             socket: socket_options(values),
             backlog: values.get("backlog"),
         }
@@ -158,6 +165,11 @@ fn accept_proxy(values: &Values) -> Option<Option<AcceptProxyDraft>> {
         },
         timeout: table.get("timeout")?.value,
     }))
+}
+
+fn log_format(word: &str) -> Option<LogFormat> {
+    let formats = [LogFormat::Json, LogFormat::Tcplog];
+    formats.into_iter().find(|format| format.word() == word)
 }
 
 fn source_limit(values: &Values) -> Option<At<SourceLimit>> {

@@ -184,6 +184,23 @@ backend = "traefik-https""#,
             doc: "A client that acknowledges nothing for so long is given up (TCP_USER_TIMEOUT)",
         },
         Key {
+            name: "session_log",
+            kind: Kind::Choice(Choice {
+                values: &["off", "json", "tcplog"],
+                later: &[],
+            }),
+            default: Default::Toml("\"off\""),
+            doc: "A line for each connection at its end, also for one that is refused: as JSON, or in \
+                  HAProxy's format for TCP (its manual, 8.2.2), with dates in UTC",
+        },
+        Key {
+            name: "session_log_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("the proxy's standard error, where it logs all else"),
+            doc: "File that these lines are appended to, by the user fmc-lb-proxy; it may be rotated at any \
+                  time. Listeners with the same `session_log` may share one",
+        },
+        Key {
             name: "interface",
             kind: Kind::Text(Form::Interface),
             default: Default::Unset("connections are accepted from every interface"),

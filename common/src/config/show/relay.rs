@@ -37,6 +37,16 @@ pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) ->
         "max_lifetime" => Some(or_off(listener.max_lifetime)),
         "keepalive" => Some(keepalive(listener.keepalive)),
         "user_timeout" => Some(or_off(listener.user_timeout)),
+        "session_log" => {
+            let log = listener.session_log.as_ref();
+            Some(quoted(log.map_or("off", |log| log.format.word())))
+        }
+        "session_log_file" => path(
+            listener
+                .session_log
+                .as_ref()
+                .and_then(|log| log.file.as_ref()),
+        ),
         _ => socket_value(&listener.socket, key),
     }
 }
