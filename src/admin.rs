@@ -17,6 +17,7 @@ mod peer;
 mod processes;
 pub(crate) mod rates;
 mod ready;
+mod session_log;
 mod snapshot;
 mod socket;
 mod tls;

@@ -19,7 +19,7 @@ use common::config::{
 };
 use thiserror::Error;
 
-use crate::{output, rights};
+use crate::{output, rights, session_log};
 
 /// Longest configuration file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -110,6 +110,7 @@ fn load_as(
             look: &facts_of,
             try_probe: &try_probe,
             try_listener: &|files| try_listener(files, purpose),
+            try_log: &session_log::objection,
         }),
         capacity: Some(rights::capacity()),
     };

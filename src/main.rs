@@ -17,6 +17,7 @@ mod output;
 mod release;
 mod rights;
 mod schema;
+mod session_log;
 mod status;
 mod supervisor;
 

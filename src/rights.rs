@@ -110,7 +110,7 @@ fn user_of(child: Child) -> Option<Identity> {
     if !geteuid().is_root() {
         return None;
     }
-    let user = User::from_name(&user_name(child)).ok().flatten()?;
+    let user = looked_up(child)?;
     let groups = match child {
         Child::Admin => admin_group().map(Gid::as_raw).into_iter().collect(),
         Child::Vrrp | Child::Proxy => Vec::new(),
@@ -120,6 +120,11 @@ fn user_of(child: Child) -> Option<Identity> {
         gid: user.gid.as_raw(),
         groups,
     })
+}
+
+/// The user that the host has for a child.
+pub(crate) fn looked_up(child: Child) -> Option<User> {
+    User::from_name(&user_name(child)).ok().flatten()
 }
 
 /// Gives up what `child` does not need. Returns what could not be done, in words, for the log.

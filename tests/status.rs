@@ -46,7 +46,7 @@ fn status() -> Status {
             servers: vec![server],
             ..BackendStatus::default()
         }],
-        files: Vec::new(),
+        ..Status::default()
     }
 }
 

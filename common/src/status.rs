@@ -31,6 +31,20 @@ pub struct Status {
     pub backends: Vec<BackendStatus>,
     /// Files that are watched for changes.
     pub files: Vec<FileStatus>,
+    /// `None` if no listener logs its sessions.
+    pub session_log: Option<SessionLogStatus>,
+}
+
+/// What became of the lines of the session logs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionLogStatus {
+    pub written: u64,
+    /// Because too many waited, or a log could not be written.
+    pub lost: u64,
+    pub lost_ms_ago: Option<u64>,
+    /// Which log cannot be written or opened anew, and why; empty = none.
+    pub problem: String,
 }
 
 /// A file that is watched for changes, or several that are used together.

@@ -171,6 +171,7 @@ fn check(text: &str, as_node: bool) -> Result<bool, TestCaseError> {
         look: &|_| FileFact::Missing,
         try_probe: &|_| Vec::new(),
         try_listener: &|_| Vec::new(),
+        try_log: &|_| None,
     };
     let whose = Viewpoint {
         who,

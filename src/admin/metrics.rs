@@ -6,6 +6,7 @@
 mod files;
 mod node;
 mod proxy;
+mod session_log;
 mod tls;
 mod vrrp;
 
@@ -74,6 +75,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     proxy::fill(&mut page, status);
     files::fill(&mut page, status);
     tls::fill(&mut page, &status.listeners);
+    session_log::fill(&mut page, status);
     page.text()
 }
 

@@ -14,7 +14,7 @@ use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{files, peer, warnings};
+use super::{files, peer, session_log, warnings};
 use crate::status::human;
 
 impl View {
@@ -43,6 +43,7 @@ impl View {
                 .map(|(index, backend)| self.backend((index, backend), &processes.proxy, clocks))
                 .collect(),
             files: files::status(self, now),
+            session_log: session_log::status(self, now),
         };
         status.warnings = warnings::of((self, rates), &processes, &status, now);
         status

@@ -12,6 +12,7 @@ use super::files;
 use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
+use super::session_log;
 use super::tls;
 use super::view::View;
 use crate::status::human;
@@ -46,6 +47,7 @@ pub(crate) fn of(
     found.extend(status.listeners.iter().flat_map(tls::warnings));
     let backends = view.config.backends.iter().zip(&status.backends);
     found.extend(backends.flat_map(|(config, status)| expiry::warnings(config, status)));
+    found.extend(session_log::warnings(status.session_log.as_ref()));
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);
     }

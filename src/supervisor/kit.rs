@@ -12,7 +12,7 @@ use super::folder::Folder;
 use super::sockets;
 use crate::control::{CommandEnd, Handle, Setup, Writer};
 use crate::rights::Users;
-use crate::{commands, memory};
+use crate::{commands, memory, session_log};
 
 /// The node that the kit is for.
 #[derive(Debug, Clone, Copy)]
@@ -178,6 +178,7 @@ impl Kit {
             self.add(Child::Admin, http);
             self.warnings.extend(warnings);
         }
+        session_log::prepare(place.config, self.users.of(Child::Proxy).as_ref());
         self.connect_commands().context("connect admin and proxy")?;
         let mut read = Vec::new();
         for (child, path) in files_of(place.config) {

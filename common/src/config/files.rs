@@ -33,6 +33,8 @@ pub struct FileFacts<'a> {
     pub try_probe: &'a dyn Fn(&ProbeFiles) -> Vec<Objection>,
     /// What whoever will use a listener's files says against them.
     pub try_listener: &'a dyn Fn(&ListenerFiles) -> Vec<Objection>,
+    /// Why the proxy could not append to a file, if that is known.
+    pub try_log: &'a dyn Fn(&Path) -> Option<Objection>,
 }
 
 /// Path and content of a file.
@@ -161,6 +163,34 @@ pub(super) fn check(
             object((&named, tls.span), &objection, findings);
         }
     }
+    for file in draft
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.session_log_file.as_ref())
+    {
+        if let Some(objection) = (facts.try_log)(&file.value) {
+            unwritable(file, &objection, if_missing, findings);
+        }
+    }
+}
+
+/// A node that cannot log its sessions serves them all the same.
+fn unwritable(
+    file: &At<PathBuf>,
+    objection: &Objection,
+    if_missing: IfMissing,
+    findings: &mut Findings,
+) {
+    let here = match if_missing {
+        IfMissing::Error => "",
+        IfMissing::Warn => " on this machine",
+    };
+    let (name, why) = (file.value.display(), &objection.why);
+    findings.warn(
+        file.span,
+        format!("`{name}` cannot be written{here}: {why}"),
+        &objection.remedy,
+    );
 }
 
 fn certificates(tls: &ListenerTlsDraft) -> impl Iterator<Item = &CertificateDraft> {

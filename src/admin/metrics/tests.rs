@@ -15,6 +15,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         proxy::FAMILIES,
         files::FAMILIES,
         tls::FAMILIES,
+        session_log::FAMILIES,
     ]
     .into_iter()
     .flatten()

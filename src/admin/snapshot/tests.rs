@@ -86,7 +86,8 @@ fn the_keys_of_the_json_are_a_promise() {
         listeners[].tls.failures.misbehaved listeners[].tls.truncated listeners[].tls.certificates \
         listeners[].tls.certificates[].file listeners[].tls.certificates[].names \
         listeners[].tls.certificates[].not_after listeners[].tls.certificates[].not_after_timestamp \
-        listeners[].tls.certificates[].days_left";
+        listeners[].tls.certificates[].days_left \
+        session_log session_log.written session_log.lost session_log.lost_ms_ago session_log.problem";
     let promised: BTreeSet<_> = promised.split_whitespace().map(str::to_owned).collect();
     assert_eq!(found, promised);
 }
