@@ -20,6 +20,7 @@ mod text;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+pub use self::drops::{DropReason, PairDrop};
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
 pub use self::session_log::SessionLogSlot;
@@ -31,7 +32,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// First words of every board.
 #[repr(C)]
@@ -138,6 +139,7 @@ macro_rules! board_enum {
 }
 
 // Behind the macro that they are made with.
+mod drops;
 mod probe_status;
 mod session_log;
 mod tls;
@@ -188,37 +190,6 @@ board_enum! {
         Rate = 3 => "accept_rate",
         /// An administrator has paused it.
         Paused = 4 => "paused",
-    }
-}
-
-board_enum! {
-    /// Why a packet of protocol 112 was dropped, in the order of the validation ladder.
-    DropReason {
-        IpHeader = 0 => "ip_header",
-        DstClass = 1 => "dst_class",
-        Ttl = 2 => "ttl",
-        OwnSource = 3 => "own_source",
-        Truncated = 4 => "truncated",
-        Vrid = 5 => "vrid",
-        Source = 6 => "source",
-        Version = 7 => "version",
-        Type = 8 => "type",
-        CountZero = 9 => "count_zero",
-        Length = 10 => "length",
-        Checksum = 11 => "checksum",
-        IntervalZero = 12 => "interval_zero",
-    }
-}
-
-board_enum! {
-    /// Why a datagram of the pair channel was dropped.
-    PairDrop {
-        Source = 0 => "source",
-        Truncated = 1 => "truncated",
-        Version = 2 => "version",
-        Key = 3 => "key",
-        Authentication = 4 => "authentication",
-        Replay = 5 => "replay",
     }
 }
 

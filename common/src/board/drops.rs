@@ -1,0 +1,32 @@
+//! Why something that came from the network was dropped.
+
+board_enum! {
+    /// Why a packet of protocol 112 was dropped, in the order of the validation ladder.
+    DropReason {
+        IpHeader = 0 => "ip_header",
+        DstClass = 1 => "dst_class",
+        Ttl = 2 => "ttl",
+        OwnSource = 3 => "own_source",
+        Truncated = 4 => "truncated",
+        Vrid = 5 => "vrid",
+        Source = 6 => "source",
+        Version = 7 => "version",
+        Type = 8 => "type",
+        CountZero = 9 => "count_zero",
+        Length = 10 => "length",
+        Checksum = 11 => "checksum",
+        IntervalZero = 12 => "interval_zero",
+    }
+}
+
+board_enum! {
+    /// Why a datagram of the pair channel was dropped.
+    PairDrop {
+        Source = 0 => "source",
+        Truncated = 1 => "truncated",
+        Version = 2 => "version",
+        Key = 3 => "key",
+        Authentication = 4 => "authentication",
+        Replay = 5 => "replay",
+    }
+}
