@@ -12,11 +12,9 @@ mod kind;
 mod kube_apiserver;
 pub(crate) mod tls;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +37,7 @@ use crate::health::{Pace, Verdict};
 use crate::keeper::Outcome;
 use crate::lack::is_ours;
 use crate::spread::{first_start, jittered};
+use crate::tls::Files;
 use crate::tls::files::TlsError;
 
 /// One server and how it is probed.
@@ -78,10 +77,7 @@ impl Intervals {
 }
 
 /// All servers that are probed.
-pub(crate) fn targets(
-    proxy: &Arc<Proxy>,
-    files: &BTreeMap<PathBuf, Vec<u8>>,
-) -> Result<Vec<Target>, TlsError> {
+pub(crate) fn targets(proxy: &Arc<Proxy>, files: &Files) -> Result<Vec<Target>, TlsError> {
     let mut targets = Vec::new();
     for (index, backend) in proxy.config.backends.iter().enumerate() {
         let Some(probe) = &backend.probe else {

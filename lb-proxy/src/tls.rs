@@ -15,7 +15,7 @@ mod names;
 mod relay;
 pub(crate) mod session;
 mod side;
-mod validity;
+pub(crate) mod validity;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -66,7 +66,7 @@ pub(super) fn warnings(config: &Backend, status: &BackendStatus) -> Vec<String> 
 }
 
 /// What to say of a certificate with so many days left: "expires in 13 days".
-fn words(days_left: i64, date: &str) -> String {
+pub(super) fn words(days_left: i64, date: &str) -> String {
     match days_left {
         ..0 => format!("expired on {date}"),
         0 => "expires today".to_owned(),

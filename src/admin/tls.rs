@@ -1,18 +1,14 @@
 //! The TLS of listeners: boards → status, and what a human should look at. Pure.
 
-use std::time::Duration;
-
 use common::board::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 use common::status::{CertificateStatus, ListenerStatus, TlsStatus};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::clock::Clocks;
+use super::expiry::{Expiry, words};
 use super::view::View;
 
 /// A certificate that is valid for fewer days is worth a warning.
 const SOON: i64 = 14;
-const DAY: i64 = 86_400;
 
 impl View {
     /// What is known of a listener's TLS, if it ends any.
@@ -50,26 +46,18 @@ fn status(slot: &TlsSlot, certificates: Vec<CertificateStatus>) -> TlsStatus {
 }
 
 fn certificate(file: String, slot: &CertificateSlot, clocks: Clocks) -> CertificateStatus {
-    let Some(not_after) = i64::try_from(slot.not_after.get())
-        .ok()
-        .filter(|end| *end > 0)
-    else {
+    let Some(expiry) = Expiry::of(slot.not_after.get(), clocks) else {
         return CertificateStatus {
             file,
             ..CertificateStatus::default()
         };
     };
-    let wall = clocks.epoch + Duration::from_nanos(clocks.now.as_nanos());
-    let left = not_after.saturating_sub_unsigned(wall.as_secs());
-    let date = OffsetDateTime::from_unix_timestamp(not_after).ok();
     CertificateStatus {
         file,
         names: slot.names.get(),
-        not_after: date
-            .and_then(|date| date.format(&Rfc3339).ok())
-            .unwrap_or_default(),
-        not_after_timestamp: Some(slot.not_after.get()),
-        days_left: Some(left.div_euclid(DAY)),
+        not_after: expiry.date,
+        not_after_timestamp: Some(expiry.timestamp),
+        days_left: Some(expiry.days_left),
     }
 }
 
@@ -77,19 +65,14 @@ fn certificate(file: String, slot: &CertificateSlot, clocks: Clocks) -> Certific
 pub(super) fn warnings(listener: &ListenerStatus) -> Vec<String> {
     let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
     certificates
-        .filter_map(|certificate| expiry(&listener.name, certificate))
+        .filter_map(|certificate| warning(&listener.name, certificate))
         .collect()
 }
 
-fn expiry(listener: &str, certificate: &CertificateStatus) -> Option<String> {
+fn warning(listener: &str, certificate: &CertificateStatus) -> Option<String> {
     let days = certificate.days_left.filter(|days| *days < SOON)?;
     let CertificateStatus { file, names, .. } = certificate;
-    let when = match days {
-        ..0 => format!("expired on {}", certificate.not_after),
-        0 => "expires today".to_owned(),
-        1 => "expires tomorrow".to_owned(),
-        days => format!("expires in {days} days"),
-    };
+    let when = words(days, &certificate.not_after);
     Some(format!(
         "listener {listener}: certificate {file} ({names}) {when}"
     ))

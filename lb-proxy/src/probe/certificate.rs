@@ -9,6 +9,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_parser::parse_x509_certificate;
 
+use crate::tls::validity::Validity;
+
 /// What is known of the certificate that a server has shown last.
 #[derive(Debug, Default)]
 pub(super) struct Certificate {
@@ -24,7 +26,7 @@ impl Certificate {
 
     fn note(&self, certificate: &CertificateDer<'_>) {
         let parsed = parse_x509_certificate(certificate).ok();
-        let end = parsed.map(|(_, own)| own.validity().not_after.timestamp());
+        let end = parsed.map(|(_, own)| Validity::of(&own).not_after);
         let end = end.and_then(|end| u64::try_from(end).ok()).unwrap_or(0);
         self.not_after.store(end, Ordering::Relaxed);
     }

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use super::handshake::TlsClient;
 use super::http::Http;
 use super::kube_apiserver::Readyz;
-use super::tls::{Files, TlsClients};
+use super::tls::TlsClients;
 use crate::finding::Finding;
 use crate::health::Verdict;
 use crate::http_check::HttpCheck;
+use crate::tls::Files;
 use crate::tls::files::TlsError;
 
 /// The protocol of ALPN that is spoken.

@@ -1,6 +1,5 @@
 //! TLS settings of a probe.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,10 +11,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use super::certificate::{Certificate, Noting};
+use crate::tls::Files;
 use crate::tls::files::{TlsError, authorities, certificates, private_key};
-
-/// The contents of files, as they were handed over.
-pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Everything that is wrong with the files of a probe, of those that are given; nothing is started.
 pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
@@ -25,7 +22,7 @@ pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
         key_file,
     } = given;
     let all = [ca_file, cert_file, key_file].into_iter().flatten();
-    let files: BTreeMap<PathBuf, Vec<u8>> = all
+    let files: Files = all
         .map(|(path, text)| (path.clone(), text.clone().into_bytes()))
         .collect();
     let path = |file: &'_ Option<(PathBuf, String)>| file.as_ref().map(|(path, _)| path.clone());
@@ -142,7 +139,7 @@ type NeedsClientCertificate = rustls::ConfigBuilder<ClientConfig, rustls::client
 fn with_certificate(
     builder: NeedsClientCertificate,
     client: &ClientCertificate,
-    files: &BTreeMap<PathBuf, Vec<u8>>,
+    files: &Files,
 ) -> Result<ClientConfig, TlsError> {
     let chain = certificates(&client.cert_file, files)?;
     let key = private_key(&client.key_file, files)?;
