@@ -26,7 +26,7 @@ use crate::route::Router;
 use crate::session_log::SessionLog;
 use crate::source::Sources;
 use crate::tls::Tls;
-use crate::tls::handshake::Turns;
+use crate::turns::Turns;
 use crate::waiting::Waiting;
 
 /// What all threads share.
@@ -108,7 +108,7 @@ pub(crate) struct Thread {
     pub(crate) sessions: Tracker,
     /// Each [`ROUND`] the sessions look whether they have lasted too long.
     pub(crate) rounds: Notify,
-    /// Its handshakes.
+    /// Of what many of its sessions do at once.
     pub(crate) turns: Turns,
     next_round: AtomicU64,
 }

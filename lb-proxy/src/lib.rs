@@ -76,6 +76,7 @@ mod spread;
 mod termination;
 mod threads;
 mod tls;
+mod turns;
 mod vip_health;
 mod waiting;
 

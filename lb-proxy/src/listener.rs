@@ -28,8 +28,9 @@ use crate::session_log::refuse;
 use crate::termination::Ending;
 use crate::tls;
 
-/// Connections that are accepted before others run.
-const BATCH: u32 = 16;
+/// Connections that are accepted before others run: few, since a session that begins is several times
+/// the work of a round trip of one that is there.
+const BATCH: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// While a limit of sessions is reached it is looked at this often.

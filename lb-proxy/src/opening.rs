@@ -16,7 +16,9 @@ use tokio::time::timeout;
 
 use crate::hello::{self, ClientHello, Inspection};
 use crate::proxy_protocol::{self, Accept, Decoded, Endpoints, HeaderError, Tlv};
+use crate::registry::Session;
 use crate::route::Router;
+use crate::turns::Turns;
 
 /// Read at once; most hellos fit.
 const STEP: usize = 2 * 1024;
@@ -68,17 +70,22 @@ pub(crate) enum Heard {
     Late,
 }
 
-/// Reads what the listener has to know. The connection comes from `peer`.
+/// Reads what the listener has to know.
 pub(crate) async fn read(
     client: &TcpStream,
-    peer: IpAddr,
+    session: &Session,
     (listener, router): (&Listener, &Router),
-    slot: &ListenerSlot,
+    (slot, turns): (&ListenerSlot, &Turns),
 ) -> Result<Opening, Refused> {
-    let (mut head, mut said) = read_header(client, peer, listener).await?;
+    let (mut head, mut said) = read_header(client, session, listener).await?;
     let hello = if router.has_routes() {
         let heard = hear(client, &mut head, listener.hello_timeout).await;
-        hello_or_default(heard.map_err(Refused::Client)?, slot)
+        let heard = heard.map_err(Refused::Client)?;
+        if matches!(heard, Heard::Late) {
+            // Clients that say nothing come in thousands, and their time is up at once.
+            turns.wait().await;
+        }
+        hello_or_default(heard, slot)
     } else {
         if head.is_empty() {
             head = first_words(client).map_err(Refused::Client)?;
@@ -97,16 +104,19 @@ pub(crate) async fn read(
     })
 }
 
-/// Reads the PROXY protocol header, if `peer` sends one: what was read beyond it, and what it says.
+/// Reads the PROXY protocol header, if the peer sends one: what was read beyond it, and what it says.
 pub(crate) async fn read_header(
     client: &TcpStream,
-    peer: IpAddr,
+    session: &Session,
     listener: &Listener,
 ) -> Result<(Vec<u8>, Said), Refused> {
     let mut head = Vec::new();
     let mut said = Said::default();
-    if let Some(accept) = sender(listener, peer) {
+    if let Some(accept) = sender(listener, session.peer().ip()) {
         receive_header(client, accept, &mut head, &mut said).await?;
+    }
+    if let Some(endpoints) = said.endpoints {
+        session.advertise(endpoints.source);
     }
     Ok((head, said))
 }

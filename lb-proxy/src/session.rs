@@ -220,24 +220,34 @@ async fn prepare_unless_cut<'a>(
     }
 }
 
-/// Hears what the client wants, connects to a server, and gives it what comes before the relay.
+/// Hears what the client wants, and goes to a server with it.
 async fn prepare<'a>(
     (client, session): (&TcpStream, &Session),
     entry: &mut Entry,
     thread: &'a Thread,
 ) -> Result<(Link<'a>, BackendIndex, First), NoSession> {
-    let proxy = &thread.proxy;
-    let (peer, listener) = (session.peer().ip(), session.listener());
-    let slot = slot_of(session, thread);
+    let (proxy, listener) = (&thread.proxy, session.listener());
     let wanted = (&proxy.config.listeners[listener], &proxy.routers[listener]);
+    let slot = slot_of(session, thread);
+    let opening = opening::read(client, session, wanted, (slot, &thread.turns)).await?;
+    let backend = opening.backend;
+    let (link, first) = reach((client, session), opening, entry, thread).await?;
+    Ok((link, backend, first))
+}
+
+/// Connects to a server, and gives it what comes before the relay.
+pub(crate) async fn reach<'a>(
+    (client, session): (&TcpStream, &Session),
+    opening: Opening,
+    entry: &mut Entry,
+    thread: &'a Thread,
+) -> Result<(Link<'a>, First), NoSession> {
+    let (proxy, listener) = (&thread.proxy, session.listener());
     let Opening {
         backend,
         mut head,
         said,
-    } = opening::read(client, peer, wanted, slot).await?;
-    if let Some(endpoints) = said.endpoints {
-        session.advertise(endpoints.source);
-    }
+    } = opening;
     entry.wants(backend, &said);
     let settings = &proxy.config.backends[backend.0];
     let first = if head.is_empty() && settings.send_proxy.is_none() {
@@ -245,7 +255,7 @@ async fn prepare<'a>(
     } else {
         First::Us
     };
-    let wanted = (said.client(peer), first);
+    let wanted = (said.client(session.peer().ip()), first);
     let mut link = tokio::select! {
         biased;
         connected = connect::to_backend(proxy, backend, wanted, entry) => connected?,
@@ -261,15 +271,11 @@ async fn prepare<'a>(
     for bytes in [&thread.traffic[listener].up, &session.up] {
         bytes.add(heard);
     }
-    Ok((link, backend, first))
+    Ok((link, first))
 }
 
 /// Gives a server what comes first.
-pub(crate) async fn begin(
-    server: &mut TcpStream,
-    first: &[u8],
-    settings: &Backend,
-) -> Result<(), NoSession> {
+async fn begin(server: &mut TcpStream, first: &[u8], settings: &Backend) -> Result<(), NoSession> {
     if first.is_empty() {
         return Ok(());
     }

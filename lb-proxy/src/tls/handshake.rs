@@ -17,22 +17,11 @@ use common::board::{TlsHandshake, TlsSlot};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::task::yield_now;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
 use super::wire::Wire;
-
-/// Who of a thread's handshakes may compute.
-#[derive(Debug)]
-pub(crate) struct Turns(Semaphore);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Semaphore::new(1))
-    }
-}
+use crate::turns::Turns;
 
 /// A handshake under way.
 pub(crate) trait Handshake: Future<Output = io::Result<Self::Stream>> + Unpin {
@@ -71,12 +60,8 @@ pub(crate) async fn in_turn<H: Handshake>(
     turns: &Turns,
 ) -> io::Result<H::Stream> {
     loop {
-        let turn = turns.0.acquire().await.map_err(io::Error::other)?;
-        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut handshake).poll(cx))).await;
-        // The runtime goes on with this task when it has looked at everything else.
-        yield_now().await;
-        drop(turn);
-        match polled {
+        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut handshake).poll(cx)));
+        match turns.take(polled).await {
             Poll::Ready(done) => return done,
             Poll::Pending => socket.ready(handshake.interest()).await?,
         };

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use common::config::{Backend, BackendIndex};
 use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -20,14 +19,13 @@ use super::handshake::{self, accept};
 use super::relay::relay;
 use super::side::Side;
 use super::wire::Wire;
-use crate::announce;
-use crate::connect::{self, First, Link, Taken, keepalive_options};
+use crate::connect::{First, Link, Taken, keepalive_options};
 use crate::context::Thread;
-use crate::opening::{self, Heard};
+use crate::opening::{self, Heard, Opening};
 use crate::registry::Session;
 use crate::relay::Meter;
 use crate::session::{
-    Client, NoSession, account_for, begin, close_in_order, finish, idle_limit, lifetime,
+    Client, NoSession, account_for, close_in_order, finish, idle_limit, lifetime, reach,
 };
 use crate::session_log::Entry;
 
@@ -100,37 +98,21 @@ async fn prepare<'a>(
     entry: &mut Entry,
     thread: &'a Thread,
 ) -> Result<Ready<'a>, NoSession> {
-    let (proxy, listener) = (&thread.proxy, session.listener());
-    let opening = opening::read_header(
-        client,
-        session.peer().ip(),
-        &proxy.config.listeners[listener],
-    );
-    let (head, mut said) = opening.await?;
-    if let Some(endpoints) = said.endpoints {
-        session.advertise(endpoints.source);
-    }
+    let (config, listener) = (&thread.proxy.config, session.listener());
+    let header = opening::read_header(client, session, &config.listeners[listener]);
+    let (head, mut said) = header.await?;
     let (stream, backend) = agree(client, head, (listener, thread)).await?;
     let (_, connection) = stream.get_ref();
     // What was agreed on counts more than what is told of it.
     said.authority = connection.server_name().map(str::to_owned);
     said.alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
-    entry.wants(backend, &said);
-    let settings = &proxy.config.backends[backend.0];
-    let first = match settings.send_proxy {
-        Some(_) => First::Us,
-        None => First::Either,
+    let opening = Opening {
+        backend,
+        head: Vec::new(),
+        said,
     };
-    let whose = (said.client(session.peer().ip()), first);
-    let mut link = tokio::select! {
-        biased;
-        connected = connect::to_backend(proxy, backend, whose, entry) => connected?,
-        _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
-    };
-    session.reach(link.place);
-    let header = announce::header(settings, client, &said, || proxy.name_session())?;
-    begin(&mut link.stream, &header, settings).await?;
-    settle(&link.stream, settings).map_err(NoSession::Head)?;
+    let (link, first) = reach((client, session), opening, entry, thread).await?;
+    settle(&link.stream, &config.backends[backend.0]).map_err(NoSession::Head)?;
     let Link {
         stream: server,
         taken,
