@@ -69,6 +69,7 @@ mod readyz;
 mod registry;
 mod relay;
 mod route;
+mod send_expect;
 mod session;
 mod session_log;
 mod source;

@@ -10,6 +10,7 @@ mod handshake;
 mod http;
 mod kind;
 mod kube_apiserver;
+mod send_expect;
 pub(crate) mod tls;
 
 use std::convert::Infallible;

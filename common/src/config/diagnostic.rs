@@ -275,6 +275,13 @@ impl Findings {
             .push(diagnostic(Severity::Error, span, &message, &help));
     }
 
+    /// Whether something in this part of the file is wrong.
+    pub(super) fn has_errors_in(&self, part: Span) -> bool {
+        let within = |span: Span| part.start <= span.start && span.end <= part.end;
+        let mut found = self.found.iter();
+        found.any(|one| one.severity == Severity::Error && within(one.span))
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         !self.missing.is_empty() || self.found.iter().any(|d| d.severity == Severity::Error)
     }

@@ -5,6 +5,7 @@ mod backend;
 mod http;
 mod listener;
 mod probe;
+mod step;
 mod timeouts;
 mod tls;
 mod track;
@@ -26,6 +27,7 @@ pub(super) use self::backend::{BackendDraft, ServerDraft};
 pub(super) use self::http::HttpDraft;
 pub(super) use self::listener::{BindDraft, ListenerDraft, RouteDraft};
 pub(super) use self::probe::ProbeDraft;
+pub(super) use self::step::StepDraft;
 pub(super) use self::tls::{CertificateDraft, ListenerTlsDraft, VersionsDraft};
 pub(super) use self::vrrp::{NodeDraft, PairDraft, VipDraft};
 

@@ -1,6 +1,7 @@
 //! Texts of the file → values: times, addresses, networks, names. Each fault is a sentence and a
 //! remedy.
 
+mod bytes;
 mod http;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -111,6 +112,7 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Header => http::header(text),
         Form::StatusRange => http::status_range(text),
         Form::Text => http::any(text),
+        Form::Bytes => bytes::bytes(text),
         Form::Protocol => protocol(text),
         Form::Bind => bind(text),
         Form::Http => admin_http(text),

@@ -5,6 +5,7 @@ mod backend;
 mod listener;
 mod probe;
 mod process;
+mod step;
 mod tcp;
 mod tls;
 
@@ -16,6 +17,7 @@ pub(super) use backend::{BACKENDS, SEND_PROXY, SERVER, TIMEOUTS};
 pub(super) use listener::{ACCEPT_PROXY, LISTENERS, ROUTE, SOURCE_LIMIT};
 pub(super) use probe::PROBE;
 pub(super) use process::{ADMIN, PROXY};
+pub(super) use step::STEP;
 pub(super) use tcp::KEEPALIVE;
 pub(super) use tls::{CERTIFICATE, LISTENER_TLS};
 

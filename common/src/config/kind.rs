@@ -136,6 +136,8 @@ pub enum Form {
     StatusRange,
     /// Any text that is not empty.
     Text,
+    /// `PING\r\n`: bytes, with escapes.
+    Bytes,
     /// `h2`: a protocol that TLS clients offer.
     Protocol,
     /// `vips.api:6443`, or an address with a port or a range of ports.
@@ -166,6 +168,7 @@ impl Form {
             Self::Header => "a header",
             Self::StatusRange => "a number of HTTP answers, or a range of them",
             Self::Text => "a text",
+            Self::Bytes => "a text with escapes",
             Self::Protocol => "a protocol name",
             Self::Bind => "a VIP or an address, with a port or a range of ports",
             Self::Http => "an address with a port, `node` with a port, or \"off\"",
@@ -192,6 +195,7 @@ impl Form {
             Self::Header => "X-Probe: yes",
             Self::StatusRange => "200-399",
             Self::Text => "ready",
+            Self::Bytes => "PING\\r\\n",
             Self::Protocol => "h2",
             Self::Bind => "vips.api:6443",
             Self::Http => "node:9600",
@@ -215,7 +219,7 @@ impl Form {
             Self::Host => r"^[!-~]+$",
             Self::Header => r"^[!-~]+: ?[ -~]*$",
             Self::StatusRange => r"^[1-5]\d\d(-[1-5]\d\d)?$",
-            Self::Text => r"^.+",
+            Self::Text | Self::Bytes => r"^[\s\S]+",
             Self::Protocol => r"^[!-~]{1,255}$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Member => r"^[A-Za-z0-9._-]+/(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",

@@ -1,8 +1,12 @@
 //! Checks of servers.
 
+mod send_expect;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use send_expect::{Escaped, SendExpect, Step, StepAction};
 
 /// A periodic check of each server of a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +65,7 @@ impl Probe {
     /// Whether a server can say itself that it is not ready, and is believed at once.
     pub fn hears_not_ready(&self) -> bool {
         match &self.kind {
-            ProbeKind::Tcp | ProbeKind::Tls(_) => false,
+            ProbeKind::Tcp | ProbeKind::Tls(_) | ProbeKind::SendExpect(_) => false,
             ProbeKind::Http(http) => !http.drain_status.is_empty(),
             ProbeKind::KubeApiserver(_) => true,
         }
@@ -79,6 +83,8 @@ pub enum ProbeKind {
     Http(HttpProbe),
     /// TLS and `GET /readyz`, judged as a kube-apiserver answers.
     KubeApiserver(ProbeTls),
+    /// A dialogue goes as the file says, with TLS or without.
+    SendExpect(SendExpect),
 }
 
 impl ProbeKind {
@@ -90,6 +96,8 @@ impl ProbeKind {
             Self::Http(HttpProbe { tls: None, .. }) => "http",
             Self::Http(HttpProbe { tls: Some(_), .. }) => "https",
             Self::KubeApiserver(_) => "kube-apiserver",
+            Self::SendExpect(SendExpect { tls: None, .. }) => "send-expect",
+            Self::SendExpect(SendExpect { tls: Some(_), .. }) => "send-expect-tls",
         }
     }
 
@@ -99,6 +107,7 @@ impl ProbeKind {
             Self::Tcp => None,
             Self::Tls(tls) | Self::KubeApiserver(tls) => Some(tls),
             Self::Http(http) => http.tls.as_ref(),
+            Self::SendExpect(dialogue) => dialogue.tls.as_ref(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod policy;
 mod probes;
 mod process;
 mod session_logs;
+mod steps;
 mod tls;
 mod vips;
 

@@ -51,6 +51,7 @@ pub(super) enum Value {
     Header(String, String),
     StatusRange(StatusRange),
     Path(PathBuf),
+    Bytes(Vec<u8>),
     /// Without the elements that were wrong.
     List(Vec<At<Self>>),
     Table(Values),
@@ -150,6 +151,7 @@ from_variant! {
     Http => Option<AdminHttp>,
     StatusRange => StatusRange,
     Path => PathBuf,
+    Bytes => Vec<u8>,
     List => Vec<At<Value>>,
     Table => Values,
     ByNode => Vec<(At<String>, At<Value>)>,

@@ -4,13 +4,14 @@
 use std::net::SocketAddr;
 
 use common::board::ProbeStatus;
-use common::config::{HttpProbe, ProbeKind};
+use common::config::{HttpProbe, ProbeKind, SendExpect};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::handshake::TlsClient;
 use super::http::Http;
 use super::kube_apiserver::Readyz;
+use super::send_expect::Dialogue;
 use super::tls::TlsClients;
 use crate::finding::Finding;
 use crate::health::Verdict;
@@ -27,6 +28,7 @@ pub(super) enum Kind {
     Tls(TlsClient),
     Http(Http),
     Readyz(Readyz),
+    Dialogue(Dialogue),
 }
 
 /// How the servers of a backend are asked.
@@ -35,6 +37,7 @@ pub(super) enum Recipe {
     Tls(TlsClients),
     Http(Box<HttpProbe>, Option<TlsClients>),
     Readyz(TlsClients),
+    Dialogue(Box<SendExpect>, Option<TlsClients>),
 }
 
 impl Recipe {
@@ -53,6 +56,13 @@ impl Recipe {
                 )
             }
             ProbeKind::KubeApiserver(tls) => Self::Readyz(TlsClients::new(tls, HTTP, files)?),
+            ProbeKind::SendExpect(dialogue) => {
+                let clients = |tls| TlsClients::new(tls, &[], files);
+                Self::Dialogue(
+                    Box::new(dialogue.clone()),
+                    dialogue.tls.as_ref().map(clients).transpose()?,
+                )
+            }
         })
     }
 
@@ -70,6 +80,12 @@ impl Recipe {
             Self::Readyz(clients) => {
                 Kind::Readyz(Readyz::new(TlsClient::new(clients, address), address))
             }
+            Self::Dialogue(dialogue, clients) => Kind::Dialogue(Dialogue {
+                tls: clients
+                    .as_ref()
+                    .map(|clients| TlsClient::new(clients, address)),
+                steps: dialogue.steps.clone(),
+            }),
         }
     }
 }
@@ -82,6 +98,7 @@ impl Kind {
             Self::Tls(client) => client.ask(stream, deadline).await,
             Self::Http(http) => http.ask(stream, deadline).await,
             Self::Readyz(readyz) => readyz.ask(stream, deadline).await,
+            Self::Dialogue(dialogue) => dialogue.hold(stream, deadline).await,
         }
     }
 
@@ -92,6 +109,7 @@ impl Kind {
             Self::Tls(client) => Some(client),
             Self::Http(http) => http.tls.as_ref(),
             Self::Readyz(readyz) => Some(&readyz.tls),
+            Self::Dialogue(dialogue) => dialogue.tls.as_ref(),
         };
         client?.certificate.not_after()
     }

@@ -21,6 +21,7 @@ mod policy;
 mod ports;
 mod probe;
 mod probe_http;
+mod probe_steps;
 mod probe_timing;
 mod probe_tls;
 mod process;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::draft::ProbeDraft;
-use crate::config::{ClientCertificate, HttpProbe, Probe, ProbeKind, ProbeTls};
+use crate::config::{ClientCertificate, HttpProbe, Probe, ProbeKind, ProbeTls, SendExpect};
 
 /// The longest a probe may take where the file does not say.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,6 +17,8 @@ pub(super) fn build(probe: &ProbeDraft) -> Option<Probe> {
             "tls" => ProbeKind::Tls(tls(probe)?),
             "http" => ProbeKind::Http(http(probe, None)?),
             "https" => ProbeKind::Http(http(probe, Some(tls(probe)?))?),
+            "send-expect" => ProbeKind::SendExpect(dialogue(probe, None)?),
+            "send-expect-tls" => ProbeKind::SendExpect(dialogue(probe, Some(tls(probe)?))?),
             _ => ProbeKind::Tcp,
         },
         interval,
@@ -59,5 +61,13 @@ fn http(probe: &ProbeDraft, tls: Option<ProbeTls>) -> Option<HttpProbe> {
         drain_status: http.drain_status.clone()?,
         expect_body: http.expect_body.as_ref().map(|text| text.value.clone()),
         body_limit: http.body_limit.as_ref()?.value,
+    })
+}
+
+fn dialogue(probe: &ProbeDraft, tls: Option<ProbeTls>) -> Option<SendExpect> {
+    let steps = probe.steps.as_ref()?.value.iter();
+    Some(SendExpect {
+        tls,
+        steps: steps.map(|at| at.value.build()).collect::<Option<_>>()?,
     })
 }

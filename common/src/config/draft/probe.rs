@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::http::HttpDraft;
 use super::small;
+use super::step::StepDraft;
 use crate::config::InitialState;
 use crate::config::diagnostic::Span;
 use crate::config::value::{At, Values};
@@ -29,6 +30,7 @@ pub(in crate::config) struct ProbeDraft {
     pub(in crate::config) key_file: Option<At<PathBuf>>,
     pub(in crate::config) expiry_warning_days: Option<u32>,
     pub(in crate::config) http: HttpDraft,
+    pub(in crate::config) steps: Option<At<Vec<At<StepDraft>>>>,
     /// The keys that the file names.
     pub(in crate::config) given: Vec<At<&'static str>>,
 }
@@ -62,6 +64,7 @@ impl ProbeDraft {
             key_file: values.get("key_file"),
             expiry_warning_days: values.get("expiry_warning_days").and_then(small),
             http: HttpDraft::of(values),
+            steps: StepDraft::list(values),
             given: values
                 .entries
                 .iter()

@@ -1,5 +1,6 @@
 //! The keys of a probe.
 
+use super::step::STEP;
 use super::{HOUR, PORT, TEN_MS};
 use crate::config::kind::{
     Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape,
@@ -11,17 +12,26 @@ pub(in crate::config) const PROBE: Section = Section {
     name: "probe",
     shape: Shape::Inline,
     doc: "A periodic check of each server of a backend.",
-    example: r#"{ kind = "kube-apiserver", interval = "1s" }"#,
+    example: r#"{ kind = "send-expect", interval = "1s", steps = [{ send = "PING\r\n" }, "+PONG"] }"#,
     keys: &[
         Key {
             name: "kind",
             kind: Kind::Choice(Choice {
-                values: &["tcp", "tls", "http", "https", "kube-apiserver"],
+                values: &[
+                    "tcp",
+                    "tls",
+                    "http",
+                    "https",
+                    "kube-apiserver",
+                    "send-expect",
+                    "send-expect-tls",
+                ],
                 later: &[],
             }),
             default: Default::Toml("\"tcp\""),
             doc: "\"tcp\": a connection can be made; \"tls\": a TLS handshake can be made; \
-                  \"http\" and \"https\": a request is answered as expected; \"kube-apiserver\": TLS and GET /readyz",
+                  \"http\" and \"https\": a request is answered as expected; \"kube-apiserver\": TLS and GET /readyz; \
+                  \"send-expect\" and \"send-expect-tls\": a dialogue goes as `steps` say",
         },
         Key {
             name: "interval",
@@ -89,7 +99,7 @@ pub(in crate::config) const PROBE: Section = Section {
             name: "verify",
             kind: Kind::Bool,
             default: Default::Unset("true; with \"kube-apiserver\" if there is a ca_file"),
-            doc: "With \"tls\" and \"https\": false = any certificate is accepted",
+            doc: "With \"tls\", \"https\" and \"send-expect-tls\": false = any certificate is accepted",
         },
         Key {
             name: "ca_file",
@@ -177,6 +187,12 @@ pub(in crate::config) const PROBE: Section = Section {
             kind: Kind::Integer(IntegerRange::new(1, 1_048_576)),
             default: Default::Toml("65536"),
             doc: "With \"http\" and \"https\": bytes of the body in which expect_body is looked for",
+        },
+        Key {
+            name: "steps",
+            kind: Kind::List(&Kind::TableOr(&STEP, "expect")),
+            default: Default::Toml("[]"),
+            doc: "With \"send-expect\" and \"send-expect-tls\": what is sent and what is expected, one after the other",
         },
     ],
 };

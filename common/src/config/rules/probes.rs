@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::backends::listener_at;
+use super::steps;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, HttpDraft, ProbeDraft};
 use crate::config::kind::show_duration;
@@ -26,13 +27,17 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         if WITH_TLS.contains(&kind) {
             client_certificate(probe, findings);
         }
-        match kind {
-            "kube-apiserver" => api_server(backend, probe, findings),
-            "tls" | "https" => verification(backend, probe, findings),
-            _ => {}
+        if kind == "kube-apiserver" {
+            api_server(backend, probe, findings);
+        }
+        if VERIFIED.contains(&kind) {
+            verification(backend, probe, findings);
         }
         if HTTP.contains(&kind) {
             body(&probe.http, findings);
+        }
+        if DIALOGUE.contains(&kind) {
+            steps::check(probe, findings);
         }
     }
 }
@@ -92,7 +97,7 @@ fn times(probe: &ProbeDraft, findings: &mut Findings) {
 /// The keys that only some kinds know.
 const OF_SOME_KINDS: &[(&str, &[&str])] = &[
     ("server_name", WITH_TLS),
-    ("verify", &["tls", "https"]),
+    ("verify", VERIFIED),
     ("ca_file", WITH_TLS),
     ("cert_file", WITH_TLS),
     ("key_file", WITH_TLS),
@@ -106,9 +111,12 @@ const OF_SOME_KINDS: &[(&str, &[&str])] = &[
     ("drain_status", HTTP),
     ("expect_body", HTTP),
     ("body_limit", HTTP),
+    ("steps", DIALOGUE),
 ];
-const WITH_TLS: &[&str] = &["tls", "https", "kube-apiserver"];
+const WITH_TLS: &[&str] = &["tls", "https", "kube-apiserver", "send-expect-tls"];
+const VERIFIED: &[&str] = &["tls", "https", "send-expect-tls"];
 const HTTP: &[&str] = &["http", "https"];
+const DIALOGUE: &[&str] = &["send-expect", "send-expect-tls"];
 
 fn of_other_kinds(probe: &ProbeDraft, kind: &str, findings: &mut Findings) {
     for key in &probe.given {

@@ -3,7 +3,7 @@
 use super::{array, inline, path, quoted, shown};
 use crate::config::keys;
 use crate::config::kind::show_duration;
-use crate::config::{Probe, ProbeKind};
+use crate::config::{Escaped, Probe, ProbeKind, Step, StepAction};
 
 pub(super) fn probe(probe: &Probe) -> String {
     inline(&keys::PROBE, |key| probe_value(probe, key))
@@ -20,6 +20,7 @@ fn probe_value(probe: &Probe, key: &str) -> Option<String> {
         "fall" => Some(probe.fall.to_string()),
         "initial_state" => Some(quoted(probe.initial_state.word())),
         "port" => shown(probe.port),
+        "steps" => steps(&probe.kind),
         _ => tls_value(&probe.kind, key).or_else(|| http_value(&probe.kind, key)),
     }
 }
@@ -31,7 +32,9 @@ fn tls_value(kind: &ProbeKind, key: &str) -> Option<String> {
         "server_name" => tls.server_name.as_ref().map(quoted),
         // An API server without authority is not checked anyway.
         "verify" => match kind {
-            ProbeKind::Tls(_) | ProbeKind::Http(_) => Some(tls.ca_file.is_some().to_string()),
+            ProbeKind::Tls(_) | ProbeKind::Http(_) | ProbeKind::SendExpect(_) => {
+                Some(tls.ca_file.is_some().to_string())
+            }
             ProbeKind::Tcp | ProbeKind::KubeApiserver(_) => None,
         },
         "ca_file" => path(tls.ca_file.as_ref()),
@@ -45,7 +48,10 @@ fn tls_value(kind: &ProbeKind, key: &str) -> Option<String> {
 fn http_value(kind: &ProbeKind, key: &str) -> Option<String> {
     let http = match kind {
         ProbeKind::Http(http) => http,
-        ProbeKind::Tcp | ProbeKind::Tls(_) | ProbeKind::KubeApiserver(_) => return None,
+        ProbeKind::Tcp
+        | ProbeKind::Tls(_)
+        | ProbeKind::KubeApiserver(_)
+        | ProbeKind::SendExpect(_) => return None,
     };
     match key {
         "method" => Some(quoted(&http.method)),
@@ -67,5 +73,30 @@ fn http_value(kind: &ProbeKind, key: &str) -> Option<String> {
             .as_ref()
             .map(|_| http.body_limit.to_string()),
         _ => None,
+    }
+}
+
+fn steps(kind: &ProbeKind) -> Option<String> {
+    let dialogue = match kind {
+        ProbeKind::SendExpect(dialogue) => dialogue,
+        ProbeKind::Tcp | ProbeKind::Tls(_) | ProbeKind::Http(_) | ProbeKind::KubeApiserver(_) => {
+            return None;
+        }
+    };
+    let steps = dialogue.steps.iter();
+    let steps: Vec<String> = steps
+        .map(|step| inline(&keys::STEP, |key| step_value(step, key)))
+        .collect();
+    Some(format!("[{}]", steps.join(", ")))
+}
+
+fn step_value(step: &Step, key: &str) -> Option<String> {
+    let bytes = |bytes: &Vec<u8>| quoted(Escaped(bytes));
+    match (key, &step.action) {
+        ("send", StepAction::Send(sent)) => Some(bytes(sent)),
+        ("expect", StepAction::Expect { text, .. }) => Some(bytes(text)),
+        ("fail", StepAction::Expect { fail, .. }) => fail.as_ref().map(bytes),
+        ("comment", _) => step.comment.as_ref().map(quoted),
+        (_, StepAction::Send(_) | StepAction::Expect { .. }) => None,
     }
 }
