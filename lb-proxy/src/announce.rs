@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use common::config::{Backend, SendProxy};
+use common::config::{Backend, ProbeProxy, SendProxy};
 use tokio::net::TcpStream;
 
 use crate::opening::Said;
@@ -46,10 +46,10 @@ pub(crate) fn header(
 }
 
 /// The header of a probe: version 1 has the probe's own addresses, since UNKNOWN breaks receivers.
-pub(crate) fn of_probe(backend: &Backend, (own, server): (SocketAddr, SocketAddr)) -> Vec<u8> {
-    match backend.send_proxy {
-        None => Vec::new(),
-        Some(SendProxy::V1) => proxy_protocol::encode_v1(Some(Endpoints::new(own, server))),
-        Some(SendProxy::V2(_)) => proxy_protocol::encode_v2_local(),
+pub(crate) fn of_probe(header: ProbeProxy, (own, server): (SocketAddr, SocketAddr)) -> Vec<u8> {
+    match header {
+        ProbeProxy::Off => Vec::new(),
+        ProbeProxy::V1 => proxy_protocol::encode_v1(Some(Endpoints::new(own, server))),
+        ProbeProxy::V2 => proxy_protocol::encode_v2_local(),
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{AdminState, ProbeStatus};
-use common::config::BackendIndex;
+use common::config::{BackendIndex, ProbeProxy};
 use common::time::Moment;
 use nix::errno::Errno;
 use tokio::io::AsyncWriteExt;
@@ -52,9 +52,8 @@ pub(crate) struct Target {
     intervals: Intervals,
     timeout: Duration,
     pace: watch::Receiver<Pace>,
-    /// A PROXY protocol header comes first: the port of the sessions expects one, another one does
-    /// not.
-    introduces_itself: bool,
+    /// What it says before anything else.
+    header: ProbeProxy,
     /// From the start of the process to the first probe.
     offset: Duration,
 }
@@ -103,7 +102,7 @@ pub(crate) fn targets(proxy: &Arc<Proxy>, files: &Files) -> Result<Vec<Target>, 
                 },
                 timeout: probe.timeout,
                 pace: proxy.paces.follow(place),
-                introduces_itself: backend.send_proxy.is_some() && address == member.address,
+                header: backend.probe_proxy(member),
                 offset: Duration::ZERO,
             });
         }
@@ -198,11 +197,10 @@ impl Target {
         // A probe has nothing to lose by a reset, and a server that logs resets has something to
         // say otherwise.
         socket2::SockRef::from(&*stream).set_linger(None)?;
-        if !self.introduces_itself {
+        if self.header == ProbeProxy::Off {
             return Ok(());
         }
-        let backend = &self.proxy.config.backends[self.backend.0];
-        let header = announce::of_probe(backend, (stream.local_addr()?, self.address));
+        let header = announce::of_probe(self.header, (stream.local_addr()?, self.address));
         match timeout_at(deadline, stream.write_all(&header)).await {
             Ok(sent) => sent,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),

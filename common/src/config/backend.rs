@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{BackendIndex, Keepalive, Probe};
+use super::{BackendIndex, Keepalive, Probe, ProbeProxy};
 
 /// A pool of servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,18 @@ impl Backend {
         server.probe_address.unwrap_or(match port {
             Some(port) => SocketAddr::new(server.address.ip(), port),
             None => server.address,
+        })
+    }
+
+    /// What the probes of one of its servers say before anything else. The port of the sessions
+    /// expects a header where they begin with one; another port does not, as a rule.
+    pub fn probe_proxy(&self, server: &Server) -> ProbeProxy {
+        let of_probe = self.probe.as_ref().and_then(|probe| probe.send_proxy);
+        of_probe.unwrap_or(match self.send_proxy {
+            Some(_) if self.probe_target(server) != server.address => ProbeProxy::Off,
+            Some(SendProxy::V1) => ProbeProxy::V1,
+            Some(SendProxy::V2(_)) => ProbeProxy::V2,
+            None => ProbeProxy::Off,
         })
     }
 }

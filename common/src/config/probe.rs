@@ -27,6 +27,32 @@ pub struct Probe {
     pub initial_state: InitialState,
     /// Where probes go instead of the servers' own ports.
     pub port: Option<u16>,
+    /// `None` = as the backend's sessions, where the probe goes where they go.
+    pub send_proxy: Option<ProbeProxy>,
+}
+
+/// The PROXY protocol header that a probe begins with (HAProxy's `check-send-proxy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeProxy {
+    Off,
+    /// With the probe's own addresses.
+    V1,
+    /// As LOCAL.
+    V2,
+}
+
+impl ProbeProxy {
+    /// All of them, and their words in the file.
+    pub const WORDS: &[(&str, Self)] = &[("off", Self::Off), ("v1", Self::V1), ("v2", Self::V2)];
+
+    /// The word in the file.
+    pub fn word(self) -> &'static str {
+        let (word, _) = Self::WORDS
+            .iter()
+            .find(|(_, header)| *header == self)
+            .expect("every one has a word");
+        word
+    }
 }
 
 /// What a server counts as until its first probe has ended, HAProxy's `init-state`.

@@ -16,7 +16,7 @@ use crate::secured::{Clients, named, settings, tls_server};
 
 const UP: (ServerState, &str) = (ServerState::Up, "L7OK: answers 200");
 
-fn asks() -> HttpProbe {
+pub(crate) fn asks() -> HttpProbe {
     HttpProbe {
         tls: None,
         method: "GET".into(),

@@ -1,11 +1,11 @@
 //! When servers are probed, where, and what they count as before.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use common::board::{ProbeStatus, ServerState};
-use common::config::{InitialState, Probe, ProbeKind, SendProxy};
+use common::config::{HttpProbe, InitialState, Probe, ProbeKind, ProbeProxy, SendProxy};
 
 use crate::harness::*;
 use crate::probe::{expect_state, quick, state, status};
@@ -207,4 +207,68 @@ fn another_port_than_the_one_of_the_sessions_gets_no_proxy_header() {
     };
     assert!(said(&socket).starts_with(b"PROXY TCP4 "));
     assert_eq!(said(&probed), b"");
+}
+
+#[test]
+fn a_probe_says_the_header_that_it_is_told_to_say() {
+    const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for (sessions, told, said) in [
+        (
+            None,
+            ProbeProxy::V1,
+            &b"PROXY TCP4 127.0.0.1 127.0.0.1 "[..],
+        ),
+        (None, ProbeProxy::V2, LOCAL),
+        (Some(SendProxy::V1), ProbeProxy::V2, LOCAL),
+        (Some(SendProxy::V1), ProbeProxy::Off, b""),
+    ] {
+        // Both where the sessions go and elsewhere.
+        let (own, socket) = accepting_server();
+        let (other, probed) = accepting_server();
+        let mut setup = Setup::new(&[own, own]);
+        setup.backend().servers[1].probe_address = Some(other);
+        setup.backend().send_proxy = sessions;
+        setup.probe(Probe {
+            send_proxy: Some(told),
+            ..quick(ProbeKind::Tcp)
+        });
+        let _proxy = setup.start();
+        for socket in [socket, probed] {
+            let mut heard = Vec::new();
+            let mut probe = accept(&socket);
+            probe.read_to_end(&mut heard).expect("until FIN");
+            assert!(heard.starts_with(said), "{heard:?}");
+            assert_eq!(heard.is_empty(), said.is_empty(), "{heard:?}");
+        }
+    }
+}
+
+#[test]
+fn a_header_comes_before_the_question() {
+    let address = server(|mut stream| {
+        let mut begun = Vec::new();
+        while !begun.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read_exact(&mut byte).is_err() {
+                return;
+            }
+            begun.push(byte[0]);
+        }
+        let text = String::from_utf8_lossy(&begun);
+        let both = text.starts_with("PROXY TCP4 ") && text.contains("\r\nGET /readyz HTTP/1.1\r\n");
+        let answer = if both { "200 OK" } else { "400 Bad Request" };
+        // Whoever does not want the answer is gone.
+        drop(write!(stream, "HTTP/1.1 {answer}\r\n\r\n"));
+    });
+    let mut setup = Setup::new(&[address]);
+    let asks = HttpProbe {
+        path: "/readyz".into(),
+        ..crate::probe_http::asks()
+    };
+    setup.probe(Probe {
+        send_proxy: Some(ProbeProxy::V1),
+        ..quick(ProbeKind::Http(asks))
+    });
+    let proxy = setup.start();
+    expect_state(&proxy, 0, (ServerState::Up, "L7OK: answers 200"));
 }

@@ -32,6 +32,7 @@ pub(super) fn build(probe: &ProbeDraft) -> Option<Probe> {
         fall: probe.fall?,
         initial_state: probe.initial_state?,
         port: probe.port.as_ref().map(|port| port.value),
+        send_proxy: probe.send_proxy,
     })
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::http::HttpDraft;
 use super::small;
 use super::step::StepDraft;
-use crate::config::InitialState;
 use crate::config::diagnostic::Span;
 use crate::config::value::{At, Values};
+use crate::config::{InitialState, ProbeProxy};
 
 #[derive(Debug)]
 pub(in crate::config) struct ProbeDraft {
@@ -23,6 +23,7 @@ pub(in crate::config) struct ProbeDraft {
     pub(in crate::config) fall: Option<u32>,
     pub(in crate::config) initial_state: Option<InitialState>,
     pub(in crate::config) port: Option<At<u16>>,
+    pub(in crate::config) send_proxy: Option<ProbeProxy>,
     pub(in crate::config) server_name: Option<At<String>>,
     pub(in crate::config) verify: Option<At<bool>>,
     pub(in crate::config) ca_file: Option<At<PathBuf>>,
@@ -56,6 +57,12 @@ impl ProbeDraft {
             port: values.get::<u64>("port").and_then(|port| {
                 let number = u16::try_from(port.value).ok()?;
                 Some(port.with(number))
+            }),
+            send_proxy: values.get::<&str>("send_proxy").and_then(|word| {
+                let mut known = ProbeProxy::WORDS.iter();
+                known
+                    .find(|(name, _)| *name == word.value)
+                    .map(|(_, header)| *header)
             }),
             server_name: values.get("server_name"),
             verify: values.get("verify"),

@@ -90,6 +90,18 @@ pub(in crate::config) const PROBE: Section = Section {
             doc: "Port that probes go to, where it is not the one of the sessions",
         },
         Key {
+            name: "send_proxy",
+            kind: Kind::Choice(Choice {
+                values: &["off", "v1", "v2"],
+                later: &[],
+            }),
+            default: Default::Unset(
+                "as `send_proxy` of the backend where the probe goes where the sessions go, else off",
+            ),
+            doc: "PROXY protocol header that the probe begins with, before TLS too: version 1 with the probe's own \
+                  addresses, version 2 as LOCAL (HAProxy's check-send-proxy)",
+        },
+        Key {
             name: "server_name",
             kind: Kind::Text(Form::HostName),
             default: Default::Unset("its address, and no name is asked for"),

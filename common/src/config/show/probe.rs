@@ -20,6 +20,7 @@ fn probe_value(probe: &Probe, key: &str) -> Option<String> {
         "fall" => Some(probe.fall.to_string()),
         "initial_state" => Some(quoted(probe.initial_state.word())),
         "port" => shown(probe.port),
+        "send_proxy" => probe.send_proxy.map(|header| quoted(header.word())),
         "steps" => steps(&probe.kind),
         _ => tls_value(&probe.kind, key).or_else(|| http_value(&probe.kind, key)),
     }
