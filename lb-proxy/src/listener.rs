@@ -119,8 +119,13 @@ async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: 
     match proxy.limits.admit(listener, address.ip(), clock::now()) {
         Ok(admitted) => {
             // It is held here, and those behind it wait in the kernel's queue.
+            let held = Held {
+                client: Some((stream, address)),
+                listener,
+                thread,
+            };
             wait_for_room(thread, listener).await;
-            let client = Client::new((stream, address), admitted, (listener, thread));
+            let client = Client::new(held.release(), admitted, (listener, thread));
             let thread = Arc::clone(thread);
             match proxy.tls.ended(listener) {
                 None => drop(tokio::spawn(session::serve(client, thread))),
@@ -135,6 +140,35 @@ async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: 
             let ending = Ending::Limited(refusal);
             refuse(proxy, listener, (&stream, address), &ending);
             reset(stream);
+        }
+    }
+}
+
+/// A client that is accepted and not served yet. If the proxy stops before it is, that is its end.
+struct Held<'a> {
+    client: Option<(TcpStream, SocketAddr)>,
+    listener: usize,
+    thread: &'a Thread,
+}
+
+impl Held<'_> {
+    fn release(mut self) -> (TcpStream, SocketAddr) {
+        self.client.take().expect("it is there until this")
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some((stream, address)) = &self.client {
+            let Self {
+                listener, thread, ..
+            } = *self;
+            refuse(
+                &thread.proxy,
+                listener,
+                (stream, *address),
+                &Ending::Stopped,
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
+use common::board::Hold;
 use common::command::Command;
 use common::config::{
     AcceptProxy, LogFormat, OnMarkedDown, ProxyVersions, SendProxy, SendTlvs, SourceLimit,
@@ -376,4 +377,26 @@ fn those_who_are_refused_at_once() {
     assert!(of(0, "reason").contains("not allowed"), "{lines:?}");
     assert!(of(1, "reason").contains("dropped"), "{lines:?}");
     assert!(of(0, "client").starts_with("127.0.0.5:"), "{lines:?}");
+}
+
+#[test]
+fn a_client_that_a_limit_held_back_until_the_proxy_stopped() {
+    let mut setup = Setup::new(&[echo_server()]);
+    setup.listener().max_sessions = Some(1);
+    let (mut proxy, log) = logging(setup);
+    let mut served = proxy.connect();
+    ping(&mut served);
+    let mut held = proxy.connect();
+    eventually("it is held back", || {
+        proxy.board.listeners[0].hold.get() == Hold::Sessions.on_board()
+    });
+    proxy.control.request_stop();
+    proxy.join().expect("an orderly end");
+    expect_reset(&mut held);
+    let mut lines = log.json(2);
+    lines.retain(|line| line["termination"] == "KR");
+    let own = held.local_addr().expect("own").to_string();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["client"], own);
+    assert_eq!(lines[0]["reason"], "the proxy stopped");
 }
