@@ -158,7 +158,7 @@ fn objection(error: lb_proxy::TlsError, severity: Severity) -> Option<Objection>
 }
 
 /// Seconds since 1970.
-fn unix_time() -> i64 {
+pub(crate) fn unix_time() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

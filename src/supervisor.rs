@@ -16,6 +16,7 @@ mod adopt;
 mod events;
 mod files;
 mod folder;
+mod judge;
 mod kit;
 mod lifecycle;
 mod notify;

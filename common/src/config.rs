@@ -60,7 +60,7 @@ pub use probe::{
 };
 pub use schema::schema;
 pub use tls::{CertificateFiles, ListenerTls, TlsVersion, TlsVersions};
-pub use watched::{Watched, WatchedKind};
+pub use watched::{TlsUse, Watched, WatchedKind, judge_list};
 
 /// Most nodes a configuration may name.
 pub const MAX_NODES: usize = 2;

@@ -71,6 +71,13 @@ impl Proxy {
                 error!(error, "a changed list cannot be used, the old one stays");
             }
         }
+        if let Err(error) = self.tls.replace(&self.config, files) {
+            let error: &dyn std::error::Error = &error;
+            error!(
+                error,
+                "changed certificates cannot be used, the old ones stay"
+            );
+        }
         self.count_entries();
     }
 

@@ -15,7 +15,7 @@
 //! | verdicts and health of the VIPs on the board | probe thread | vrrp, admin; the next proxy starts from them |
 //! | what an administrator has said, on the board | probe thread | keeper, probes, accept loops; the next proxy |
 //! | registry of a thread's sessions | the thread: their start and end; each its bytes | commands: listing, cutting |
-//! | lists of networks in files, each swapped whole | thread that [`Control::replace_files`] is called on | accept loops |
+//! | lists of networks in files, certificates and authorities, each swapped whole | thread that [`Control::replace_files`] is called on | accept loops, handshakes |
 //! | closed entries of the session log, in a bounded queue | relay threads; full = the line is lost, and counted | the log's thread |
 //! | heartbeat of each relay thread on the board | the future that its runtime polls itself | vrrp: 100 ms old = no VIP here |
 //! | sessions, counters on the board | relay threads (bytes: each thread's sums, each 10 ms) | admin; least-connections |
@@ -94,8 +94,8 @@ pub use self::lists::ListError;
 pub use self::probe::tls::check_files;
 pub use self::session_log::ProcessLog;
 pub use self::threads::RunError;
-pub use self::tls::check_listener_files;
 pub use self::tls::files::TlsError;
+pub use self::tls::{check_listener_files, check_tls_files};
 
 /// What the process needs; everything was opened by the supervisor.
 #[derive(Debug)]

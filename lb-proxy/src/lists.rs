@@ -59,6 +59,7 @@ impl Lists {
         for (place, watched) in config.watched().into_iter().enumerate() {
             match watched.holds {
                 WatchedKind::Networks { .. } => {}
+                WatchedKind::Tls(_) => continue,
             }
             for path in watched.paths {
                 let Some(content) = files.get(&path) else {

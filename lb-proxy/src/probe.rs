@@ -38,8 +38,6 @@ use crate::health::{Pace, Verdict};
 use crate::keeper::Outcome;
 use crate::lack::is_ours;
 use crate::spread::{first_start, jittered};
-use crate::tls::Files;
-use crate::tls::files::TlsError;
 
 /// One server and how it is probed.
 pub(crate) struct Target {
@@ -77,13 +75,13 @@ impl Intervals {
 }
 
 /// All servers that are probed.
-pub(crate) fn targets(proxy: &Arc<Proxy>, files: &Files) -> Result<Vec<Target>, TlsError> {
+pub(crate) fn targets(proxy: &Arc<Proxy>) -> Vec<Target> {
     let mut targets = Vec::new();
     for (index, backend) in proxy.config.backends.iter().enumerate() {
         let Some(probe) = &backend.probe else {
             continue;
         };
-        let recipe = Recipe::new(&probe.kind, files)?;
+        let recipe = Recipe::new(&probe.kind, proxy.tls.probe(BackendIndex(index)));
         let servers = backend.servers.iter().enumerate();
         for (server, member) in servers.filter(|(_, one)| one.track.is_none()) {
             let place = backend.first_server + server;
@@ -111,7 +109,7 @@ pub(crate) fn targets(proxy: &Arc<Proxy>, files: &Files) -> Result<Vec<Target>, 
     for (index, target) in targets.iter_mut().enumerate() {
         target.offset = first_start(index, count, target.intervals.fast);
     }
-    Ok(targets)
+    targets
 }
 
 /// Probes one server for ever.

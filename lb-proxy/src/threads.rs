@@ -97,7 +97,7 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
             source,
         })?;
     let proxy = prepare(&inputs, session_log)?;
-    let targets = probe::targets(&proxy, &inputs.files).map_err(RunError::Tls)?;
+    let targets = probe::targets(&proxy);
     let keeper = Keeper::new(Arc::clone(&proxy));
     sign_on(inputs.board, inputs.threads);
     control.attach(&proxy);

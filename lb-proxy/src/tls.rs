@@ -1,15 +1,18 @@
-//! TLS that the data plane speaks itself: it ends the clients'.
+//! TLS that the data plane speaks itself: it ends the clients', and asks servers how they are.
 //!
 //! A connection to a listener that ends TLS has a way of its own from the accept loop on
 //! ([`session`]): all others stay as small as they are. [`listener`] is what a listener needs, made of
-//! files whose contents were handed over ([`files`], [`certificate`]); [`handshake`] takes turns, since
-//! a signature holds its thread up; [`relay`] moves the bytes of a session once it is agreed on, and
-//! keeps apart what ended and what was cut.
+//! files whose contents were handed over ([`files`], [`certificate`]), and made anew when they change;
+//! [`client`] is the same for what we begin. [`handshake`] takes turns, since a signature holds its
+//! thread up; [`relay`] moves the bytes of a session once it is agreed on, and keeps apart what ended
+//! and what was cut.
 
 mod certificate;
+pub(crate) mod client;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod handshake;
+mod judge;
 pub(crate) mod listener;
 mod names;
 mod relay;
@@ -20,14 +23,20 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use common::board::ProxyBoard;
-use common::config::Config;
+use common::config::{BackendIndex, Config, Probe, ProbeKind};
 
+use self::client::{Clients, Settings};
 use self::files::TlsError;
-use self::listener::Ended;
+use self::listener::{Ended, Prepared};
 
+pub use self::judge::check_tls_files;
 pub use self::listener::check_files as check_listener_files;
+
+/// The protocol of ALPN that probes of HTTP speak.
+const HTTP: &[&str] = &["http/1.1"];
 
 /// Contents of files by their paths.
 pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
@@ -37,10 +46,14 @@ pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 pub(crate) struct Tls {
     /// By listener; `None` = TLS passes through.
     listeners: Vec<Option<Ended>>,
+    /// By backend; `None` = its probes speak none.
+    probes: Vec<Option<Arc<Clients>>>,
+    /// The files that all of it is made of.
+    files: Mutex<Files>,
 }
 
 impl Tls {
-    /// Prepares every listener, and puts its certificates on the board.
+    /// Prepares every listener and probe, and puts the listeners' certificates on the board.
     ///
     /// # Errors
     ///
@@ -48,21 +61,31 @@ impl Tls {
     pub(crate) fn new(
         config: &Config,
         files: &Files,
-        board: &ProxyBoard,
+        board: &'static ProxyBoard,
     ) -> Result<Self, TlsError> {
         let mut places = board.certificates.iter();
         let listeners = config.listeners.iter().map(|listener| {
             let Some(tls) = &listener.tls else {
                 return Ok(None);
             };
-            let (ended, certificates) = Ended::new(tls, files)?;
-            for (certificate, place) in certificates.iter().zip(&mut places) {
-                certificate.show(place);
-            }
-            Ok(Some(ended))
+            let slots = places.by_ref().take(tls.certificates.len()).collect();
+            Ended::new(tls, files, slots).map(Some)
         });
+        let listeners = listeners.collect::<Result<_, _>>()?;
+        let probes = config.backends.iter().map(|backend| {
+            let settings = backend.probe.as_ref().and_then(|one| of_probe(one, files));
+            let clients = settings.transpose()?.map(Clients::new);
+            Ok(clients.map(Arc::new))
+        });
+        let named = config.tls_files();
+        let kept = files.iter().filter(|(path, _)| named.contains(*path));
         Ok(Self {
-            listeners: listeners.collect::<Result<_, _>>()?,
+            listeners,
+            probes: probes.collect::<Result<_, TlsError>>()?,
+            files: Mutex::new(
+                kept.map(|(path, text)| (path.clone(), text.clone()))
+                    .collect(),
+            ),
         })
     }
 
@@ -70,4 +93,66 @@ impl Tls {
     pub(crate) fn ended(&self, listener: usize) -> Option<&Ended> {
         self.listeners[listener].as_ref()
     }
+
+    /// How the servers of a backend are spoken to by its probes, if that is in TLS.
+    pub(crate) fn probe(&self, backend: BackendIndex) -> Option<&Arc<Clients>> {
+        self.probes[backend.0].as_ref()
+    }
+
+    /// Uses new contents of files for every handshake that begins from now on. Others' files are left
+    /// aside. To be called on a thread that may take its time.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be used, and everything stays as it was.
+    pub(crate) fn replace(&self, config: &Config, new: &Files) -> Result<(), TlsError> {
+        let mut current = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = new.iter().filter(|(path, _)| current.contains_key(*path));
+        let new: Files = new
+            .map(|(path, text)| (path.clone(), text.clone()))
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut files = current.clone();
+        files.extend(new.clone());
+        let is_new = |path: &PathBuf| new.contains_key(path);
+
+        let mut listeners: Vec<(&Ended, Prepared)> = Vec::new();
+        for (ended, listener) in self.listeners.iter().zip(&config.listeners) {
+            if let (Some(ended), Some(tls)) = (ended, &listener.tls)
+                && tls.files().any(is_new)
+            {
+                listeners.push((ended, ended.prepare(tls, &files)?));
+            }
+        }
+        let mut probes: Vec<(&Clients, Settings)> = Vec::new();
+        for (clients, backend) in self.probes.iter().zip(&config.backends) {
+            if let (Some(clients), Some(probe)) = (clients, &backend.probe)
+                && probe.kind.tls().is_some_and(|tls| tls.files().any(is_new))
+                && let Some(settings) = of_probe(probe, &files)
+            {
+                probes.push((clients, settings?));
+            }
+        }
+
+        for (ended, prepared) in listeners {
+            ended.replace(prepared);
+        }
+        for (clients, settings) in probes {
+            clients.replace(settings);
+        }
+        *current = files;
+        Ok(())
+    }
+}
+
+/// `None` = it speaks no TLS.
+fn of_probe(probe: &Probe, files: &Files) -> Option<Result<Settings, TlsError>> {
+    let tls = probe.kind.tls()?;
+    let protocols = match &probe.kind {
+        ProbeKind::Tcp | ProbeKind::Tls(_) | ProbeKind::SendExpect(_) => &[],
+        ProbeKind::Http(_) | ProbeKind::KubeApiserver(_) => HTTP,
+    };
+    Some(Settings::of_probe(tls, protocols, files))
 }

@@ -20,11 +20,10 @@ pub(super) fn status(view: &View, now: Moment) -> Vec<FileStatus> {
         let entries = view.boards.proxy.list_entries[place].get();
         FileStatus {
             path: watched.names(),
-            holds: match watched.holds {
-                WatchedKind::Networks { .. } => "networks".to_owned(),
-            },
+            holds: watched.holds.words(),
             entries: match watched.holds {
                 WatchedKind::Networks { .. } => Some(entries),
+                WatchedKind::Tls(_) => None,
             },
             since_ms_ago: slot.since.get().map(|at| millis(now, at)),
             changes: slot.changes.get(),
@@ -81,7 +80,10 @@ mod tests {
             refusals: 1,
             refused: "line 7: `ten` is neither a network nor an address".to_owned(),
         };
-        assert_eq!(status.files, [file]);
+        assert_eq!(status.files[0], file);
+        assert_eq!(status.files[1].path, "/etc/fmc-lb/tls/web.pem");
+        assert_eq!(status.files[1].holds, "certificate");
+        assert_eq!(status.files[1].entries, None);
         let warning = "/etc/fmc-lb/deny.txt is refused, its old contents are in use: \
                        line 7: `ten` is neither a network nor an address";
         assert!(status.warnings.iter().any(|one| one == warning));

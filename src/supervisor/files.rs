@@ -9,9 +9,11 @@ use common::board::{FileSlot, SupervisorBoard};
 use common::config::{Config, Watched};
 use common::time::Moment;
 
+use super::judge::judge;
 use super::kit::Kit;
 use super::process::Process;
 use super::watcher::{Group, News, Watcher, What};
+use crate::check::unix_time;
 use crate::control::{Body, Handle};
 use crate::memory;
 
@@ -121,7 +123,7 @@ fn group(watched: &Watched, kit: &Kit) -> io::Result<Group> {
         let (_, content) = kit.file(path)?;
         memory::read_text(content)
     };
-    let holds = watched.holds;
+    let judged = watched.clone();
     Ok(Group {
         paths: watched.paths.clone(),
         in_use: watched
@@ -129,7 +131,7 @@ fn group(watched: &Watched, kit: &Kit) -> io::Result<Group> {
             .iter()
             .map(in_use)
             .collect::<io::Result<_>>()?,
-        judge: Box::new(move |texts| holds.judge(texts)),
+        judge: Box::new(move |texts| judge(&judged, texts, Some(unix_time()))),
     })
 }
 

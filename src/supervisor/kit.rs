@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use common::board::{AdminBoard, Child, ProxyBoard, SupervisorBoard, VrrpBoard};
-use common::config::{Config, ListenerTls, NodeIndex};
+use common::config::{Config, NodeIndex};
 
 use super::folder::Folder;
+use super::judge::judge;
 use super::sockets;
 use crate::control::{CommandEnd, Handle, Setup, Writer};
 use crate::rights::Users;
@@ -208,7 +209,7 @@ impl Kit {
             let texts = watched.paths.iter().map(text);
             let judged = texts
                 .collect::<anyhow::Result<Vec<_>>>()
-                .and_then(|texts| watched.holds.judge(&texts).map_err(anyhow::Error::msg));
+                .and_then(|texts| judge(&watched, &texts, None).map_err(anyhow::Error::msg));
             judged.with_context(|| format!("use {}", watched.names()))?;
         }
         Ok(())
@@ -267,16 +268,6 @@ fn files_of(config: &Config) -> Vec<(Child, PathBuf)> {
     let mut files: Vec<_> = watched.map(|path| (Child::Proxy, path)).collect();
     if let Some(path) = &config.pair.key_file {
         files.push((Child::Vrrp, path.clone()));
-    }
-    let ended = config.listeners.iter().flat_map(|listener| &listener.tls);
-    files.extend(
-        ended
-            .flat_map(ListenerTls::files)
-            .map(|path| (Child::Proxy, path.clone())),
-    );
-    let probes = config.backends.iter().flat_map(|backend| &backend.probe);
-    for tls in probes.filter_map(|probe| probe.kind.tls()) {
-        files.extend(tls.files().map(|path| (Child::Proxy, path.clone())));
     }
     files
 }

@@ -28,6 +28,9 @@ use crate::memory;
 
 /// Time between two looks.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// How long files of a group may not fit together before that is told: whoever renews a certificate
+/// replaces it and its key one after the other.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// News that wait for the supervisor's loop; it takes them within milliseconds.
 const WAITING: usize = 16;
 
@@ -78,16 +81,19 @@ impl Watcher {
         groups: Vec<Group>,
         looked: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
-        Self::start_each(LOOK, groups, looked)
+        Self::start_each((LOOK, PATIENCE), groups, looked)
     }
 
     fn start_each(
-        interval: Duration,
+        (interval, patience): (Duration, Duration),
         groups: Vec<Group>,
         looked: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, news) = sync_channel(WAITING);
-        let mut watched: Vec<Watched> = groups.into_iter().map(Watched::new).collect();
+        let mut watched: Vec<Watched> = groups
+            .into_iter()
+            .map(|group| Watched::new(group, patience))
+            .collect();
         std::thread::Builder::new()
             .name("files".to_owned())
             .spawn(move || {
@@ -130,18 +136,22 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(group: Group) -> Self {
+    fn new(group: Group, patience: Duration) -> Self {
         let in_use = group.in_use.iter().map(|bytes| Digest::of(bytes));
+        let patience = match group.paths.len() {
+            1 => Duration::ZERO,
+            _ => patience,
+        };
         Self {
-            state: State::new(in_use.collect()),
+            state: State::new(in_use.collect(), patience),
             paths: group.paths,
             judge: group.judge,
         }
     }
 
     fn look(&mut self) -> Option<What> {
-        let seen = self.stamps();
-        if !self.state.is_due(&seen) {
+        let (seen, now) = (self.stamps(), vrrp::now());
+        if !self.state.is_due(&seen, now) {
             return None;
         }
         let texts = self.read();
@@ -154,7 +164,7 @@ impl Watched {
             bytes.map(Digest::of).collect()
         });
         let judge = || (self.judge)(texts.as_deref().unwrap_or_default());
-        match self.state.handle_read(seen, digests, judge)? {
+        match self.state.handle_read((seen, now), digests, judge)? {
             Found::InUse => Some(What::InUse),
             Found::Refused(why) => Some(What::Refused(why)),
             Found::Good => Some(match self.seal(texts.as_deref().unwrap_or_default()) {

@@ -7,7 +7,7 @@ use super::diagnostic::{Findings, Severity, Span};
 use super::draft::{CertificateDraft, Draft, ListenerTlsDraft};
 use super::key::parse_key_file;
 use super::value::At;
-use super::watched::WatchedKind;
+use super::watched::judge_list;
 
 /// What is known of a file on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -357,15 +357,13 @@ fn present(
                 "write it as PEM, -----BEGIN CERTIFICATE-----",
             )
         }
-        Holds::Networks { needed } => {
-            match (WatchedKind::Networks { needed }).judge(&[text.to_owned()]) {
-                Ok(()) => return true,
-                Err(why) => (
-                    format!("`{name}` is no list that can be used: {why}"),
-                    "write one network or address to a line, \"10.8.0.0/24\"; `#` begins a comment",
-                ),
-            }
-        }
+        Holds::Networks { needed } => match judge_list(text, needed) {
+            Ok(()) => return true,
+            Err(why) => (
+                format!("`{name}` is no list that can be used: {why}"),
+                "write one network or address to a line, \"10.8.0.0/24\"; `#` begins a comment",
+            ),
+        },
         Holds::PrivateKey | Holds::Certificates | Holds::CertificateAndKey => return true,
     };
     findings.error(at.span, message, help);

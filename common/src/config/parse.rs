@@ -72,6 +72,10 @@ impl Config {
             return Err(report(file_name, text, findings));
         }
         let config = build(&draft).expect("every hole in a draft was reported as an error");
+        rules::watched(&config, &mut findings);
+        if findings.has_errors() {
+            return Err(report(file_name, text, findings));
+        }
         let (_, warnings) = findings.into_parts();
         Ok(Parsed {
             config,

@@ -19,7 +19,7 @@ pub(super) use vips::FAST_BELOW;
 use super::diagnostic::{Findings, Span};
 use super::draft::Draft;
 use super::value::At;
-use super::{MAX_LISTENERS, MAX_SERVERS, MAX_VIPS};
+use super::{Config, MAX_LISTENERS, MAX_SERVERS, MAX_VIPS, MAX_WATCHED};
 
 /// Runs every rule.
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
@@ -35,6 +35,24 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     process::check(draft, findings);
     capacity::check(draft, findings);
     session_logs::check(draft, findings);
+}
+
+/// All files that are watched, over all sections.
+pub(super) fn watched(config: &Config, findings: &mut Findings) {
+    let count = config.watched().len();
+    if count > MAX_WATCHED {
+        findings.error(
+            Span::default(),
+            format!(
+                "there are {count} lists, certificates and authorities in files, and {MAX_WATCHED} \
+                 is the most"
+            ),
+            format!(
+                "remove {}, or put several into one file",
+                count - MAX_WATCHED
+            ),
+        );
+    }
 }
 
 fn limits(draft: &Draft, findings: &mut Findings) {

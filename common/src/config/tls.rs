@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ClientCertificate;
+
 /// TLS that a listener ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
@@ -63,6 +65,15 @@ impl ListenerTls {
     /// The files that it names, each once.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         self.certificates.iter().flat_map(CertificateFiles::each)
+    }
+}
+
+impl From<&ClientCertificate> for CertificateFiles {
+    fn from(client: &ClientCertificate) -> Self {
+        Self {
+            cert_file: client.cert_file.clone(),
+            key_file: client.key_file.clone(),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! The files that are looked at while the node runs, and used anew when they have changed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Config, Listener};
+use super::{CertificateFiles, Config, Listener, ProbeTls};
 use crate::net_list;
 
 /// Files that are used together, and what they hold.
@@ -21,33 +22,67 @@ impl Watched {
 }
 
 /// What watched files hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchedKind {
     /// One list of networks.
     Networks {
         /// It names all the clients of a listener, so an empty one would shut everybody out.
         needed: bool,
     },
+    /// What TLS is spoken with: all uses of the files.
+    Tls(Vec<TlsUse>),
 }
 
 impl WatchedKind {
-    /// Whether contents can be used: one text for each file.
-    ///
-    /// # Errors
-    /// Why not, in words.
-    pub fn judge(self, texts: &[String]) -> Result<(), String> {
+    /// `networks`, `certificate`, `authorities`, or several of them.
+    pub fn words(&self) -> String {
         match self {
-            Self::Networks { needed } => {
-                for text in texts {
-                    let networks = net_list::parse(text).map_err(|bad| bad.to_string())?;
-                    if needed && networks.is_empty() {
-                        return Err("it names no network, so nobody would be served".to_owned());
-                    }
-                }
-                Ok(())
+            Self::Networks { .. } => "networks".to_owned(),
+            Self::Tls(uses) => {
+                let mut words: Vec<&str> = uses.iter().map(TlsUse::word).collect();
+                words.dedup();
+                words.join(", ")
             }
         }
     }
+}
+
+/// What the proxy uses files of TLS for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsUse {
+    /// A certificate and its key, which are shown to others.
+    Certificate(CertificateFiles),
+    /// Certificates that those of others are checked against.
+    Authorities(PathBuf),
+}
+
+impl TlsUse {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "certificate",
+            Self::Authorities(_) => "authorities",
+        }
+    }
+
+    /// One file or two.
+    pub fn paths(&self) -> Vec<&PathBuf> {
+        match self {
+            Self::Certificate(files) => files.each().collect(),
+            Self::Authorities(path) => vec![path],
+        }
+    }
+}
+
+/// Whether the text of a list of networks can be used.
+///
+/// # Errors
+/// Why not, in words.
+pub fn judge_list(text: &str, needed: bool) -> Result<(), String> {
+    let networks = net_list::parse(text).map_err(|bad| bad.to_string())?;
+    if needed && networks.is_empty() {
+        return Err("it names no network, so nobody would be served".to_owned());
+    }
+    Ok(())
 }
 
 impl Config {
@@ -64,7 +99,62 @@ impl Config {
             holds: WatchedKind::Networks { needed },
             paths: vec![path.to_owned()],
         };
-        lists.into_iter().map(watched).collect()
+        let lists = lists.into_iter().map(watched);
+        lists.chain(self.watched_tls()).collect()
+    }
+
+    /// Uses that have a file in common are one: their files can only change together.
+    fn watched_tls(&self) -> Vec<Watched> {
+        let mut groups: Vec<(Vec<PathBuf>, Vec<TlsUse>)> = Vec::new();
+        for one in self.tls_uses() {
+            let own: Vec<PathBuf> = one.paths().into_iter().cloned().collect();
+            let (touching, apart): (Vec<_>, Vec<_>) = groups
+                .into_iter()
+                .partition(|(paths, _)| own.iter().any(|path| paths.contains(path)));
+            groups = apart;
+            let mut together = (Vec::new(), Vec::new());
+            for (paths, uses) in touching.into_iter().chain([(own, vec![one])]) {
+                for path in paths {
+                    if !together.0.contains(&path) {
+                        together.0.push(path);
+                    }
+                }
+                for one in uses {
+                    if !together.1.contains(&one) {
+                        together.1.push(one);
+                    }
+                }
+            }
+            groups.push(together);
+        }
+        let watched = |(paths, uses)| Watched {
+            holds: WatchedKind::Tls(uses),
+            paths,
+        };
+        groups.into_iter().map(watched).collect()
+    }
+
+    /// The files that TLS is spoken with, each once.
+    pub fn tls_files(&self) -> BTreeSet<PathBuf> {
+        let uses = self.tls_uses();
+        uses.iter().flat_map(TlsUse::paths).cloned().collect()
+    }
+
+    fn tls_uses(&self) -> Vec<TlsUse> {
+        let ended = self.listeners.iter().flat_map(|listener| &listener.tls);
+        let shown = ended.flat_map(|tls| &tls.certificates);
+        let shown = shown.map(|files| TlsUse::Certificate(files.clone()));
+        let probes = self.backends.iter().flat_map(|backend| &backend.probe);
+        let probes = probes.filter_map(|probe| probe.kind.tls());
+        shown.chain(probes.flat_map(ProbeTls::uses)).collect()
+    }
+}
+
+impl ProbeTls {
+    fn uses(&self) -> impl Iterator<Item = TlsUse> {
+        let authorities = self.ca_file.iter().cloned().map(TlsUse::Authorities);
+        let client = self.client.iter();
+        authorities.chain(client.map(|pair| TlsUse::Certificate(pair.into())))
     }
 }
 
@@ -86,13 +176,11 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Paint;
 
     #[test]
     fn an_empty_list_is_refused_where_it_would_shut_everybody_out() {
-        let judge = |needed, text: &str| {
-            let kind = WatchedKind::Networks { needed };
-            kind.judge(&[text.to_owned()])
-        };
+        let judge = |needed, text: &str| judge_list(text, needed);
         assert_eq!(judge(false, "# nobody"), Ok(()));
         assert!(judge(true, "# nobody").is_err_and(|why| why.contains("nobody would be served")));
         assert_eq!(judge(true, "10.0.0.0/8"), Ok(()));
@@ -128,5 +216,83 @@ mod tests {
             config.watched(),
             [watched("/lists/bad", false), watched("/lists/office", true)]
         );
+    }
+
+    #[test]
+    fn files_that_are_used_together_change_together() {
+        let text = r#"
+            [nodes.lb1]
+            address = "192.168.0.11"
+            [pair]
+            interface = "eth0"
+            [listeners.one]
+            bind = ["127.0.0.1:1"]
+            backend = "web"
+            tls = { certificates = [{ cert_file = "/a.crt", key_file = "/a.key" }, "/b.pem"] }
+            [listeners.two]
+            bind = ["127.0.0.1:2"]
+            backend = "web"
+            tls = { certificates = ["/b.pem", { cert_file = "/c.crt", key_file = "/shared.key" },
+                    { cert_file = "/d.crt", key_file = "/shared.key" }] }
+            [backends.web]
+            servers = ["10.0.0.1:443"]
+            probe = { kind = "tls", ca_file = "/ca.pem", cert_file = "/a.crt", key_file = "/a.key" }
+        "#;
+        let config = Config::from_running(text).expect("it is valid");
+        let watched = config.watched();
+        let names: Vec<String> = watched.iter().map(Watched::names).collect();
+        assert_eq!(
+            names,
+            [
+                "/b.pem",
+                "/c.crt, /shared.key, /d.crt",
+                "/ca.pem",
+                "/a.crt, /a.key"
+            ]
+        );
+        let words: Vec<String> = watched.iter().map(|one| one.holds.words()).collect();
+        assert_eq!(
+            words,
+            ["certificate", "certificate", "authorities", "certificate"]
+        );
+        let WatchedKind::Tls(uses) = &watched[1].holds else {
+            panic!("{watched:?}");
+        };
+        assert_eq!(uses.len(), 2);
+    }
+
+    #[test]
+    fn more_files_than_the_boards_have_places_for_are_refused() {
+        let config = |backends: usize| {
+            let mut text = r#"
+                [nodes.lb1]
+                address = "192.168.0.11"
+                [pair]
+                interface = "eth0"
+                [listeners.one]
+                bind = ["127.0.0.1:1"]
+                backend = "b0"
+            "#
+            .to_owned();
+            for n in 0..backends {
+                text += &format!(
+                    r#"
+                    [backends.b{n}]
+                    servers = ["10.0.0.1:443"]
+                    probe = {{ kind = "tls", ca_file = "/{n}.ca", cert_file = "/{n}.crt", key_file = "/{n}.key" }}
+                    "#
+                );
+            }
+            Config::from_running(&text).map(|config| config.watched().len())
+        };
+        assert_eq!(config(128).expect("they fit"), 256);
+        let report = config(129)
+            .expect_err("two are too many")
+            .render(Paint::Plain);
+        assert!(
+            report.contains("there are 258 lists, certificates"),
+            "{report}"
+        );
+        assert!(report.contains("remove 2, or put"), "{report}");
     }
 }

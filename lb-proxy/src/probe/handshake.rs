@@ -19,7 +19,7 @@ use crate::health::Verdict;
 
 /// TLS to one server.
 pub(super) struct TlsClient {
-    connector: TlsConnector,
+    clients: TlsClients,
     name: ServerName<'static>,
     /// It has a client certificate.
     pub(super) shows_certificate: bool,
@@ -31,9 +31,9 @@ impl TlsClient {
         let certificate = Arc::new(Certificate::default());
         let of_address = || ServerName::IpAddress(address.ip().into());
         Self {
-            connector: TlsConnector::from(clients.that_note(&certificate)),
             name: clients.server_name().unwrap_or_else(of_address),
             shows_certificate: clients.show_certificate(),
+            clients: clients.clone(),
             certificate,
         }
     }
@@ -44,7 +44,8 @@ impl TlsClient {
         stream: TcpStream,
         deadline: Instant,
     ) -> Result<TlsStream<TcpStream>, Verdict> {
-        let handshake = self.connector.connect(self.name.clone(), stream);
+        let connector = TlsConnector::from(self.clients.that_note(&self.certificate));
+        let handshake = connector.connect(self.name.clone(), stream);
         match timeout_at(deadline, handshake).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(failed(ProbeStatus::L6Rsp, words(&error))),

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "talks to a server")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use common::board::ProbeStatus;
 use common::config::{HttpProbe, ProbeKind, SendExpect};
@@ -16,11 +17,7 @@ use super::tls::TlsClients;
 use crate::finding::Finding;
 use crate::health::Verdict;
 use crate::http_check::HttpCheck;
-use crate::tls::Files;
-use crate::tls::files::TlsError;
-
-/// The protocol of ALPN that is spoken.
-const HTTP: &[&str] = &["http/1.1"];
+use crate::tls::client::Clients;
 
 /// How one server is asked.
 pub(super) enum Kind {
@@ -41,29 +38,24 @@ pub(super) enum Recipe {
 }
 
 impl Recipe {
-    /// # Errors
-    ///
-    /// The files of the probe are no certificates or keys.
-    pub(super) fn new(kind: &ProbeKind, files: &Files) -> Result<Self, TlsError> {
-        Ok(match kind {
+    /// `clients` speak the TLS of a probe that wants it.
+    pub(super) fn new(kind: &ProbeKind, clients: Option<&Arc<Clients>>) -> Self {
+        let clients = |tls| {
+            let clients = clients.expect("each probe that speaks TLS has its own");
+            TlsClients::new(tls, Arc::clone(clients))
+        };
+        match kind {
             ProbeKind::Tcp => Self::Tcp,
-            ProbeKind::Tls(tls) => Self::Tls(TlsClients::new(tls, &[], files)?),
+            ProbeKind::Tls(tls) => Self::Tls(clients(tls)),
             ProbeKind::Http(probe) => {
-                let clients = |tls| TlsClients::new(tls, HTTP, files);
-                Self::Http(
-                    Box::new(probe.clone()),
-                    probe.tls.as_ref().map(clients).transpose()?,
-                )
+                Self::Http(Box::new(probe.clone()), probe.tls.as_ref().map(clients))
             }
-            ProbeKind::KubeApiserver(tls) => Self::Readyz(TlsClients::new(tls, HTTP, files)?),
-            ProbeKind::SendExpect(dialogue) => {
-                let clients = |tls| TlsClients::new(tls, &[], files);
-                Self::Dialogue(
-                    Box::new(dialogue.clone()),
-                    dialogue.tls.as_ref().map(clients).transpose()?,
-                )
-            }
-        })
+            ProbeKind::KubeApiserver(tls) => Self::Readyz(clients(tls)),
+            ProbeKind::SendExpect(dialogue) => Self::Dialogue(
+                Box::new(dialogue.clone()),
+                dialogue.tls.as_ref().map(clients),
+            ),
+        }
     }
 
     /// For the server whose probes go to this address.

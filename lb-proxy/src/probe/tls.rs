@@ -1,17 +1,15 @@
 //! TLS settings of a probe.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::config::{ClientCertificate, ProbeFiles, ProbeTls};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 use super::certificate::{Certificate, Noting};
 use crate::tls::Files;
+use crate::tls::client::{Clients, client_config, verifier};
 use crate::tls::files::{TlsError, authorities, certificates, private_key};
 
 /// Everything that is wrong with the files of a probe, of those that are given; nothing is started.
@@ -48,32 +46,23 @@ pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
 }
 
 /// The TLS of a backend's probes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct TlsClients {
-    config: ClientConfig,
-    verifier: Arc<dyn ServerCertVerifier>,
+    clients: Arc<Clients>,
     server_name: Option<ServerName<'static>>,
     shows_certificate: bool,
 }
 
 impl TlsClients {
-    /// `protocols` are those of ALPN that a probe speaks. Every probe makes a full handshake, as a
-    /// new client would.
-    pub(super) fn new(tls: &ProbeTls, protocols: &[&str], files: &Files) -> Result<Self, TlsError> {
-        let verifier = verifier(tls.ca_file.as_deref(), files)?;
-        let mut config = client_config(Arc::clone(&verifier), tls.client.as_ref(), files)?;
-        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
-        config.alpn_protocols = protocols.collect();
-        config.resumption = Resumption::disabled();
+    pub(super) fn new(tls: &ProbeTls, clients: Arc<Clients>) -> Self {
         let server_name = tls.server_name.clone().map(|name| {
             ServerName::try_from(name).expect("TLS knows every name of a configuration")
         });
-        Ok(Self {
-            config,
-            verifier,
+        Self {
+            clients,
             server_name,
             shows_certificate: tls.client.is_some(),
-        })
+        }
     }
 
     /// The name that servers are asked for; `None` = their addresses.
@@ -86,112 +75,18 @@ impl TlsClients {
         self.shows_certificate
     }
 
-    /// Settings for one server, whose certificate is noted.
+    /// Settings of the next handshake with one server, whose certificate is noted.
     pub(super) fn that_note(&self, certificate: &Arc<Certificate>) -> Arc<ClientConfig> {
-        let mut config = self.config.clone();
+        let current = self.clients.current();
+        let mut config = current.config.clone();
         let verifier = Noting {
-            verifier: Arc::clone(&self.verifier),
+            verifier: Arc::clone(&current.verifier),
             certificate: Arc::clone(certificate),
         };
         config
             .dangerous()
             .set_certificate_verifier(Arc::new(verifier));
         Arc::new(config)
-    }
-}
-
-/// What a server's certificate is checked by; without authorities any one is accepted.
-fn verifier(
-    ca_file: Option<&Path>,
-    files: &Files,
-) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let provider = Arc::new(ring::default_provider());
-    let Some(path) = ca_file else {
-        return Ok(Arc::new(Unchecked(provider)));
-    };
-    let roots = Arc::new(authorities(path, files)?);
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-    match verifier {
-        Ok(verifier) => Ok(verifier),
-        // There is no other reason without revocation lists.
-        Err(_) => Err(TlsError::NoCertificate(path.to_owned())),
-    }
-}
-
-fn client_config(
-    verifier: Arc<dyn ServerCertVerifier>,
-    client: Option<&ClientCertificate>,
-    files: &Files,
-) -> Result<ClientConfig, TlsError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Versions)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    match client {
-        Some(client) => with_certificate(builder, client, files),
-        None => Ok(builder.with_no_client_auth()),
-    }
-}
-
-type NeedsClientCertificate = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
-
-fn with_certificate(
-    builder: NeedsClientCertificate,
-    client: &ClientCertificate,
-    files: &Files,
-) -> Result<ClientConfig, TlsError> {
-    let chain = certificates(&client.cert_file, files)?;
-    let key = private_key(&client.key_file, files)?;
-    builder
-        .with_client_auth_cert(chain, key)
-        .map_err(|source| TlsError::Pair {
-            path: client.cert_file.clone(),
-            source,
-        })
-}
-
-/// Takes any certificate, for probes whose configuration names no authority.
-///
-/// Such a probe asks whether a server answers at this address, not who it is: nothing secret
-/// is sent (without an authority the client certificate proves itself by a signature, which cannot
-/// be reused), and the clients that are relayed check the server's certificate themselves. Somebody
-/// who sits between balancer and server can make a server look ready or not, as with a TCP probe.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use common::board::CertificateSlot;
 use common::config::{
     CertificateFiles, Content, ListenerFiles, ListenerTls, TlsVersion, TlsVersions,
 };
@@ -22,21 +24,22 @@ const REMEMBERED: usize = 1_024;
 /// Ends the clients' TLS at a listener; shared by all relay threads.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    config: Arc<ServerConfig>,
+    config: ArcSwap<ServerConfig>,
     /// Limit of a handshake.
     pub(crate) timeout: Duration,
+    /// Its certificates on the board, in the order of the file.
+    slots: Vec<&'static CertificateSlot>,
 }
 
-impl Ended {
-    /// With the certificates in the order of the file.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be used.
-    pub(crate) fn new(
-        tls: &ListenerTls,
-        files: &Files,
-    ) -> Result<(Self, Vec<Certificate>), TlsError> {
+/// What is made of the files of a listener, before it is used.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    config: ServerConfig,
+    certificates: Vec<Certificate>,
+}
+
+impl Prepared {
+    fn new(tls: &ListenerTls, files: &Files) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let read = |one| Certificate::read(one, files, &provider);
         let certificates: Vec<_> = tls
@@ -45,16 +48,62 @@ impl Ended {
             .map(read)
             .collect::<Result<_, _>>()?;
         let config = server_config(tls, &certificates, provider)?;
-        let ended = Self {
-            config: Arc::new(config),
+        Ok(Self {
+            config,
+            certificates,
+        })
+    }
+
+    fn show(&self, slots: &[&'static CertificateSlot]) {
+        for (certificate, slot) in self.certificates.iter().zip(slots) {
+            certificate.show(slot);
+        }
+    }
+}
+
+impl Ended {
+    /// # Errors
+    ///
+    /// A file that cannot be used.
+    pub(crate) fn new(
+        tls: &ListenerTls,
+        files: &Files,
+        slots: Vec<&'static CertificateSlot>,
+    ) -> Result<Self, TlsError> {
+        let mut prepared = Prepared::new(tls, files)?;
+        resume(tls, &mut prepared.config)?;
+        prepared.show(&slots);
+        Ok(Self {
+            config: ArcSwap::from_pointee(prepared.config),
             timeout: tls.handshake_timeout,
-        };
-        Ok((ended, certificates))
+            slots,
+        })
     }
 
     /// The settings of a new handshake.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+        self.config.load_full()
+    }
+
+    /// The same for other contents of its files. Sessions that began before can be resumed: a ticket
+    /// does not depend on the certificate.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be used.
+    pub(crate) fn prepare(&self, tls: &ListenerTls, files: &Files) -> Result<Prepared, TlsError> {
+        let mut prepared = Prepared::new(tls, files)?;
+        let current = self.config();
+        prepared.config.ticketer = Arc::clone(&current.ticketer);
+        prepared.config.session_storage = Arc::clone(&current.session_storage);
+        prepared.config.send_tls13_tickets = current.send_tls13_tickets;
+        Ok(prepared)
+    }
+
+    /// Every handshake that begins from now on has these.
+    pub(crate) fn replace(&self, prepared: Prepared) {
+        prepared.show(&self.slots);
+        self.config.store(Arc::new(prepared.config));
     }
 }
 
@@ -74,6 +123,11 @@ fn server_config(
         .iter()
         .map(|name| name.clone().into_bytes())
         .collect();
+    Ok(config)
+}
+
+/// Whether and how sessions are resumed.
+fn resume(tls: &ListenerTls, config: &mut ServerConfig) -> Result<(), TlsError> {
     if tls.resumption {
         config.ticketer = ring::Ticketer::new().map_err(TlsError::Tickets)?;
         config.session_storage = ServerSessionMemoryCache::new(REMEMBERED);
@@ -81,7 +135,7 @@ fn server_config(
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(config)
+    Ok(())
 }
 
 /// The versions as rustls has them.

@@ -6,3 +6,4 @@ mod log;
 mod memory;
 mod openssl;
 mod peer;
+mod reload;

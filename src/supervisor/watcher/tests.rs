@@ -4,6 +4,8 @@ use std::time::Instant;
 use super::*;
 
 const FAST: Duration = Duration::from_millis(5);
+/// Nothing that is written at once takes so long.
+const PATIENCE: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Contents may be anything but "bad".
@@ -20,7 +22,7 @@ fn watch(paths: &[&Path], in_use: &[&[u8]]) -> Watcher {
         in_use: in_use.iter().map(|bytes| bytes.to_vec()).collect(),
         judge: Box::new(judge),
     };
-    Watcher::start_each(FAST, vec![group], || {}).expect("a thread")
+    Watcher::start_each((FAST, PATIENCE), vec![group], || {}).expect("a thread")
 }
 
 #[track_caller]
@@ -127,11 +129,18 @@ fn files_of_a_group_change_together() {
             _ => Ok(()),
         }),
     };
-    let watcher = Watcher::start_each(FAST, vec![group], || {}).expect("a thread");
+    let watcher = Watcher::start_each((FAST, PATIENCE), vec![group], || {}).expect("a thread");
     fs::write(&cert, "2").expect("written");
-    assert_eq!(next_refusal(&watcher), "they do not belong together");
+    // Long enough for a look that finds them at rest.
+    std::thread::sleep(PATIENCE / 4);
     fs::write(&key, "2").expect("written");
     assert_eq!(next_texts(&watcher), ["2", "2"]);
+    let began = Instant::now();
+    fs::write(&key, "3").expect("written");
+    assert_eq!(next_refusal(&watcher), "they do not belong together");
+    assert!(began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
+    fs::write(&cert, "3").expect("written");
+    assert_eq!(next_texts(&watcher), ["3", "3"]);
 }
 
 #[test]
@@ -146,7 +155,7 @@ fn the_thread_ends_when_nobody_listens() {
         judge: Box::new(judge),
     };
     let looked = move || alive.send(()).expect("the test listens");
-    drop(Watcher::start_each(FAST, vec![group], looked).expect("a thread"));
+    drop(Watcher::start_each((FAST, PATIENCE), vec![group], looked).expect("a thread"));
     let began = Instant::now();
     let mut text = 0;
     while ended.recv_timeout(LIMIT).is_ok() {

@@ -119,7 +119,9 @@ pub(in crate::config) const PROBE: Section = Section {
             default: Default::Unset(
                 "an API server's certificate is not checked; others need verify = false then",
             ),
-            doc: "With TLS: certificates (PEM) of the authorities that the server's is checked against",
+            doc: "With TLS: certificates (PEM) of the authorities that the server's is checked against. \
+                  This file and the two below are looked at each second, and a change is used at \
+                  once if it can be",
         },
         Key {
             name: "cert_file",

@@ -14,7 +14,9 @@ const VERSION: Choice = Choice {
 pub(in crate::config) const LISTENER_TLS: Section = Section {
     name: "listener_tls",
     shape: Shape::Inline,
-    doc: "TLS that the listener ends: servers get what is inside.",
+    doc: "TLS that the listener ends: servers get what is inside. Its files are looked at each second: a renewed \
+          certificate is for new connections once it fits its key; what cannot be used is refused, and the old \
+          one stays.",
     example: r#"{ certificates = ["/etc/fmc-lb/tls/web.pem"], alpn = ["h2", "http/1.1"] }"#,
     keys: &[
         Key {
