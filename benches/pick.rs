@@ -22,6 +22,7 @@ fn candidates(count: usize) -> Vec<Candidate> {
     (0..count)
         .map(|place| Candidate {
             address: SocketAddr::from((Ipv4Addr::from_bits(0x0a11_0000 + place as u32), 6_443)),
+            port_offset: None,
             weight: 1 + (place % 4) as u16,
             ramp: slow_start::FULL,
             usable: true,

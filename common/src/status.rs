@@ -216,7 +216,10 @@ pub struct BackendStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerStatus {
+    /// With port 0 where it has none of its own.
     pub address: String,
+    /// What is added to the port that a client came to, `+0` or `+1000`; empty = the port is the address's.
+    pub client_port: String,
     /// `up`, `down`, `draining`, `maintenance`, or `unknown` before its first probe.
     pub state: String,
     pub since_ms_ago: Option<u64>,

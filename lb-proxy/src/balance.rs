@@ -19,6 +19,8 @@ mod source_hash;
 
 use std::net::SocketAddr;
 
+use common::config::PortOffset;
+
 pub use self::first::first;
 pub use self::least_connections::least_connections;
 pub use self::maglev::{LoadBound, Maglev};
@@ -35,6 +37,8 @@ pub type Tried = ServerSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     pub address: SocketAddr,
+    /// What is added to the port that the client came to, in the place of the address's port.
+    pub port_offset: Option<PortOffset>,
     /// Share of new sessions; 0 = none.
     pub weight: u16,
     /// What slow start leaves of weight and limit, 1 to [`slow_start::FULL`].
@@ -84,6 +88,7 @@ pub(crate) fn candidates(weights: &[u16]) -> Vec<Candidate> {
                 [10, 17, 4, 21],
                 6_443 + u16::try_from(place).expect("a test has few servers"),
             )),
+            port_offset: None,
             weight: *weight,
             ramp: slow_start::FULL,
             usable: true,

@@ -39,6 +39,28 @@ pub(crate) enum First {
     Either,
 }
 
+/// Whose connection wants a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) client: IpAddr,
+    /// The port that it came to, where servers of the backend keep it.
+    pub(crate) port: Option<u16>,
+    pub(crate) first: First,
+}
+
+impl Caller {
+    /// Where its connection to a server goes.
+    fn destination(self, server: &Candidate) -> io::Result<SocketAddr> {
+        let Some(offset) = server.port_offset else {
+            return Ok(server.address);
+        };
+        let port = self.port.and_then(|port| offset.of(port));
+        let words = "the client came to no port that its server has";
+        let port = port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, words))?;
+        Ok(SocketAddr::new(server.address.ip(), port))
+    }
+}
+
 /// A connected server; counted as one of its sessions until dropped.
 #[derive(Debug)]
 pub(crate) struct Link<'a> {
@@ -102,7 +124,7 @@ pub(crate) enum ConnectError {
 pub(crate) async fn to_backend<'a>(
     proxy: &'a Proxy,
     index: BackendIndex,
-    (client, first): (IpAddr, First),
+    caller: Caller,
     entry: &mut Entry,
 ) -> Result<Link<'a>, ConnectError> {
     let backend = &proxy.config.backends[index.0];
@@ -116,7 +138,7 @@ pub(crate) async fn to_backend<'a>(
     loop {
         let wanted = Wanted {
             backend: index,
-            client,
+            client: caller.client,
             tried: &tried,
         };
         let (number, server) = match proxy.pool.pick(wanted, proxy.board) {
@@ -135,7 +157,7 @@ pub(crate) async fn to_backend<'a>(
         tried.insert(number);
         attempts += 1;
         entry.tries(server.place);
-        match to_server(proxy, index, (server, first)).await {
+        match to_server(proxy, index, (server, caller)).await {
             Ok(link) => {
                 entry.connects(link.place, &link.stream);
                 return Ok(link);
@@ -166,12 +188,13 @@ fn given_up((address, attempts): (SocketAddr, u32), source: io::Error) -> Connec
 async fn to_server(
     proxy: &Proxy,
     index: BackendIndex,
-    (server, first): (Candidate, First),
+    (server, caller): (Candidate, Caller),
 ) -> io::Result<Link<'_>> {
+    let address = caller.destination(&server)?;
     let backend = &proxy.config.backends[index.0];
     let slot = &proxy.board.servers[server.place];
     let taken = Taken::new(proxy, index, server.place);
-    let connecting = open(proxy, index, (server.place, server.address), first);
+    let connecting = open(proxy, index, (server.place, address), caller.first);
     let connected = match timeout(backend.connect_timeout, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),

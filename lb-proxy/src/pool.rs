@@ -47,6 +47,7 @@ impl Snapshot {
             let candidates = known.into_iter().enumerate();
             let candidates = candidates.map(|(index, (server, standing, weight))| Candidate {
                 address: server.address,
+                port_offset: server.port_offset,
                 weight,
                 ramp: standing.ramp,
                 // All are tried, whatever they are.

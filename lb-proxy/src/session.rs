@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use crate::announce;
 use crate::clock;
-use crate::connect::{self, ConnectError, First, Link};
+use crate::connect::{self, Caller, ConnectError, First, Link};
 use crate::context::{Counted, Thread};
 use crate::hash;
 use crate::limit::Admitted;
@@ -255,10 +255,18 @@ pub(crate) async fn reach<'a>(
     } else {
         First::Us
     };
-    let wanted = (said.client(session.peer().ip()), first);
+    let port = || {
+        said.endpoints_of(client)
+            .map(|ends| ends.destination.port())
+    };
+    let caller = Caller {
+        client: said.client(session.peer().ip()),
+        port: settings.keeps_ports().then(port).flatten(),
+        first,
+    };
     let mut link = tokio::select! {
         biased;
-        connected = connect::to_backend(proxy, backend, wanted, entry) => connected?,
+        connected = connect::to_backend(proxy, backend, caller, entry) => connected?,
         // Its RST only: a client may well have sent its FIN behind its request.
         _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
     };

@@ -220,6 +220,9 @@ fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) 
     let weight = slot.admin_weight(now);
     ServerStatus {
         address: server.address.to_string(),
+        client_port: server
+            .port_offset
+            .map_or_else(String::new, |offset| offset.to_string()),
         state: slot.effective_state(now).word().to_owned(),
         since_ms_ago: slot.since.get().map(|at| millis(now, at)),
         reason: reason(slot, now),

@@ -1,5 +1,6 @@
 //! Pools of servers.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -51,7 +52,11 @@ pub struct Backend {
 /// One member of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Server {
+    /// Its port is 0 with a [`Self::port_offset`].
     pub address: SocketAddr,
+    /// Sessions go to the port that the client came to and so many more; `None` = they go to the port
+    /// of the address.
+    pub port_offset: Option<PortOffset>,
     /// Share of new sessions, 0 to 256, default 1; 0 = none.
     pub weight: u16,
     /// Gets sessions only while no other server is usable.
@@ -64,6 +69,55 @@ pub struct Server {
     pub track: Option<Track>,
 }
 
+impl Server {
+    /// Where a session goes whose client came to this port; `None` = there is no such port.
+    pub fn at(&self, port: u16) -> Option<SocketAddr> {
+        match self.port_offset {
+            None => Some(self.address),
+            Some(offset) => {
+                let port = offset.of(port)?;
+                Some(SocketAddr::new(self.address.ip(), port))
+            }
+        }
+    }
+}
+
+/// What is added to the port that a client came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortOffset(i32);
+
+impl PortOffset {
+    /// None more: the port itself.
+    pub const SAME: Self = Self(0);
+
+    /// At most so many ports as there are; `None` = more.
+    pub const fn new(offset: i32) -> Option<Self> {
+        if offset.unsigned_abs() < 65_535 {
+            Some(Self(offset))
+        } else {
+            None
+        }
+    }
+
+    /// The port that this one becomes; `None` = there is no such port.
+    pub fn of(self, port: u16) -> Option<u16> {
+        let moved = u16::try_from(i32::from(port) + self.0).ok()?;
+        Some(moved).filter(|moved| *moved != 0)
+    }
+
+    /// The port that becomes this one.
+    pub fn before(self, port: u16) -> Option<u16> {
+        Self(-self.0).of(port)
+    }
+}
+
+/// `+1000`
+impl fmt::Display for PortOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:+}", self.0)
+    }
+}
+
 /// A server that another one follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Track {
@@ -73,6 +127,12 @@ pub struct Track {
 }
 
 impl Backend {
+    /// Whether some server is reached at the port that the client came to.
+    pub fn keeps_ports(&self) -> bool {
+        let mut servers = self.servers.iter();
+        servers.any(|server| server.port_offset.is_some())
+    }
+
     /// Whether some server follows another one.
     pub fn follows(&self) -> bool {
         self.servers.iter().any(|server| server.track.is_some())

@@ -157,6 +157,7 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
             .iter()
             .map(|member| Server {
                 address: member.address.value,
+                port_offset: member.port_offset,
                 weight: member.weight,
                 backup: member.backup,
                 max_sessions: member.max_sessions,

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod http;
+mod serving;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -102,6 +103,7 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Subnet => subnet(text),
         Form::Network => network(text),
         Form::Server => server(text),
+        Form::Serving => serving::serving(text),
         Form::Member => member(text),
         Form::Source => source(text),
         Form::ServerName => server_name(text),
@@ -221,8 +223,8 @@ fn member(text: &str) -> Result<Value, Fault> {
     let Some((backend, address)) = text.split_once('/') else {
         return Err(not_a(text, Form::Member, example(Form::Member)));
     };
-    let address = socket(address, Form::Server)?;
-    Ok(Value::Member(backend.to_owned(), address))
+    let found = serving::parse(address)?;
+    Ok(Value::Member(backend.to_owned(), found.address))
 }
 
 /// In lower case and without a trailing dot, as it is compared.

@@ -116,6 +116,8 @@ pub enum Form {
     Network,
     /// `10.17.4.21:6443`
     Server,
+    /// `10.17.4.21:6443`, `10.17.4.21`, or `10.17.4.21:+1000`: where sessions go.
+    Serving,
     /// `traefik-http/10.17.4.24:80`: a server of a backend.
     Member,
     /// `10.17.4.11`: an address of a machine, IPv4 or IPv6.
@@ -158,6 +160,7 @@ impl Form {
             Self::Subnet => "an IPv4 address with its subnet's prefix length",
             Self::Network => "a network",
             Self::Server => "an address with a port",
+            Self::Serving => "an address with a port, or with what is added to the client's",
             Self::Member => "a backend and the address of one of its servers",
             Self::Source => "an address",
             Self::ServerName => "a server name",
@@ -184,7 +187,7 @@ impl Form {
             Self::Ipv4 => "192.168.0.11",
             Self::Subnet => "192.168.0.10/24",
             Self::Network => "192.168.0.0/24",
-            Self::Server => "10.17.4.21:6443",
+            Self::Server | Self::Serving => "10.17.4.21:6443",
             Self::Member => "traefik-http/10.17.4.24:80",
             Self::Source => "10.17.4.11",
             Self::ServerName => "*.example.org",
@@ -222,7 +225,12 @@ impl Form {
             Self::Text | Self::Bytes => r"^[\s\S]+",
             Self::Protocol => r"^[!-~]{1,255}$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
-            Self::Member => r"^[A-Za-z0-9._-]+/(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
+            Self::Serving => {
+                r"^(\d+\.\d+\.\d+\.\d+(:[+-]?\d+)?|\[[0-9a-fA-F.:]+\](:[+-]?\d+)?|[0-9a-fA-F:]+)$"
+            }
+            Self::Member => {
+                r"^[A-Za-z0-9._-]+/(\d+\.\d+\.\d+\.\d+(:[+-]?\d+)?|\[[0-9a-fA-F.:]+\](:[+-]?\d+)?|[0-9a-fA-F:]+)$"
+            }
             Self::Bind => {
                 r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+(-\d+)?$"
             }

@@ -3,6 +3,7 @@
 
 mod backends;
 pub(super) mod capacity;
+mod client_ports;
 mod listeners;
 mod lists;
 mod nodes;
@@ -30,6 +31,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     lists::check(draft, findings);
     tls::check(draft, findings);
     backends::check(draft, findings);
+    client_ports::check(draft, findings);
     probes::check(draft, findings);
     policy::check(draft, findings);
     process::check(draft, findings);

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::diagnostic::Span;
 use super::kind::{Key, Section};
-use super::{AdminHttp, StatusRange};
+use super::{AdminHttp, PortOffset, StatusRange};
 
 /// Something and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub(super) enum Value {
     Subnet(Ipv4Net),
     Network(IpNet),
     Server(SocketAddr),
+    Serving(ServingText),
     /// The name of a backend, and the address of one of its servers.
     Member(String, SocketAddr),
     Source(IpAddr),
@@ -58,6 +59,14 @@ pub(super) enum Value {
     /// "off" in place of a table.
     Off,
     ByNode(Vec<(At<String>, At<Self>)>),
+}
+
+/// Where the sessions of a server go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ServingText {
+    pub(super) address: SocketAddr,
+    /// To be added to the client's port; the address has none then.
+    pub(super) offset: Option<PortOffset>,
 }
 
 /// Where a listener binds, with the VIP still as a name.
@@ -146,6 +155,7 @@ from_variant! {
     Subnet => Ipv4Net,
     Network => IpNet,
     Server => SocketAddr,
+    Serving => ServingText,
     Source => IpAddr,
     Bind => BindText,
     Http => Option<AdminHttp>,

@@ -8,6 +8,7 @@
 mod accept;
 mod apiserver;
 mod balance;
+mod client_ports;
 mod connect;
 mod drain;
 mod families;

@@ -50,7 +50,7 @@ fn the_keys_of_the_json_are_a_promise() {
     let mut found = BTreeSet::new();
     keys(&json, "", &mut found);
     let promised = "backends backends[].balance backends[].name backends[].probe backends[].servers \
-        backends[].servers[].address backends[].servers[].connect_errors backends[].servers[].connected \
+        backends[].servers[].address backends[].servers[].client_port backends[].servers[].connect_errors backends[].servers[].connected \
         backends[].servers[].follows backends[].servers[].inherited backends[].servers[].errors_in_row backends[].servers[].error_limits backends[].servers[].downs backends[].servers[].probe_failures backends[].servers[].probe_ms_ago \
         backends[].servers[].probe_time_ms backends[].servers[].probes backends[].servers[].reason \
         backends[].servers[].sessions backends[].servers[].since_ms_ago backends[].servers[].state \

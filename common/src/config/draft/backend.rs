@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::probe::ProbeDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
-use crate::config::value::{At, Values};
-use crate::config::{AllDown, Balance, Keepalive, OnError, OnMarkedDown, SendProxy, SendTlvs};
+use crate::config::value::{At, ServingText, Values};
+use crate::config::{
+    AllDown, Balance, Keepalive, OnError, OnMarkedDown, PortOffset, SendProxy, SendTlvs,
+};
 
 #[derive(Debug)]
 pub(in crate::config) struct BackendDraft {
@@ -43,6 +45,7 @@ pub(in crate::config) struct BackendDraft {
 #[derive(Debug)]
 pub(in crate::config) struct ServerDraft {
     pub(in crate::config) address: At<SocketAddr>,
+    pub(in crate::config) port_offset: Option<PortOffset>,
     pub(in crate::config) weight: u16,
     pub(in crate::config) backup: bool,
     pub(in crate::config) max_sessions: Option<u32>,
@@ -131,8 +134,10 @@ impl BackendDraft {
 
 impl ServerDraft {
     pub(super) fn of(values: &Values) -> Option<Self> {
+        let address = values.get::<ServingText>("address")?;
         Some(Self {
-            address: values.get("address")?,
+            port_offset: address.value.offset,
+            address: address.with(address.value.address),
             weight: number(values, "weight")?,
             backup: values.get::<bool>("backup")?.value,
             max_sessions: number(values, "max_sessions"),

@@ -98,6 +98,13 @@ pub(in crate::config) struct BindDraft {
 }
 
 impl ListenerDraft {
+    /// Whether sessions of it may go to the backend of this index.
+    pub(in crate::config) fn leads_to(&self, backend: usize) -> bool {
+        let mut routes = self.routes.iter();
+        let is_default = self.backend.as_ref().is_some_and(|at| at.value == backend);
+        is_default || routes.any(|route| route.value.backend == backend)
+    }
+
     pub(super) fn of(name: &At<String>, values: &Values, timeouts: &Values) -> Self {
         Self {
             name: name.clone(),

@@ -229,9 +229,12 @@ pub(in crate::config) const SERVER: Section = Section {
     keys: &[
         Key {
             name: "address",
-            kind: Kind::Text(Form::Server),
+            kind: Kind::Text(Form::Serving),
             default: Default::Required,
-            doc: "Address and port of the server",
+            doc: "Address and port of the server. Without a port (\"10.17.4.24\") a session goes to the port that \
+                  its client came to, by the header of a proxy that is trusted, if it brought one; with a sign \
+                  (\"10.17.4.24:+1000\") to so many ports above or below it. Such a server is called with port 0 \
+                  in status and commands",
         },
         Key {
             name: "weight",

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::Balance;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, ListenerDraft, ServerDraft};
+use crate::config::{Balance, Bind};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for (index, backend) in draft.backends.iter().enumerate() {
@@ -16,12 +16,8 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         source(backend, draft, findings);
         of_no_use(backend, findings);
         let used = draft.listeners.iter().any(|listener| {
-            let is_default = listener.backend.as_ref().is_none_or(|at| at.value == index);
-            is_default
-                || listener
-                    .routes
-                    .iter()
-                    .any(|route| route.value.backend == index)
+            // One whose name leads nowhere may mean it.
+            listener.backend.is_none() || listener.leads_to(index)
         });
         if !used {
             findings.warn(
@@ -69,22 +65,26 @@ fn members(backend: &BackendDraft, findings: &mut Findings) {
     }
 }
 
+/// Whether an address is one of a node that we run on, so that a wildcard accepts there.
+fn is_ours(draft: &Draft, ip: IpAddr) -> bool {
+    let vips = draft.vips.iter().filter_map(|vip| vip.address.as_ref());
+    let nodes = draft.nodes.iter().filter_map(|node| node.address.as_ref());
+    ip.is_loopback()
+        || vips.map(|net| net.value.addr()).any(|vip| vip == ip)
+        || nodes.map(|address| address.value).any(|node| node == ip)
+}
+
+/// Whether a bind accepts at an address, whatever its port.
+pub(super) fn covers(draft: &Draft, bind: &Bind, ip: IpAddr) -> bool {
+    let wildcard = bind.address.ip().is_unspecified() && bind.address.is_ipv4() == ip.is_ipv4();
+    bind.address.ip() == ip || wildcard && is_ours(draft, ip)
+}
+
 /// The listener of our own that accepts at an address.
 pub(super) fn listener_at(draft: &Draft, address: SocketAddr) -> Option<&ListenerDraft> {
-    let ours = |ip: IpAddr| {
-        let vips = draft.vips.iter().filter_map(|vip| vip.address.as_ref());
-        let nodes = draft.nodes.iter().filter_map(|node| node.address.as_ref());
-        ip.is_loopback()
-            || vips.map(|net| net.value.addr()).any(|vip| vip == ip)
-            || nodes.map(|address| address.value).any(|node| node == ip)
-    };
     draft.listeners.iter().find(|listener| {
         listener.binds.iter().any(|bind| {
-            let bind = bind.bind;
-            let wildcard = bind.address.ip().is_unspecified()
-                && bind.address.is_ipv4() == address.is_ipv4()
-                && ours(address.ip());
-            bind.has_port(address.port()) && (bind.address.ip() == address.ip() || wildcard)
+            bind.bind.has_port(address.port()) && covers(draft, &bind.bind, address.ip())
         })
     })
 }

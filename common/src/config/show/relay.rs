@@ -6,7 +6,7 @@ use crate::config::keys;
 use crate::config::kind::show_duration;
 use crate::config::{
     AcceptProxy, Backend, Bind, Config, Keepalive, Listener, ProxyVersions, SendProxy, SendTlvs,
-    SocketOptions, SourceLimit, Track,
+    Server, SocketOptions, SourceLimit, Track,
 };
 
 pub(super) fn listener_value(listener: &Listener, config: &Config, key: &str) -> Option<String> {
@@ -135,7 +135,7 @@ pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Op
             let mut text = "[\n".to_owned();
             for server in &backend.servers {
                 let value_of = |key: &str| match key {
-                    "address" => Some(quoted(server.address)),
+                    "address" => Some(quoted(address(server))),
                     "weight" => Some(server.weight.to_string()),
                     "backup" => Some(server.backup.to_string()),
                     "max_sessions" => shown(server.max_sessions),
@@ -187,8 +187,19 @@ fn track_text(track: Track, config: &Config) -> String {
     let backend = &config.backends[track.backend.0];
     quoted(format!(
         "{}/{}",
-        backend.name, backend.servers[track.server].address
+        backend.name,
+        address(&backend.servers[track.server])
     ))
+}
+
+fn address(server: &Server) -> String {
+    match server.port_offset {
+        Some(offset) if server.address.is_ipv6() => {
+            format!("[{}]:{offset}", server.address.ip())
+        }
+        Some(offset) => format!("{}:{offset}", server.address.ip()),
+        None => server.address.to_string(),
+    }
 }
 
 fn limited(backend: &Backend) -> bool {
