@@ -40,8 +40,8 @@ use ipnet::IpNet;
 use crate::addr::{Priority, Vrid};
 
 pub use backend::{
-    AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, PortOffset, SendProxy, SendTlvs,
-    Server, Track,
+    AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, PortOffset, PortRange, SendProxy,
+    SendTlvs, Server, Track,
 };
 pub use capacity::Capacity;
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};

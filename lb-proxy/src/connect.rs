@@ -6,7 +6,7 @@
 )]
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use common::config::{BackendIndex, Keepalive};
@@ -24,6 +24,7 @@ use crate::lack::is_ours;
 use crate::observe;
 use crate::pool::Wanted;
 use crate::session_log::Entry;
+use crate::source::Bound;
 use crate::waiting::{Patience, WaitError, Waiting};
 
 /// Longest pause before a server is tried again.
@@ -232,24 +233,53 @@ pub(crate) async fn open(
     (place, address): (usize, SocketAddr),
     first: First,
 ) -> io::Result<TcpStream> {
-    loop {
+    let mut in_use = 0;
+    while let Some(bound) = proxy.sources.bound(backend, (place, address), in_use) {
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         socket.set_linger(Some(Duration::ZERO))?;
         if first == First::Us {
             socket.set_tcp_quickack(false)?;
         }
-        let bound = proxy.sources.bound(backend, (place, address));
-        if let Some(source) = bound {
-            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-            socket.bind(&SocketAddr::new(source, 0).into())?;
-        }
-        let stream = connect(socket, address).await?;
-        if bound.is_some() || !proxy.sources.is_wrong(place, stream.local_addr()?.ip()) {
+        let connected = match bind(&socket, bound, address) {
+            Ok(()) => connect(socket, address).await,
+            Err(error) => Err(error),
+        };
+        let stream = match connected {
+            Err(error) if bound.port != 0 && is_in_use(&error) => {
+                in_use += 1;
+                continue;
+            }
+            connected => connected?,
+        };
+        if bound.address.is_some() || !proxy.sources.is_wrong(place, stream.local_addr()?.ip()) {
             return Ok(stream);
         }
         warn!(server = %address, "the kernel connects from a virtual IP, the node's own address is bound from now on");
     }
+    // As the kernel says it of its own range.
+    Err(Errno::EADDRNOTAVAIL.into())
+}
+
+fn bind(socket: &Socket, from: Bound, server: SocketAddr) -> io::Result<()> {
+    let any = || match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    match (from.address, from.port) {
+        (None, 0) => return Ok(()),
+        (Some(_), 0) => setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?,
+        // Another connection from this port, to another server, is no hindrance.
+        (_, 1..) => socket.set_reuse_address(true)?,
+    }
+    let address = from.address.unwrap_or_else(any);
+    socket.bind(&SocketAddr::new(address, from.port).into())
+}
+
+/// The port, on this machine or for this server.
+fn is_in_use(error: &io::Error) -> bool {
+    let number = error.raw_os_error();
+    number == Some(Errno::EADDRINUSE as i32) || number == Some(Errno::EADDRNOTAVAIL as i32)
 }
 
 /// As tokio's own, but the socket is asked for its error only when the kernel says that it has one.

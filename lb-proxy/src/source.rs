@@ -12,17 +12,31 @@
 //! A backend may name addresses of its own instead: each has 28,000 ports or more for every server,
 //! so several of them let more connections be open at once.
 
+mod ports;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::config::{BackendIndex, Config, MAX_SERVERS, NodeIndex};
 
-/// The addresses that the file names for one backend and the node has.
+use self::ports::Ports;
+
+/// The addresses that the file names for one backend and the node has, and the ports.
 #[derive(Debug, Default)]
 struct Configured {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
     turn: AtomicUsize,
+    ports: Option<Ports>,
+}
+
+/// Where a connection is to come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// `None` = the kernel chooses.
+    pub(crate) address: Option<IpAddr>,
+    /// 0 = the kernel chooses.
+    pub(crate) port: u16,
 }
 
 /// Which servers need a source address of our choice.
@@ -46,6 +60,7 @@ impl Sources {
                 v4,
                 v6,
                 turn: AtomicUsize::new(0),
+                ports: backend.source_ports.map(Ports::new),
             }
         });
         Self {
@@ -56,19 +71,28 @@ impl Sources {
         }
     }
 
-    /// The address to bind before connecting to the server at `place` of the backend; `None` = the
-    /// kernel chooses.
+    /// What to bind before connecting to the server at `place` of the backend, after so many ports
+    /// that were in use. `None` = no other port is to be tried.
     pub(crate) fn bound(
         &self,
         backend: BackendIndex,
         (place, server): (usize, SocketAddr),
-    ) -> Option<IpAddr> {
+        in_use: u32,
+    ) -> Option<Bound> {
         let configured = &self.configured[backend.0];
         let own = || {
             let forced = server.is_ipv4() && self.from_own[place].load(Ordering::Relaxed);
             forced.then_some(IpAddr::V4(self.own))
         };
-        configured.next(server).or_else(own)
+        let port = match &configured.ports {
+            Some(ports) => ports.next(in_use)?,
+            None if in_use > 0 => return None,
+            None => 0,
+        };
+        Some(Bound {
+            address: configured.next(server).or_else(own),
+            port,
+        })
     }
 
     /// The backends whose `source` names addresses and none that the node has.

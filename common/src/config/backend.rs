@@ -47,6 +47,35 @@ pub struct Backend {
     /// Addresses that connections come from, in turn, those of them that the node has; empty = the
     /// kernel chooses.
     pub source: Vec<IpAddr>,
+    /// Ports that they come from; `None` = the kernel chooses, of net.ipv4.ip_local_port_range.
+    pub source_ports: Option<PortRange>,
+}
+
+/// Ports from `first` to `last`, both of them too: at least one, none below 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// `None` = it is no range, or begins below 1024, where the proxy has no rights.
+    pub fn new(first: u16, last: u16) -> Option<Self> {
+        (1024 <= first && first <= last).then_some(Self { first, last })
+    }
+
+    /// Whatever `number` is, a port of the range; neighbouring numbers give neighbouring ports.
+    pub fn port(self, number: u64) -> u16 {
+        let ports = u64::from(self.last - self.first) + 1;
+        let place = u16::try_from(number % ports).unwrap_or(0);
+        self.first + place
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
 }
 
 /// One member of a backend.

@@ -201,5 +201,6 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         source: backend.source.as_ref().map_or_else(Vec::new, |source| {
             source.value.iter().map(|address| address.value).collect()
         }),
+        source_ports: backend.source_ports.as_ref().map(|ports| ports.value),
     })
 }

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod http;
+mod ports;
 mod serving;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -117,6 +118,7 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Bytes => bytes::bytes(text),
         Form::Protocol => protocol(text),
         Form::Bind => bind(text),
+        Form::Ports => ports::ports(text),
         Form::Http => admin_http(text),
         Form::Path => path(text),
     }

@@ -144,6 +144,8 @@ pub enum Form {
     Protocol,
     /// `vips.api:6443`, or an address with a port or a range of ports.
     Bind,
+    /// `10000-60000`: a range of ports.
+    Ports,
     /// `node:9600`, an address with a port, or `off`.
     Http,
     /// A full path.
@@ -174,6 +176,7 @@ impl Form {
             Self::Bytes => "a text with escapes",
             Self::Protocol => "a protocol name",
             Self::Bind => "a VIP or an address, with a port or a range of ports",
+            Self::Ports => "a range of ports",
             Self::Http => "an address with a port, `node` with a port, or \"off\"",
             Self::Path => "a full path",
         }
@@ -201,6 +204,7 @@ impl Form {
             Self::Bytes => "PING\\r\\n",
             Self::Protocol => "h2",
             Self::Bind => "vips.api:6443",
+            Self::Ports => "10000-60000",
             Self::Http => "node:9600",
             Self::Path => "/etc/fmc-lb/pair.key",
         }
@@ -234,6 +238,7 @@ impl Form {
             Self::Bind => {
                 r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+(-\d+)?$"
             }
+            Self::Ports => r"^\d+-\d+$",
             Self::Http => r"^(off|(node|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+)$",
             Self::Path => r"^/",
         }

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::diagnostic::Span;
 use super::kind::{Key, Section};
-use super::{AdminHttp, PortOffset, StatusRange};
+use super::{AdminHttp, PortOffset, PortRange, StatusRange};
 
 /// Something and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub(super) enum Value {
     Member(String, SocketAddr),
     Source(IpAddr),
     Bind(BindText),
+    Ports(PortRange),
     Http(Option<AdminHttp>),
     /// Name and value.
     Header(String, String),
@@ -158,6 +159,7 @@ from_variant! {
     Serving => ServingText,
     Source => IpAddr,
     Bind => BindText,
+    Ports => PortRange,
     Http => Option<AdminHttp>,
     StatusRange => StatusRange,
     Path => PathBuf,

@@ -32,6 +32,7 @@ mod runtime;
 mod secured;
 mod segments;
 mod session_log;
+mod source_ports;
 mod termination;
 mod tls;
 mod track;

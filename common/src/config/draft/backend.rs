@@ -7,7 +7,7 @@ use super::probe::ProbeDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
 use crate::config::value::{At, ServingText, Values};
 use crate::config::{
-    AllDown, Balance, Keepalive, OnError, OnMarkedDown, PortOffset, SendProxy, SendTlvs,
+    AllDown, Balance, Keepalive, OnError, OnMarkedDown, PortOffset, PortRange, SendProxy, SendTlvs,
 };
 
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
     pub(in crate::config) send_proxy: Option<Option<At<SendProxy>>>,
     pub(in crate::config) source: Option<At<Vec<At<IpAddr>>>>,
+    pub(in crate::config) source_ports: Option<At<PortRange>>,
 }
 
 #[derive(Debug)]
@@ -114,6 +115,7 @@ impl BackendDraft {
             user_timeout: values.get("user_timeout").map(|limit| limit.value),
             send_proxy: send_proxy(values),
             source: values.list("source"),
+            source_ports: values.get("source_ports"),
         }
     }
 }

@@ -189,6 +189,13 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             doc: "Addresses that connections to the servers come from, in turn (each has ports of its own): each \
                   node takes those of the list that it has",
         },
+        Key {
+            name: "source_ports",
+            kind: Kind::Text(Form::Ports),
+            default: Default::Unset("net.ipv4.ip_local_port_range, 28,000 ports as a rule"),
+            doc: "Ports that connections to the servers come from, each with all of them: for more than 28,000 \
+                  sessions of a server from one address",
+        },
     ],
 };
 

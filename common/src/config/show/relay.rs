@@ -178,6 +178,7 @@ pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Op
         "keepalive" => Some(keepalive(backend.keepalive)),
         "user_timeout" => Some(or_off(backend.user_timeout)),
         "send_proxy" => Some(send_proxy(backend.send_proxy)),
+        "source_ports" => backend.source_ports.map(|ports| quoted(ports.to_string())),
         "source" => (!backend.source.is_empty()).then(|| array(backend.source.iter())),
         _ => None,
     }
