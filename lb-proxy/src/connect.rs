@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::balance::{Candidate, Tried, Vacancy};
 use crate::context::{Counted, Proxy};
-use crate::lack::is_ours;
+use crate::lack::{is_of_ports, is_ours};
 use crate::observe;
 use crate::pool::Wanted;
 use crate::session_log::Entry;
@@ -110,7 +110,7 @@ pub(crate) enum ConnectError {
         #[source]
         source: io::Error,
     },
-    /// Another server would not help, and this one is not to blame.
+    /// The server is not to blame.
     #[error("connecting to {address}: this machine lacks something")]
     Lack {
         address: SocketAddr,
@@ -163,7 +163,7 @@ pub(crate) async fn to_backend<'a>(
                 entry.connects(link.place, &link.stream);
                 return Ok(link);
             }
-            Err(source) if is_ours(&source) || attempts > backend.retries => {
+            Err(source) if is_everywhere(&source) || attempts > backend.retries => {
                 return Err(given_up((server.address, attempts), source));
             }
             Err(error) => debug!(
@@ -172,6 +172,11 @@ pub(crate) async fn to_backend<'a>(
             ),
         }
     }
+}
+
+/// Whether no other server can be connected to either.
+fn is_everywhere(error: &io::Error) -> bool {
+    is_ours(error) && !is_of_ports(error)
 }
 
 fn given_up((address, attempts): (SocketAddr, u32), source: io::Error) -> ConnectError {

@@ -25,6 +25,11 @@ pub(crate) fn is_ours(error: &io::Error) -> bool {
         .is_some_and(|number| LACKS.contains(&Errno::from_raw(number)))
 }
 
+/// Whether it is a lack of ports: of those for one server, so that another server can be connected to.
+pub(crate) fn is_of_ports(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EADDRNOTAVAIL as i32)
+}
+
 /// Lets one warning through for each pause, whoever of the threads has it.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use common::config::PortRange;
+use common::config::{Balance, PortRange};
 use socket2::SockRef;
 
 use crate::harness::*;
@@ -62,6 +62,19 @@ fn while_all_are_in_use_clients_are_refused_and_no_server_is_blamed() {
     let _client = proxy.connect();
     let (_connection, from) = accept_from(&socket, 1);
     assert_eq!(from, BTreeSet::from([free]));
+}
+
+#[test]
+fn another_server_is_taken_when_the_ports_for_one_are_in_use() {
+    let ((first, one), (second, two)) = (accepting_server(), accepting_server());
+    let mut setup = Setup::new(&[first, second]);
+    setup.backend().balance = Balance::First;
+    ports(&mut setup, 3);
+    let proxy = setup.start();
+    let _clients: Vec<_> = (0..4).map(|_| proxy.connect()).collect();
+    let (_of_one, _of_two) = (accept_from(&one, 3), accept_from(&two, 1));
+    assert_eq!(proxy.listener().failed.get(), 0);
+    assert_eq!(proxy.board.servers[0].connect_errors.get(), 0);
 }
 
 #[test]
