@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use common::command::{Command, Reply, VERSION, Wish};
+use common::command::{Command, Remaining, Reply, VERSION, Wish};
 use serde::Serialize;
 
 use crate::cli::{KillSessions, Listener, Server, Sessions, Time, Which};
@@ -44,6 +44,35 @@ pub(crate) fn server(args: &Server) -> anyhow::Result<ExitCode> {
                 server: args.server.clone(),
                 weight: args.weight.0,
                 for_ms: millis(&args.time),
+            },
+            &args.runtime,
+        ),
+        Server::Add(args) => (
+            Command::ServerAdd {
+                server: args.server.clone(),
+                weight: args.weight,
+                backup: args.backup,
+                max_sessions: args.max_sessions,
+                for_ms: millis(&args.time),
+            },
+            &args.runtime,
+        ),
+        Server::Address(args) => (
+            Command::ServerAddress {
+                server: args.server.clone(),
+                address: args.address,
+                for_ms: millis(&args.time),
+            },
+            &args.runtime,
+        ),
+        Server::Remove(args) => (
+            Command::ServerRemove {
+                server: args.server.clone(),
+                sessions: match (args.drain, args.force) {
+                    (_, true) => Remaining::Cut,
+                    (true, false) => Remaining::Drain,
+                    (false, false) => Remaining::Refuse,
+                },
             },
             &args.runtime,
         ),

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub use self::drops::{DropReason, PairDrop};
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
+pub use self::roster::{Entrant, Presence, RosterSlot};
 pub use self::session_log::SessionLogSlot;
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
@@ -32,7 +33,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// First words of every board.
 #[repr(C)]
@@ -141,6 +142,7 @@ macro_rules! board_enum {
 // Behind the macro that they are made with.
 mod drops;
 mod probe_status;
+mod roster;
 mod session_log;
 mod tls;
 
@@ -347,6 +349,8 @@ pub struct ProxyBoard {
     /// Certificates of the listeners that end TLS, in the order of the configuration.
     pub certificates: [CertificateSlot; MAX_CERTIFICATES],
     pub session_log: SessionLogSlot,
+    /// By place, as `servers`: who came and went at run time. See [`crate::roster`].
+    pub roster: [RosterSlot; MAX_SERVERS],
 }
 
 /// One listener, by its place in the configuration.
@@ -420,7 +424,8 @@ pub struct BackendSlot {
     pub longest_wait: Cell,
 }
 
-/// One server, by its place in the configuration (backends in order, servers in order).
+/// One server, by its place in the configuration (backends in order, servers in order), or by the place that it got at
+/// run time.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct ServerSlot {

@@ -32,6 +32,30 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         for_ms: Option<u64>,
     },
+    /// Adds a server to a backend; what is not said is as for a server of the file.
+    ServerAdd {
+        server: ServerName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight: Option<u16>,
+        #[serde(default)]
+        backup: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_sessions: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    /// Puts a server with another address in the place of one.
+    ServerAddress {
+        server: ServerName,
+        address: SocketAddr,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
+    ServerRemove {
+        server: ServerName,
+        #[serde(default)]
+        sessions: Remaining,
+    },
     /// The listener accepts no more: connections wait in the kernel's queue.
     ListenerPause {
         listener: String,
@@ -69,6 +93,19 @@ pub enum Wish {
     Drain,
     /// The same without probes.
     Maintenance,
+}
+
+/// What becomes of the sessions of a server that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remaining {
+    /// It must be in maintenance and have none, else it stays.
+    #[default]
+    Refuse,
+    /// They go on, and it has left when the last one has ended.
+    Drain,
+    /// They are ended by RST to both sides.
+    Cut,
 }
 
 /// A server as it is named on the command line: `BACKEND/ADDRESS:PORT`.
@@ -134,6 +171,9 @@ impl Command {
     pub const WORDS: &[&str] = &[
         "server-state",
         "server-weight",
+        "server-add",
+        "server-address",
+        "server-remove",
         "listener-pause",
         "listener-resume",
         "sessions",
@@ -148,6 +188,9 @@ impl Command {
             Self::Sessions { .. } => false,
             Self::ServerState { .. }
             | Self::ServerWeight { .. }
+            | Self::ServerAdd { .. }
+            | Self::ServerAddress { .. }
+            | Self::ServerRemove { .. }
             | Self::ListenerPause { .. }
             | Self::ListenerResume { .. }
             | Self::KillSession { .. }
@@ -237,6 +280,22 @@ mod tests {
                 server: server(),
                 weight: Some(0),
                 for_ms: None,
+            },
+            Command::ServerAdd {
+                server: server(),
+                weight: Some(3),
+                backup: true,
+                max_sessions: None,
+                for_ms: None,
+            },
+            Command::ServerAddress {
+                server: server(),
+                address: server().address,
+                for_ms: Some(1),
+            },
+            Command::ServerRemove {
+                server: server(),
+                sessions: Remaining::Drain,
             },
             Command::ListenerPause {
                 listener: listener(),

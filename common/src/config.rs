@@ -31,7 +31,7 @@ mod tls;
 mod value;
 mod watched;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -222,6 +222,34 @@ impl Config {
     /// The other node, if there are two.
     pub fn peer_of(&self, node: NodeIndex) -> Option<NodeIndex> {
         (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))
+    }
+
+    /// Why no server can be reached at an address: it is our own.
+    pub fn own_address(&self, address: SocketAddr) -> Option<String> {
+        let ours = |ip: IpAddr| {
+            ip.is_loopback()
+                || self.vips.iter().any(|vip| IpAddr::V4(vip.address) == ip)
+                || self.nodes.iter().any(|node| IpAddr::V4(node.address) == ip)
+        };
+        let accepts = |bind: &Bind| {
+            let wildcard = bind.address.ip().is_unspecified()
+                && bind.address.is_ipv4() == address.is_ipv4()
+                && ours(address.ip());
+            bind.has_port(address.port()) && (bind.address.ip() == address.ip() || wildcard)
+        };
+        let mut listeners = self.listeners.iter();
+        if let Some(listener) = listeners.find(|one| one.binds.iter().any(accepts)) {
+            return Some(format!(
+                "listener `{}` accepts there, connections would go round in a loop",
+                listener.name
+            ));
+        }
+        let mut vips = self.vips.iter();
+        let vip = vips.find(|vip| IpAddr::V4(vip.address) == address.ip())?;
+        Some(format!(
+            "it is VIP `{}`, which is always on the node itself",
+            vip.name
+        ))
     }
 
     /// The server whose probes count for this one: itself, or the end of what it follows.

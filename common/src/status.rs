@@ -235,6 +235,12 @@ pub struct ServerStatus {
     pub administrative: String,
     /// Until that ends by itself.
     pub administrative_ms_left: Option<u64>,
+    /// `configured`; at run time `added`, `leaving` (its last sessions go on) or `removed`.
+    pub presence: String,
+    /// Until that ends by itself.
+    pub presence_ms_left: Option<u64>,
+    /// The address of the server of the configuration for which it was added; empty = none.
+    pub replaces: String,
     /// The server that it follows (`track`), as `BACKEND/ADDRESS:PORT`; empty = it is probed itself.
     pub follows: String,
     /// What an administrator says of that one: `drain` or `maintenance`; empty = nothing.

@@ -30,7 +30,8 @@ pub use self::server_set::ServerSet;
 pub use self::slate::{Slate, Vacancy};
 pub use self::source_hash::source_hash;
 
-/// Servers of a backend that this session has already tried.
+/// Servers that this session has already tried, by their places: the servers of the backend may
+/// change between two tries.
 pub type Tried = ServerSet;
 
 /// A server as the pick sees it.

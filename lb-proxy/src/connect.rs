@@ -142,7 +142,7 @@ pub(crate) async fn to_backend<'a>(
             client: caller.client,
             tried: &tried,
         };
-        let (number, server) = match proxy.pool.pick(wanted, proxy.board) {
+        let server = match proxy.pool.pick(wanted, proxy.board) {
             Ok(picked) => picked,
             Err(Vacancy::Full) => {
                 proxy.waiting.wait(queue, &mut patience, entry).await?;
@@ -155,9 +155,9 @@ pub(crate) async fn to_backend<'a>(
                 continue;
             }
         };
-        tried.insert(number);
+        tried.insert(server.place);
         attempts += 1;
-        entry.tries(server.place);
+        entry.tries(server.place, server.address);
         match to_server(proxy, index, (server, caller)).await {
             Ok(link) => {
                 entry.connects(link.place, &link.stream);

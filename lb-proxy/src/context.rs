@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::board::{Cell, ProxyBoard};
 use common::config::Config;
+use common::roster::Roster;
 use common::time::Moment;
 use tokio::sync::Notify;
 use tracing::error;
@@ -35,6 +37,8 @@ pub(crate) struct Proxy {
     pub(crate) config: Arc<Config>,
     pub(crate) board: &'static ProxyBoard,
     pub(crate) pool: Pool,
+    /// As it stands on the board; the keeper publishes it.
+    pub(crate) roster: ArcSwap<Roster>,
     pub(crate) paces: Paces,
     pub(crate) sources: Sources,
     pub(crate) limits: Limits,

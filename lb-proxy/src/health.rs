@@ -60,6 +60,18 @@ pub(crate) enum Pace {
 }
 
 impl Health {
+    /// Of no server.
+    pub(crate) const NOBODY: Self = Self {
+        state: ServerState::Down,
+        reason: String::new(),
+        rise: 1,
+        fall: 1,
+        good: 0,
+        failed: 0,
+        last_good: None,
+        hurried: false,
+    };
+
     /// A server that was not probed yet.
     pub(crate) fn unproven(initial: InitialState, rise: u32, fall: u32) -> Self {
         let mut health = Self::new(state_before(initial), rise, fall);

@@ -4,12 +4,15 @@
 //! There is one keeper, on the probe thread: the only writer of states, pool and VIP health.
 
 mod follow;
+mod membership;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{AdminState, ProbeStatus, ProxyBoard, ServerSlot, ServerState};
-use common::config::{BackendIndex, Config, OnMarkedDown, VipIndex};
+use common::config::{BackendIndex, Config, InitialState, MAX_SERVERS, OnMarkedDown, VipIndex};
+use common::roster::Roster;
 use common::time::Moment;
 use tracing::{debug, info, warn};
 
@@ -27,9 +30,8 @@ use crate::vip_health::vip_health;
 /// What one probe found, and when.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) backend: BackendIndex,
-    /// Index in the backend.
-    pub(crate) server: usize,
+    pub(crate) place: usize,
+    pub(crate) server: SocketAddr,
     pub(crate) ended: Moment,
     pub(crate) took: Duration,
     /// When the certificate expires that the server has shown last, in seconds since 1970.
@@ -57,10 +59,14 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     proxy: Arc<Proxy>,
-    /// By place on the board.
+    /// As it stands on the board.
+    roster: Arc<Roster>,
+    /// By place on the board, where nobody may be.
     servers: Vec<Kept>,
     /// Who follows whom.
     followers: Followers,
+    /// Since when the first of those is leaving that are.
+    leaving_since: Option<Moment>,
     /// When a server in slow start gets more, or something ends that an administrator has said.
     next_step: Option<Moment>,
 }
@@ -77,39 +83,42 @@ pub(crate) enum Verdicts {
 /// Puts the first state of every server on the board: what an earlier proxy found, "up" where
 /// nobody probes, else what the file says that it is before its first probe.
 pub(crate) fn first_states(
-    config: &Config,
+    (config, roster): (&Config, &Roster),
     board: &ProxyBoard,
     (verdicts, now): (Verdicts, Moment),
 ) {
-    for backend in &config.backends {
-        for index in 0..backend.servers.len() {
-            let slot = &board.servers[backend.first_server + index];
-            if backend.servers[index].track.is_some() {
-                continue;
-            }
-            let (state, status, reason) = match (&backend.probe, verdicts, state_of(slot)) {
-                (None, _, _) => (ServerState::Up, ProbeStatus::Unk, "not probed"),
-                (
-                    Some(_),
-                    Verdicts::Earlier,
-                    ServerState::Up | ServerState::Down | ServerState::Draining,
-                ) if slot.probed.get().is_some() => continue,
-                (Some(probe), _, _) => (
-                    state_before(probe.initial_state),
-                    ProbeStatus::Ini,
-                    "no probe has ended yet",
-                ),
-            };
-            if slot.since.get().is_none() || state_of(slot) != state {
-                slot.since.set(now);
-            }
-            slot.state.set(state.on_board());
-            slot.reason.set(reason);
-            slot.probe_status.set(status.on_board());
-            slot.probe_code.set(0);
+    for member in roster.all().filter(|one| one.follows.is_none()) {
+        let slot = &board.servers[member.place];
+        let probe = config.backends[member.backend.0].probe.as_ref();
+        match (probe, verdicts, state_of(slot)) {
+            (
+                Some(_),
+                Verdicts::Earlier,
+                ServerState::Up | ServerState::Down | ServerState::Draining,
+            ) if slot.probed.get().is_some() => {}
+            (_, _, _) => first_state(slot, probe.map(|probe| probe.initial_state), now),
         }
     }
-    follow::first_states(config, board, now);
+    follow::first_states((config, roster), board, now);
+}
+
+/// Puts the state of a server on the board of which nothing is known; `None` = nobody probes it.
+fn first_state(slot: &ServerSlot, initial: Option<InitialState>, now: Moment) {
+    let (state, status, reason) = match initial {
+        None => (ServerState::Up, ProbeStatus::Unk, "not probed"),
+        Some(initial) => (
+            state_before(initial),
+            ProbeStatus::Ini,
+            "no probe has ended yet",
+        ),
+    };
+    if slot.since.get().is_none() || state_of(slot) != state {
+        slot.since.set(now);
+    }
+    slot.state.set(state.on_board());
+    slot.reason.set(reason);
+    slot.probe_status.set(status.on_board());
+    slot.probe_code.set(0);
 }
 
 /// The state of a server on the board.
@@ -126,32 +135,17 @@ pub(crate) fn candidacy(slot: &ServerSlot, now: Moment) -> Candidacy {
 impl Keeper {
     /// Starts from the states on the board.
     pub(crate) fn new(proxy: Arc<Proxy>) -> Self {
-        let mut servers = Vec::with_capacity(proxy.config.server_count());
-        for backend in &proxy.config.backends {
-            for index in 0..backend.servers.len() {
-                let slot = &proxy.board.servers[backend.first_server + index];
-                // A verdict of an earlier proxy was a probe of this node.
-                let probed = backend.probe.is_none() || slot.probed.get().is_some();
-                let health = match &backend.probe {
-                    Some(probe) if !probed => {
-                        Health::unproven(probe.initial_state, probe.rise, probe.fall)
-                    }
-                    Some(probe) => Health::new(state_of(slot), probe.rise, probe.fall),
-                    None => Health::new(state_of(slot), 1, 1),
-                };
-                servers.push(Kept {
-                    health,
-                    probed,
-                    came_up: None,
-                    warned: false,
-                    judged: slot.error_limits.get(),
-                });
-            }
-        }
+        let roster = proxy.roster.load_full();
+        let servers = (0..MAX_SERVERS).map(|place| match roster.at(place) {
+            Some(member) => Kept::of(&proxy, member, None),
+            None => Kept::NOBODY,
+        });
         let mut keeper = Self {
-            followers: Followers::of(&proxy.config),
+            servers: servers.collect(),
+            followers: Followers::of(&proxy.config, &roster),
+            leaving_since: membership::leaving_since(&proxy, &roster),
+            roster,
             proxy,
-            servers,
             next_step: None,
         };
         keeper.follow_all();
@@ -163,12 +157,14 @@ impl Keeper {
         Arc::clone(&self.proxy)
     }
 
-    /// Judges what connections for sessions have met, lets servers in slow start have more, and ends what an administrator has said for a time; to
-    /// be called often.
+    /// Judges what connections for sessions have met, lets servers in slow start have more, and ends
+    /// what an administrator has said for a time; to be called often.
     pub(crate) fn tick(&mut self, now: Moment) {
         self.judge_errors(now);
+        self.sweep(now);
         if self.next_step.is_some_and(|at| now >= at) {
             self.end_overrides(now);
+            self.end_memberships(now);
             self.publish(now);
         }
     }
@@ -209,19 +205,18 @@ impl Keeper {
 
     fn end_overrides(&mut self, now: Moment) {
         let proxy = self.proxy();
-        for backend in &proxy.config.backends {
-            for (index, server) in backend.servers.iter().enumerate() {
-                let (name, server) = (&backend.name, server.address);
-                let place = backend.first_server + index;
-                let slot = &proxy.board.servers[place];
-                if let Some(said) = slot.state_override.end_if_over(now) {
-                    let before = AdminState::from_board(said);
-                    self.leave_maintenance(place, Some(before), now);
-                    info!(backend = name, %server, "a server is what its probes say again");
-                }
-                if slot.weight_override.end_if_over(now).is_some() {
-                    info!(backend = name, %server, "a server has its configured weight again");
-                }
+        let roster = Arc::clone(&self.roster);
+        for member in roster.all() {
+            let name = &proxy.config.backends[member.backend.0].name;
+            let (server, place) = (member.server.address, member.place);
+            let slot = &proxy.board.servers[place];
+            if let Some(said) = slot.state_override.end_if_over(now) {
+                let before = AdminState::from_board(said);
+                self.leave_maintenance(place, Some(before), now);
+                info!(backend = name, %server, "a server is what its probes say again");
+            }
+            if slot.weight_override.end_if_over(now).is_some() {
+                info!(backend = name, %server, "a server has its configured weight again");
             }
         }
         for (listener, slot) in proxy.config.listeners.iter().zip(&proxy.board.listeners) {
@@ -237,10 +232,14 @@ impl Keeper {
     /// Takes the outcome of a probe.
     pub(crate) fn handle_outcome(&mut self, outcome: Outcome) {
         let proxy = Arc::clone(&self.proxy);
-        let backend = &proxy.config.backends[outcome.backend.0];
-        let place = backend.first_server + outcome.server;
+        let (place, server) = (outcome.place, outcome.server);
+        let known = self.roster.at(place).filter(|one| one.is_present());
+        let Some(member) = known.filter(|one| one.server.address == server) else {
+            // It has left since.
+            return;
+        };
+        let backend = &proxy.config.backends[member.backend.0];
         let slot = &proxy.board.servers[place];
-        let server = backend.servers[outcome.server].address;
         count(slot, &outcome);
         let kept = &mut self.servers[place];
         if let Verdict::NotAsked(finding) = &outcome.verdict {
@@ -262,7 +261,7 @@ impl Keeper {
         let health = &kept.health;
         let (broken, state) = (promise(health) != promised, health.state().word());
         debug!(backend = backend.name, %server, state, reason = health.reason(), "probed");
-        self.tell((outcome.backend, outcome.server), before, outcome.ended);
+        self.tell(place, before, outcome.ended);
         self.pass_on(place, outcome.ended);
         if before.is_none() && (first || broken) {
             self.publish(outcome.ended);
@@ -272,12 +271,13 @@ impl Keeper {
     /// Judges the servers whose connections for sessions have failed as often as they may.
     fn judge_errors(&mut self, now: Moment) {
         let proxy = self.proxy();
+        let roster = Arc::clone(&self.roster);
         for (index, backend) in proxy.config.backends.iter().enumerate() {
             let Some(observe) = &backend.observe else {
                 continue;
             };
-            for (number, server) in backend.servers.iter().enumerate() {
-                let place = backend.first_server + number;
+            for member in roster.present(BackendIndex(index)) {
+                let place = member.place;
                 let slot = &proxy.board.servers[place];
                 let kept = &mut self.servers[place];
                 let errors = slot.error_limits.get() - kept.judged;
@@ -285,13 +285,14 @@ impl Keeper {
                     continue;
                 }
                 kept.judged += errors;
-                let (server, reason) = (server.address, observe::words(slot, observe.error_limit));
+                let server = member.server.address;
+                let reason = observe::words(slot, observe.error_limit);
                 debug!(backend = backend.name, %server, errors, reason, "connections have failed");
                 // More of them say no more, and a burst may bring many.
                 for _ in 0..errors.min(MOST_AT_ONCE) {
                     let health = &mut self.servers[place].health;
                     let before = health.handle_errors(observe.on_error, reason.clone());
-                    self.tell((BackendIndex(index), number), before, now);
+                    self.tell(place, before, now);
                 }
                 self.pass_on(place, now);
             }
@@ -300,18 +301,13 @@ impl Keeper {
 
     /// Makes known what has become of a server's health; `before` is its state before, if it has
     /// changed.
-    fn tell(
-        &mut self,
-        (index, number): (BackendIndex, usize),
-        before: Option<ServerState>,
-        now: Moment,
-    ) {
+    fn tell(&mut self, place: usize, before: Option<ServerState>, now: Moment) {
         let proxy = self.proxy();
-        let backend = &proxy.config.backends[index.0];
-        let (server, place) = (
-            backend.servers[number].address,
-            backend.first_server + number,
-        );
+        let Some(member) = self.roster.at(place) else {
+            return;
+        };
+        let backend = &proxy.config.backends[member.backend.0];
+        let server = member.server.address;
         let (slot, kept) = (&proxy.board.servers[place], &mut self.servers[place]);
         proxy.paces.set(place, kept.health.pace());
         let (state, reason) = (kept.health.state(), kept.health.reason());
@@ -353,7 +349,8 @@ impl Keeper {
         let state = |place: usize| admin(place).over(self.servers[place].health.state());
         let ramp =
             |place: usize| slow_start::ramp(self.servers[place].came_up, self.time(place), now);
-        let snapshot = Snapshot::new(config, |place| Standing {
+        let roster = &*self.roster;
+        let snapshot = Snapshot::new(config, roster, |place| Standing {
             candidacy: Candidacy::new(
                 admin(place),
                 self.servers[place].health.state(),
@@ -366,28 +363,32 @@ impl Keeper {
         });
         fail_open::tell(config, board, (&snapshot, now));
         pool.publish(snapshot);
-        for (place, slot) in board.servers.iter().take(self.servers.len()).enumerate() {
-            slot.ramp.set(ramp(place).into());
+        for member in roster.all() {
+            board.servers[member.place]
+                .ramp
+                .set(ramp(member.place).into());
         }
         self.proxy.waiting.look_again();
         for index in 0..config.vips.len() {
             let vip = VipIndex(index);
-            let health = vip_health(config, vip, |place| usable(state(place)));
+            let health = vip_health((config, roster), vip, |place| usable(state(place)));
             board.vip_health[index].set(health);
-            let sure = vip_health(config, vip, |place| {
+            let sure = vip_health((config, roster), vip, |place| {
                 usable(state(place)) && self.servers[place].health.is_sure()
             });
             board.vip_sure[index].set(sure);
             let hope = |place: usize| {
                 admin(place) == AdminState::None && self.servers[place].health.is_hoped_for()
             };
-            board.vip_hope[index].set(vip_health(config, vip, hope));
+            board.vip_hope[index].set(vip_health((config, roster), vip, hope));
         }
         // Nobody probes a server in maintenance, and nobody waits for that.
-        let probed = (0..self.servers.len())
+        let present = || roster.all().filter(|one| one.is_present());
+        let places = || present().map(|one| one.place);
+        let probed = places()
             .all(|place| self.servers[place].probed || admin(place) == AdminState::Maintenance);
         board.probed.set(u64::from(probed));
-        let steps = (0..self.servers.len()).filter_map(|place| {
+        let steps = places().filter_map(|place| {
             slow_start::next_step(self.servers[place].came_up, self.time(place), now)
         });
         self.next_step = steps.chain(self.ends()).min();
@@ -396,16 +397,17 @@ impl Keeper {
     /// When what an administrator has said ends by itself.
     fn ends(&self) -> impl Iterator<Item = Moment> {
         let board = self.proxy.board;
-        let servers = board.servers.iter().take(self.servers.len());
+        let servers = self.roster.all().map(|one| &board.servers[one.place]);
         let of_servers = servers.flat_map(|slot| [&slot.state_override, &slot.weight_override]);
         let listeners = board.listeners.iter().map(|slot| &slot.pause);
-        of_servers.chain(listeners).filter_map(|one| one.end())
+        let said = of_servers.chain(listeners).filter_map(|one| one.end());
+        said.chain(self.roster.all().filter_map(|one| one.until))
     }
 
     /// The slow-start time of the server at a place.
     fn time(&self, place: usize) -> Duration {
-        let mut backends = self.proxy.config.backends.iter();
-        let of = backends.rfind(|backend| backend.first_server <= place);
+        let member = self.roster.at(place);
+        let of = member.map(|member| &self.proxy.config.backends[member.backend.0]);
         of.and_then(|backend| backend.slow_start)
             .unwrap_or_default()
     }

@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | the pool: one snapshot of all backends, swapped whole | probe thread | every pick |
 //! | whose turn it is in a round-robin backend | every pick, under a lock held for nanoseconds | the same |
+//! | the roster: who the servers are, swapped whole, and on the board | probe thread | commands, session log; the next proxy |
 //! | verdicts and health of the VIPs on the board | probe thread | vrrp, admin; the next proxy starts from them |
 //! | what an administrator has said, on the board | probe thread | keeper, probes, accept loops; the next proxy |
 //! | registry of a thread's sessions | the thread: their start and end; each its bytes | commands: listing, cutting |
@@ -64,6 +65,7 @@ mod orders;
 mod pace;
 mod pool;
 mod probe;
+mod probing;
 pub mod proxy_protocol;
 mod readyz;
 mod registry;

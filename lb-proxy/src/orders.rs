@@ -1,5 +1,7 @@
 //! Does what an administrator says at run time, and answers what he asks.
 
+mod servers;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,8 @@ use common::board::AdminState;
 use common::command::{
     Command, MOST_SESSIONS, Reply, ServerName, SessionList, SessionStatus, Wish,
 };
-use common::config::{Config, MAX_WEIGHT};
+use common::config::{BackendIndex, Config, MAX_WEIGHT};
+use common::roster::{Member, Roster};
 use common::time::Moment;
 use tracing::info;
 
@@ -21,7 +24,7 @@ use crate::registry::{Cut, Oldest, Record, SessionId};
 enum Refusal {
     #[error("there is no backend `{name}`, only {known}")]
     NoBackend { name: String, known: String },
-    #[error("backend `{backend}` has no server {address}, only {known}")]
+    #[error("backend `{backend}` has no server {address}, {known}")]
     NoServer {
         backend: String,
         address: SocketAddr,
@@ -35,6 +38,8 @@ enum Refusal {
     Weight,
     #[error("there is no session {0}: `fmc-lb sessions` lists them")]
     NoSession(String),
+    #[error("{0}")]
+    Server(#[from] servers::Refusal),
 }
 
 /// Does it, on the thread of the keeper.
@@ -51,6 +56,28 @@ pub(crate) fn execute(command: Command, keeper: &mut Keeper, now: Moment) -> Rep
             weight,
             for_ms,
         } => set_weight((&proxy, keeper), (&server, weight), until(for_ms, now), now),
+        Command::ServerAdd {
+            server,
+            weight,
+            backup,
+            max_sessions,
+            for_ms,
+        } => {
+            let wanted = servers::Wanted {
+                weight,
+                backup,
+                max_sessions,
+            };
+            servers::add(keeper, (&server, wanted), (now, until(for_ms, now)))
+        }
+        Command::ServerAddress {
+            server,
+            address,
+            for_ms,
+        } => servers::move_to(keeper, (&server, address), (now, until(for_ms, now))),
+        Command::ServerRemove { server, sessions } => {
+            servers::remove(keeper, (&server, sessions), now)
+        }
         Command::ListenerPause { listener, for_ms } => {
             pause((&proxy, keeper), &listener, until(for_ms, now), now)
         }
@@ -62,8 +89,8 @@ pub(crate) fn execute(command: Command, keeper: &mut Keeper, now: Moment) -> Rep
             };
         }
         Command::KillSession { id } => kill_one(&proxy, id),
-        Command::KillServerSessions { server } => place_of(&proxy.config, &server)
-            .map(|place| killed(&proxy, |one| one.server() == Some(place))),
+        Command::KillServerSessions { server } => find(&proxy, &server)
+            .map(|found| killed(&proxy, |one| one.server() == Some(found.place))),
         Command::KillListenerSessions { listener } => index_of(&proxy.config, &listener)
             .map(|index| killed(&proxy, |one| one.listener() == index)),
     };
@@ -87,7 +114,7 @@ fn set_state(
     until: Option<Moment>,
     now: Moment,
 ) -> Result<String, Refusal> {
-    let place = place_of(&proxy.config, server)?;
+    let place = find(proxy, server)?.place;
     let (state, word) = match wish {
         Wish::Ready => (AdminState::None, "is what its probes say"),
         Wish::Drain => (AdminState::Drain, "gets no new sessions"),
@@ -107,7 +134,7 @@ fn set_weight(
     until: Option<Moment>,
     now: Moment,
 ) -> Result<String, Refusal> {
-    let place = place_of(&proxy.config, server)?;
+    let place = find(proxy, server)?.place;
     if weight.is_some_and(|weight| u64::from(weight) > MAX_WEIGHT) {
         return Err(Refusal::Weight);
     }
@@ -177,13 +204,14 @@ fn list(
 ) -> Result<SessionList, Refusal> {
     let config = &proxy.config;
     let listener = listener.map(|name| index_of(config, name)).transpose()?;
-    let servers = servers(config);
+    let roster = proxy.roster.load();
     if let Some(wanted) = server
-        && !servers.iter().any(|(_, address)| *address == wanted)
+        && !roster.all().any(|one| one.server.address == wanted)
     {
         return Err(Refusal::NoSuchServer(wanted));
     }
-    let address_of = |one: &Record| one.server().map(|place| servers[place].1);
+    let member = |one: &Record| one.server().and_then(|place| roster.at(place));
+    let address_of = |one: &Record| member(one).map(|of| of.server.address);
     let mut oldest = Oldest::new(MOST_SESSIONS);
     for registry in &proxy.registries {
         registry.collect(&mut oldest, |one| {
@@ -193,15 +221,15 @@ fn list(
     }
     let (sessions, more) = oldest.into_list();
     let status = |one: Arc<Record>| {
-        let to = one.server().map(|place| servers[place]);
+        let to = member(&one);
         let advertised = proxy.advertised(&one);
         SessionStatus {
             id: one.id.to_string(),
             listener: config.listeners[one.listener()].name.clone(),
             client: advertised.unwrap_or(one.peer()).to_string(),
             via: advertised.map(|_| one.peer().to_string()),
-            backend: to.map(|(backend, _)| backend.to_owned()),
-            server: to.map(|(_, address)| address.to_string()),
+            backend: to.map(|of| config.backends[of.backend.0].name.clone()),
+            server: to.map(|of| of.server.address.to_string()),
             age_ms: u64::try_from(now.since(one.started).as_millis()).unwrap_or(u64::MAX),
             bytes_in: one.up.get(),
             bytes_out: one.down.get(),
@@ -213,33 +241,34 @@ fn list(
     })
 }
 
-/// Backend and address of every server, by place.
-fn servers(config: &Config) -> Vec<(&str, SocketAddr)> {
-    let backends = config.backends.iter();
-    let all = backends.flat_map(|backend| {
-        let servers = backend.servers.iter();
-        servers.map(|server| (backend.name.as_str(), server.address))
-    });
-    all.collect()
-}
-
-fn place_of(config: &Config, name: &ServerName) -> Result<usize, Refusal> {
-    let mut backends = config.backends.iter();
-    let Some(backend) = backends.find(|backend| backend.name == name.backend) else {
-        return Err(Refusal::NoBackend {
-            name: name.backend.clone(),
-            known: words(config.backends.iter().map(|backend| &backend.name)),
-        });
-    };
-    let mut servers = backend.servers.iter();
-    match servers.position(|server| server.address == name.address) {
-        Some(index) => Ok(backend.first_server + index),
+/// A server of the roster, also one that is leaving or has left.
+fn find(proxy: &Proxy, name: &ServerName) -> Result<Member, Refusal> {
+    let backend = backend_of(&proxy.config, name)?;
+    let roster = proxy.roster.load();
+    match roster.find(backend, name.address) {
+        Some(member) => Ok(*member),
         None => Err(Refusal::NoServer {
             backend: name.backend.clone(),
             address: name.address,
-            known: words(backend.servers.iter().map(|server| server.address)),
+            known: known(&roster, backend),
         }),
     }
+}
+
+fn known(roster: &Roster, backend: BackendIndex) -> String {
+    match roster.of(backend) {
+        [] => "and none at all now".to_owned(),
+        all => format!("only {}", words(all.iter().map(|one| one.server.address))),
+    }
+}
+
+fn backend_of(config: &Config, name: &ServerName) -> Result<BackendIndex, Refusal> {
+    let mut backends = config.backends.iter();
+    let found = backends.position(|backend| backend.name == name.backend);
+    found.map(BackendIndex).ok_or_else(|| Refusal::NoBackend {
+        name: name.backend.clone(),
+        known: words(config.backends.iter().map(|backend| &backend.name)),
+    })
 }
 
 fn index_of(config: &Config, name: &str) -> Result<usize, Refusal> {

@@ -3,11 +3,12 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use common::board::ProxyBoard;
 use common::config::{Backend, BackendIndex, Balance, Config};
+use common::roster::Roster;
 
 use crate::balance::{
     Candidate, LoadBound, Maglev, RoundRobin, Slate, Tried, Vacancy, first, least_connections,
@@ -26,51 +27,87 @@ pub(crate) struct Standing {
     pub(crate) weight: Option<u16>,
 }
 
-/// All servers of all backends, by index; nobody changes a published one.
-#[derive(Debug, PartialEq, Eq)]
+/// All servers of all backends; nobody changes a published one.
+#[derive(Debug)]
 pub(crate) struct Snapshot {
-    backends: Vec<Vec<Candidate>>,
+    backends: Vec<Choice>,
+}
+
+/// The servers of a backend.
+#[derive(Debug)]
+struct Choice {
+    servers: Vec<Candidate>,
+    /// Of their addresses and weights, where the algorithm wants one.
+    table: Option<Arc<Maglev>>,
 }
 
 impl Snapshot {
-    /// The configuration's servers, as `standing` gives it for their places.
-    pub(crate) fn new(config: &Config, standing: impl Fn(usize) -> Standing) -> Self {
-        let backends = config.backends.iter().map(|backend| {
-            let servers = backend.servers.iter().enumerate();
-            let known = servers.map(|(index, server)| {
-                let standing = standing(backend.first_server + index);
-                (server, standing, standing.weight.unwrap_or(server.weight))
+    /// The servers that may have sessions, as `standing` gives it for their places.
+    pub(crate) fn new(
+        config: &Config,
+        roster: &Roster,
+        standing: impl Fn(usize) -> Standing,
+    ) -> Self {
+        let backends = config.backends.iter().enumerate();
+        let backends = backends.map(|(index, backend)| {
+            let known = roster.present(BackendIndex(index)).map(|member| {
+                let standing = standing(member.place);
+                let weight = standing.weight.unwrap_or(member.server.weight);
+                (member, standing, weight)
             });
             let known: Vec<_> = known.collect();
             let servers = known.iter().map(|(_, it, weight)| (*weight, it.candidacy));
             let in_need = fail_open::is_due(backend, servers);
-            let candidates = known.into_iter().enumerate();
-            let candidates = candidates.map(|(index, (server, standing, weight))| Candidate {
-                address: server.address,
-                port_offset: server.port_offset,
+            let candidates = known.into_iter();
+            let candidates = candidates.map(|(member, standing, weight)| Candidate {
+                address: member.server.address,
+                port_offset: member.server.port_offset,
                 weight,
                 ramp: standing.ramp,
                 // All are tried, whatever they are.
-                backup: server.backup && !in_need,
-                limit: server.max_sessions,
+                backup: member.server.backup && !in_need,
+                limit: member.server.max_sessions,
                 usable: match standing.candidacy {
                     Candidacy::Usable => true,
                     Candidacy::Doubted => in_need,
                     Candidacy::Unproven | Candidacy::Withdrawn => false,
                 },
                 in_need,
-                place: backend.first_server + index,
+                place: member.place,
             });
-            candidates.collect()
+            Choice {
+                servers: candidates.collect(),
+                table: None,
+            }
         });
         Self {
             backends: backends.collect(),
         }
     }
 
+    /// Gives the backends that choose by a table theirs: those of an earlier snapshot where that
+    /// had the same servers.
+    fn with_tables(mut self, methods: &[Method], before: Option<&Self>) -> Self {
+        let known = |servers: &[Candidate]| -> Vec<_> {
+            let known = servers.iter().map(|server| (server.address, server.weight));
+            known.collect()
+        };
+        for (index, choice) in self.backends.iter_mut().enumerate() {
+            let Method::ConsistentHash(_) = methods[index] else {
+                continue;
+            };
+            let old = before.map(|before| &before.backends[index]);
+            let old = old.filter(|old| known(&old.servers) == known(&choice.servers));
+            let table = old.and_then(|old| old.table.clone());
+            choice.table = table.or_else(|| Some(Maglev::new(&choice.servers).into()));
+        }
+        self
+    }
+
     /// Whether sessions of the backend are tried although every server is down.
     pub(crate) fn fails_open(&self, backend: usize) -> bool {
-        self.backends[backend].iter().any(|server| server.in_need)
+        let mut servers = self.backends[backend].servers.iter();
+        servers.any(|server| server.in_need)
     }
 }
 
@@ -85,11 +122,8 @@ enum Method {
     /// Where the random numbers have got to.
     Random(AtomicU64),
     Source,
-    ConsistentHash {
-        /// Of the servers' addresses and weights.
-        table: ArcSwap<Maglev>,
-        bound: Option<LoadBound>,
-    },
+    /// The table is the snapshot's.
+    ConsistentHash(Option<LoadBound>),
     First,
 }
 
@@ -112,32 +146,22 @@ pub(crate) struct Wanted<'a> {
 impl Pool {
     /// `seed` makes the random numbers of this process differ from another's.
     pub(crate) fn new(config: &Config, snapshot: Snapshot, seed: u64) -> Self {
-        let backends = config.backends.iter().zip(&snapshot.backends);
-        let methods = backends.map(|(backend, servers)| Method::new(backend, servers, seed));
+        let backends = config.backends.iter();
+        let methods: Vec<_> = backends.map(|one| Method::new(one, seed)).collect();
         Self {
-            methods: methods.collect(),
-            published: ArcSwap::from_pointee(snapshot),
+            published: ArcSwap::from_pointee(snapshot.with_tables(&methods, None)),
+            methods,
         }
     }
 
     /// Replaces the snapshot; every pick from now on sees the new one.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         let before = self.published.load();
-        for (index, method) in self.methods.iter().enumerate() {
-            let (old, new) = (&before.backends[index], &snapshot.backends[index]);
-            let weights = |servers: &[Candidate]| -> Vec<u16> {
-                servers.iter().map(|server| server.weight).collect()
-            };
-            if let Method::ConsistentHash { table, .. } = method
-                && weights(old) != weights(new)
-            {
-                table.store(Maglev::new(new).into());
-            }
-        }
+        let snapshot = snapshot.with_tables(&self.methods, Some(&before));
         self.published.store(snapshot.into());
     }
 
-    /// The server for a new session: its index in the backend and itself.
+    /// The server for a new session.
     ///
     /// # Errors
     ///
@@ -146,35 +170,39 @@ impl Pool {
         &self,
         wanted: Wanted<'_>,
         board: &ProxyBoard,
-    ) -> Result<(usize, Candidate), Vacancy> {
+    ) -> Result<Candidate, Vacancy> {
         let snapshot = self.published.load();
-        let servers = &snapshot.backends[wanted.backend.0];
+        let Choice { servers, table } = &snapshot.backends[wanted.backend.0];
         let sessions = |index: usize| board.servers[servers[index].place].sessions.get();
         let slate = Slate::new(servers, wanted.tried, sessions);
-        let index = self.methods[wanted.backend.0].pick(&slate, wanted.client);
+        let method = &self.methods[wanted.backend.0];
+        let index = method.pick(&slate, (wanted.client, table.as_deref()));
         match index {
-            Some(index) => Ok((index, servers[index])),
+            Some(index) => Ok(servers[index]),
             None => Err(slate.vacancy()),
         }
     }
 }
 
 impl Method {
-    fn new(backend: &Backend, servers: &[Candidate], seed: u64) -> Self {
+    fn new(backend: &Backend, seed: u64) -> Self {
         match backend.balance {
             Balance::RoundRobin => Self::RoundRobin(Mutex::default()),
             Balance::LeastConnections => Self::LeastConnections(AtomicUsize::new(0)),
             Balance::Random => Self::Random(AtomicU64::new(seed)),
             Balance::Source => Self::Source,
-            Balance::ConsistentHash => Self::ConsistentHash {
-                table: ArcSwap::from_pointee(Maglev::new(servers)),
-                bound: backend.hash_balance_factor.and_then(LoadBound::new),
-            },
+            Balance::ConsistentHash => {
+                Self::ConsistentHash(backend.hash_balance_factor.and_then(LoadBound::new))
+            }
             Balance::First => Self::First,
         }
     }
 
-    fn pick(&self, slate: &Slate<'_, impl Fn(usize) -> u64>, client: IpAddr) -> Option<usize> {
+    fn pick(
+        &self,
+        slate: &Slate<'_, impl Fn(usize) -> u64>,
+        (client, table): (IpAddr, Option<&Maglev>),
+    ) -> Option<usize> {
         match self {
             Self::RoundRobin(turns) => turns
                 .lock()
@@ -189,7 +217,7 @@ impl Method {
                 random_of_two(slate, hash::mix(counter))
             }
             Self::Source => source_hash(slate, client),
-            Self::ConsistentHash { table, bound } => table.load().pick(slate, client, *bound),
+            Self::ConsistentHash(bound) => table?.pick(slate, client, *bound),
             Self::First => first(slate),
         }
     }

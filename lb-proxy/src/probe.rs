@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use common::board::{AdminState, ProbeStatus};
 use common::config::{BackendIndex, ProbeProxy};
+use common::roster::Member;
 use common::time::Moment;
 use nix::errno::Errno;
 use tokio::io::AsyncWriteExt;
@@ -37,14 +38,15 @@ use crate::finding::Finding;
 use crate::health::{Pace, Verdict};
 use crate::keeper::Outcome;
 use crate::lack::is_ours;
-use crate::spread::{first_start, jittered};
+use crate::spread::jittered;
 
 /// One server and how it is probed.
 pub(crate) struct Target {
     proxy: Arc<Proxy>,
     backend: BackendIndex,
-    server: usize,
     place: usize,
+    server: SocketAddr,
+    /// Where the probes go.
     address: SocketAddr,
     kind: Kind,
     intervals: Intervals,
@@ -52,7 +54,7 @@ pub(crate) struct Target {
     pace: watch::Receiver<Pace>,
     /// What it says before anything else.
     header: ProbeProxy,
-    /// From the start of the process to the first probe.
+    /// From the start of its task to the first probe.
     offset: Duration,
 }
 
@@ -74,42 +76,34 @@ impl Intervals {
     }
 }
 
-/// All servers that are probed.
-pub(crate) fn targets(proxy: &Arc<Proxy>) -> Vec<Target> {
-    let mut targets = Vec::new();
-    for (index, backend) in proxy.config.backends.iter().enumerate() {
-        let Some(probe) = &backend.probe else {
-            continue;
-        };
-        let recipe = Recipe::new(&probe.kind, proxy.tls.probe(BackendIndex(index)));
-        let servers = backend.servers.iter().enumerate();
-        for (server, member) in servers.filter(|(_, one)| one.track.is_none()) {
-            let place = backend.first_server + server;
-            let address = backend.probe_target(member);
-            targets.push(Target {
-                proxy: Arc::clone(proxy),
-                backend: BackendIndex(index),
-                server,
-                place,
-                address,
-                kind: recipe.kind_for(address),
-                intervals: Intervals {
-                    steady: probe.interval,
-                    fast: probe.fast_interval,
-                    down: probe.down_interval,
-                },
-                timeout: probe.timeout,
-                pace: proxy.paces.follow(place),
-                header: backend.probe_proxy(member),
-                offset: Duration::ZERO,
-            });
+impl Target {
+    /// How a server is probed, from so long after now on; `None` = it is not.
+    pub(crate) fn of(proxy: &Arc<Proxy>, member: &Member, offset: Duration) -> Option<Self> {
+        let backend = &proxy.config.backends[member.backend.0];
+        let probe = backend.probe.as_ref()?;
+        if member.follows.is_some() {
+            return None;
         }
+        let recipe = Recipe::new(&probe.kind, proxy.tls.probe(member.backend));
+        let address = backend.probe_target(&member.server);
+        Some(Self {
+            proxy: Arc::clone(proxy),
+            backend: member.backend,
+            place: member.place,
+            server: member.server.address,
+            address,
+            kind: recipe.kind_for(address),
+            intervals: Intervals {
+                steady: probe.interval,
+                fast: probe.fast_interval,
+                down: probe.down_interval,
+            },
+            timeout: probe.timeout,
+            pace: proxy.paces.follow(member.place),
+            header: backend.probe_proxy(&member.server),
+            offset,
+        })
     }
-    let count = targets.len();
-    for (index, target) in targets.iter_mut().enumerate() {
-        target.offset = first_start(index, count, target.intervals.fast);
-    }
-    targets
 }
 
 /// Probes one server for ever.
@@ -141,7 +135,7 @@ impl Target {
         let verdict = self.probe(Instant::now() + self.timeout).await;
         let ended = clock::now();
         let outcome = Outcome {
-            backend: self.backend,
+            place: self.place,
             server: self.server,
             ended,
             took: ended.since(started),

@@ -12,9 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::board::{LAYOUT, ProxyBoard};
 use common::config::capacity::RESERVED_DESCRIPTORS;
 use common::config::{Config, MAX_THREADS};
+use common::roster::Roster;
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -35,7 +37,7 @@ use crate::listener::{accept_loop, adopt};
 use crate::lists::{ListError, Lists};
 use crate::pace::Paces;
 use crate::pool::{Pool, Snapshot, Standing};
-use crate::probe::{self, Target};
+use crate::probing::Probing;
 use crate::registry::Registry;
 use crate::relay;
 use crate::route::Router;
@@ -97,7 +99,6 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
             source,
         })?;
     let proxy = prepare(&inputs, session_log)?;
-    let targets = probe::targets(&proxy);
     let keeper = Keeper::new(Arc::clone(&proxy));
     sign_on(inputs.board, inputs.threads);
     control.attach(&proxy);
@@ -106,7 +107,7 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     let (probe_stop, stopped) = oneshot::channel();
     let board = inputs.board;
     let orders = control.take_orders();
-    let probes = move || probe_thread((targets, keeper), orders, board, stopped);
+    let probes = move || probe_thread(keeper, orders, board, stopped);
     spawn("probe".into(), &ended, probes)?;
     for (index, sockets) in by_thread(inputs.sockets, inputs.threads)
         .into_iter()
@@ -165,7 +166,8 @@ fn prepare(inputs: &Inputs, session_log: SessionLog) -> Result<Arc<Proxy>, RunEr
         0 => Verdicts::None,
         _ => Verdicts::Earlier,
     };
-    keeper::first_states(config, board, (verdicts, clock::now()));
+    let roster = Roster::read(config, board);
+    keeper::first_states((config, &roster), board, (verdicts, clock::now()));
     let now = clock::now();
     let standing = |place: usize| Standing {
         candidacy: keeper::candidacy(&board.servers[place], now),
@@ -186,8 +188,13 @@ fn prepare(inputs: &Inputs, session_log: SessionLog) -> Result<Arc<Proxy>, RunEr
     Ok(Arc::new(Proxy {
         config: Arc::clone(config),
         board,
-        pool: Pool::new(config, Snapshot::new(config, standing), now.as_nanos()),
-        paces: Paces::new(config),
+        pool: Pool::new(
+            config,
+            Snapshot::new(config, &roster, standing),
+            now.as_nanos(),
+        ),
+        roster: ArcSwap::from_pointee(roster),
+        paces: Paces::default(),
         waiting: Waiting::new(config),
         session_log,
         sources,
@@ -428,19 +435,17 @@ fn obey(order: Order, keeper: &mut Keeper) {
 
 /// Probes, keeps the verdicts and the process's heartbeat until `stopped`'s sender is dropped.
 fn probe_thread(
-    (targets, mut keeper): (Vec<Target>, Keeper),
+    mut keeper: Keeper,
     mut orders: Option<tokio::sync::mpsc::Receiver<Order>>,
     board: &'static ProxyBoard,
     mut stopped: oneshot::Receiver<std::convert::Infallible>,
 ) -> Result<(), RunError> {
     in_runtime("probe", async move {
         let (sender, mut outcomes) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
-        let mut probing = JoinSet::new();
-        for target in targets {
-            probing.spawn(probe::probe_loop(target, sender.clone()));
-        }
+        let mut probing = Probing::new(keeper.proxy(), sender);
         let mut ticker = ticker();
         loop {
+            probing.follow(&keeper.roster());
             tokio::select! {
                 biased;
                 _ = ticker.tick() => {
@@ -451,7 +456,7 @@ fn probe_thread(
                 _ = &mut stopped => return Ok(()),
                 Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
                 Some(order) = next_order(&mut orders) => obey(order, &mut keeper),
-                Some(_) = probing.join_next() => return Err(RunError::Ended("probe".into())),
+                () = probing.ended() => return Err(RunError::Ended("probe".into())),
             }
         }
     })

@@ -1,6 +1,7 @@
 //! How healthy the data plane behind each VIP is. Pure.
 
 use common::config::{Config, VipIndex};
+use common::roster::Roster;
 
 /// The health of a VIP as it stands on the board: 0 = a required listener has no usable server,
 /// otherwise the smallest share of usable servers of its required listeners in percent, 1 to 100
@@ -9,19 +10,22 @@ use common::config::{Config, VipIndex};
 /// `counts` says whether the server at a place is usable. Servers of weight 0 are left out: they
 /// serve nobody new. A server that is tried in need (`all_down`) is not usable: the other node may
 /// have better ones.
-pub(crate) fn vip_health(config: &Config, vip: VipIndex, counts: impl Fn(usize) -> bool) -> u64 {
+pub(crate) fn vip_health(
+    (config, roster): (&Config, &Roster),
+    vip: VipIndex,
+    counts: impl Fn(usize) -> bool,
+) -> u64 {
     config
         .listeners
         .iter()
         .filter(|listener| listener.required && listener.serves(vip))
         .flat_map(|listener| listener.backends())
         .map(|index| {
-            let backend = &config.backends[index.0];
             let (mut all, mut good) = (0_u64, 0_u64);
-            for (index, server) in backend.servers.iter().enumerate() {
-                if server.weight > 0 {
+            for member in roster.present(index) {
+                if member.server.weight > 0 {
                     all += 1;
-                    good += u64::from(counts(backend.first_server + index));
+                    good += u64::from(counts(member.place));
                 }
             }
             if good == 0 {
@@ -76,7 +80,10 @@ backend = "one"
             listeners,
             ..config()
         };
-        vip_health(&config, VipIndex(0), |place| usable(states[place]))
+        let roster = Roster::configured(&config);
+        vip_health((&config, &roster), VipIndex(0), |place| {
+            usable(states[place])
+        })
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub(crate) fn empty_boards() -> Boards {
         list_entries: cells(),
         certificates: array::from_fn(|_| Default::default()),
         session_log: SessionLogSlot::default(),
+        roster: array::from_fn(|_| Default::default()),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use common::board::{AdminState, Hold, ProbeStatus, ServerSlot, ServerState, VipState};
-use common::config::{Backend, Server, VipIndex};
+use common::board::{AdminState, Hold, Presence, ProbeStatus, ServerSlot, ServerState, VipState};
+use common::config::{Backend, BackendIndex, VipIndex};
+use common::roster::{Member, Roster};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status, VipStatus};
 use common::time::Moment;
 use time::OffsetDateTime;
@@ -23,6 +24,7 @@ impl View {
         let now = clocks.now;
         let processes = Processes::read(&self.boards, now);
         let started = self.boards.supervisor.header.started.get();
+        let roster = Roster::read(&self.config, self.boards.proxy);
         let mut status = Status {
             node: self.config.nodes[self.node.0].name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -40,7 +42,10 @@ impl View {
                 .backends
                 .iter()
                 .enumerate()
-                .map(|(index, backend)| self.backend((index, backend), &processes.proxy, clocks))
+                .map(|(index, backend)| {
+                    let whose = (BackendIndex(index), backend, &roster);
+                    self.backend(whose, &processes.proxy, clocks)
+                })
                 .collect(),
             files: files::status(self, now),
             session_log: session_log::status(self, now),
@@ -150,26 +155,26 @@ impl View {
     }
 
     /// `traefik-http/10.17.4.24:80`
-    fn followed_by(&self, server: &Server) -> String {
-        let Some(track) = server.track else {
-            return String::new();
-        };
-        let of = self.config.probed_as(track);
-        let backend = &self.config.backends[of.backend.0];
-        format!("{}/{}", backend.name, backend.servers[of.server].address)
+    fn followed_by(&self, member: &Member, roster: &Roster) -> String {
+        let probed = roster.probed_as(member.place);
+        match roster.at(probed).filter(|of| of.place != member.place) {
+            Some(of) => {
+                let backend = &self.config.backends[of.backend.0].name;
+                format!("{backend}/{}", of.server.address)
+            }
+            None => String::new(),
+        }
     }
 
     fn backend(
         &self,
-        (index, backend): (usize, &Backend),
+        (index, backend, roster): (BackendIndex, &Backend, &Roster),
         proxy: &Process,
         clocks: Clocks,
     ) -> BackendStatus {
-        let own = &self.boards.proxy.backends[index];
+        let own = &self.boards.proxy.backends[index.0];
         // A dead proxy tries nothing.
         let fail_open = own.fail_open.get().filter(|_| proxy.pid != 0);
-        let slots = &self.boards.proxy.servers[backend.first_server..];
-        let servers = backend.servers.iter().zip(slots);
         let speaks_tls = backend
             .probe
             .as_ref()
@@ -189,11 +194,17 @@ impl View {
                 (None, false) => "none",
             }
             .to_owned(),
-            servers: servers
-                .map(|(server, slot)| {
+            servers: roster
+                .of(index)
+                .iter()
+                .map(|member| {
+                    let slot = &self.boards.proxy.servers[member.place];
+                    let replaced = member.replaces.and_then(|place| roster.at(place));
                     let status = ServerStatus {
-                        follows: self.followed_by(server),
-                        ..self::server((server, slot), proxy, now)
+                        follows: self.followed_by(member, roster),
+                        replaces: replaced
+                            .map_or_else(String::new, |of| of.server.address.to_string()),
+                        ..self::server((member, slot), proxy, now)
                     };
                     with_certificate(status, certificate(slot))
                 })
@@ -215,7 +226,8 @@ impl View {
     }
 }
 
-fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) -> ServerStatus {
+fn server((member, slot): (&Member, &ServerSlot), proxy: &Process, now: Moment) -> ServerStatus {
+    let server = &member.server;
     let said = slot.admin_state(now);
     let weight = slot.admin_weight(now);
     ServerStatus {
@@ -223,7 +235,9 @@ fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) 
         client_port: server
             .port_offset
             .map_or_else(String::new, |offset| offset.to_string()),
-        state: slot.effective_state(now).word().to_owned(),
+        state: state(member, slot, now).word().to_owned(),
+        presence: member.presence.word().to_owned(),
+        presence_ms_left: left(member.until, now),
         since_ms_ago: slot.since.get().map(|at| millis(now, at)),
         reason: reason(slot, now),
         sessions: sessions(proxy, slot.sessions.get()),
@@ -261,6 +275,15 @@ fn server((server, slot): (&Server, &ServerSlot), proxy: &Process, now: Moment) 
             ramp => (100 * ramp / 256).max(1),
         },
         ..ServerStatus::default()
+    }
+}
+
+/// Who leaves gets nothing new, and who has left gets nothing at all.
+fn state(member: &Member, slot: &ServerSlot, now: Moment) -> ServerState {
+    match member.presence {
+        Presence::Configured | Presence::Added => slot.effective_state(now),
+        Presence::Leaving => ServerState::Draining,
+        Presence::Removed => ServerState::Maintenance,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use common::board::{ServerState, Text, VipState};
-use common::config::{Backend, NodeIndex, VipIndex};
+use common::config::{BackendIndex, NodeIndex, VipIndex};
+use common::roster::Roster;
 use common::status::{BackendStatus, Status};
 use common::time::Moment;
 
@@ -40,8 +41,10 @@ pub(crate) fn of(
         peer_warnings(view, peer, now, &mut found);
     }
     found.extend(accept_warnings(view, rates, now));
-    for (backend, shown) in view.config.backends.iter().zip(&status.backends) {
-        found.extend(backend_warning(view, (backend, shown), now));
+    let roster = Roster::read(&view.config, view.boards.proxy);
+    for (index, shown) in status.backends.iter().enumerate() {
+        let whose = (BackendIndex(index), shown);
+        found.extend(backend_warning((view, &roster), whose, now));
     }
     found.extend(files::warnings(view, &status.files, now));
     found.extend(status.listeners.iter().flat_map(tls::warnings));
@@ -160,10 +163,11 @@ fn accept_warnings(view: &View, rates: &Rates, now: Moment) -> Vec<String> {
 }
 
 fn backend_warning(
-    view: &View,
-    (backend, shown): (&Backend, &BackendStatus),
+    (view, roster): (&View, &Roster),
+    (index, shown): (BackendIndex, &BackendStatus),
     now: Moment,
 ) -> Option<String> {
+    let backend = &view.config.backends[index.0];
     if let Some(millis) = shown.fail_open_ms_ago {
         return Some(format!(
             "backend {}: every server is down, for {} sessions have been tried on all of them (all_down)",
@@ -171,10 +175,10 @@ fn backend_warning(
             human::age(Duration::from_millis(millis))
         ));
     }
-    let slots = &view.boards.proxy.servers[backend.first_server..];
-    let usable = backend.servers.iter().zip(slots).any(|(server, slot)| {
+    let usable = roster.present(index).any(|member| {
+        let slot = &view.boards.proxy.servers[member.place];
         let weight = slot.admin_weight(now);
-        weight.map_or(server.weight, |said| said.value) > 0
+        weight.map_or(member.server.weight, |said| said.value) > 0
             && match slot.effective_state(now) {
                 ServerState::Unknown | ServerState::Up => true,
                 ServerState::Down | ServerState::Draining | ServerState::Maintenance => false,

@@ -24,6 +24,12 @@ pub(crate) enum Server {
     Ready(ReadyServer),
     /// Give it another share of the new sessions
     Weight(WeightOfServer),
+    /// Add a server to a backend, until it is removed or its time is over
+    Add(AddServer),
+    /// Give it another address: its health is not known then, and sessions go on at the old one
+    Address(AddressOfServer),
+    /// Take it out of its backend: it must be in maintenance and have no sessions
+    Remove(RemoveServer),
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +62,55 @@ pub(crate) struct WeightOfServer {
     pub(crate) weight: Weight,
     #[command(flatten)]
     pub(crate) time: Time,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddServer {
+    /// Backend and address of the new server: k3s-api/10.17.4.24:6443
+    #[arg(value_name = "BACKEND/ADDRESS:PORT")]
+    pub(crate) server: ServerName,
+    /// Its share of the new sessions, 0 to 256 [default: 1]
+    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u16).range(0..=MAX_WEIGHT as i64))]
+    pub(crate) weight: Option<u16>,
+    /// It serves only while no other server can
+    #[arg(long)]
+    pub(crate) backup: bool,
+    /// Most sessions at the same time [default: no limit]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_sessions: Option<u32>,
+    #[command(flatten)]
+    pub(crate) time: Time,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddressOfServer {
+    /// The server, as status names it: k3s-api/10.17.4.21:6443
+    #[arg(value_name = "BACKEND/SERVER")]
+    pub(crate) server: ServerName,
+    /// Where it is from now on; the configured address takes it back
+    #[arg(value_name = "ADDRESS:PORT")]
+    pub(crate) address: SocketAddr,
+    #[command(flatten)]
+    pub(crate) time: Time,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveServer {
+    /// The server, as status names it: k3s-api/10.17.4.24:6443
+    #[arg(value_name = "BACKEND/SERVER")]
+    pub(crate) server: ServerName,
+    /// Whatever its state: no new session, and it leaves when its last one has ended
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) drain: bool,
+    /// Whatever its state: its sessions are ended, both sides get an RST
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) runtime: RuntimeDir,
 }
@@ -217,6 +272,9 @@ mod tests {
             "fmc-lb sessions kill --server a/10.0.0.1:1 --runtime-dir /x",
             "fmc-lb server drain a/10.0.0.1:1 --for 1h",
             "fmc-lb server weight a/10.0.0.1:1 9",
+            "fmc-lb server add a/10.0.0.1:1 --weight 0 --backup --max-sessions 9 --for 1h",
+            "fmc-lb server address a/10.0.0.1:1 10.0.0.2:1",
+            "fmc-lb server remove a/10.0.0.1:1 --drain",
             "fmc-lb listener pause api --for 10m",
         ] {
             let parsed = parse(good);
@@ -227,6 +285,10 @@ mod tests {
             "fmc-lb sessions kill 1f --listener api",
             "fmc-lb server drain 10.0.0.1:1",
             "fmc-lb server ready a/10.0.0.1:1 --for 1h",
+            "fmc-lb server add a/10.0.0.1:1 --weight 257",
+            "fmc-lb server add a/10.0.0.1:1 --max-sessions 0",
+            "fmc-lb server address a/10.0.0.1:1",
+            "fmc-lb server remove a/10.0.0.1:1 --drain --force",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

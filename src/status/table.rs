@@ -257,6 +257,7 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
         if !is_plain(server) {
             grid.note(server.reason.clone());
         }
+        grid.note(presence(server));
         if !server.follows.is_empty() {
             grid.note(format!("follows {}", server.follows));
         }
@@ -309,6 +310,18 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
     grid.note(fail_open_note(backend));
     lines.extend(grid.lines());
     lines
+}
+
+/// "added by administrator, 59m left, for 10.17.4.21:6443"; empty = it is one of the configuration.
+fn presence(server: &ServerStatus) -> String {
+    let time = time_left(server.presence_ms_left);
+    match server.presence.as_str() {
+        "added" if server.replaces.is_empty() => format!("added by administrator{time}"),
+        "added" => format!("added by administrator{time}, for {}", server.replaces),
+        "leaving" => format!("leaves when its last session has ended{time}"),
+        "removed" => format!("removed by administrator{time}"),
+        _ => String::new(),
+    }
 }
 
 fn fail_open_note(backend: &BackendStatus) -> String {

@@ -1,8 +1,9 @@
-//! A set of servers of one backend, by their index: four words, copied instead of allocated.
+//! A set of servers, by their index in a backend or by their place: four words, copied instead of
+//! allocated.
 
 use common::config::MAX_SERVERS;
 
-/// Servers by their index in the backend, which is below [`MAX_SERVERS`].
+/// Servers by their index in the backend or their place, which is below [`MAX_SERVERS`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServerSet([u64; MAX_SERVERS / 64]);
 

@@ -66,7 +66,7 @@ impl<'a, S: Fn(usize) -> u64> Slate<'a, S> {
     }
 
     pub(super) fn may_serve(&self, index: usize) -> bool {
-        self.stands(index) && !self.tried.contains(index) && !self.is_full(index)
+        self.stands(index) && !self.was_tried(index) && !self.is_full(index)
     }
 
     pub(super) fn serving(&self) -> ServerSet {
@@ -82,11 +82,15 @@ impl<'a, S: Fn(usize) -> u64> Slate<'a, S> {
             .peekable();
         if standing.peek().is_none() {
             Vacancy::NoneStands
-        } else if standing.all(|index| self.tried.contains(index)) {
+        } else if standing.all(|index| self.was_tried(index)) {
             Vacancy::AllTried
         } else {
             Vacancy::Full
         }
+    }
+
+    fn was_tried(&self, index: usize) -> bool {
+        self.tried.contains(self.candidate(index).place)
     }
 
     fn is_full(&self, index: usize) -> bool {

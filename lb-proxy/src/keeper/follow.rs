@@ -2,7 +2,8 @@
 //! that one, and what an administrator says of it, is so of them.
 
 use common::board::{AdminState, ProbeStatus, ProxyBoard, ServerState};
-use common::config::{BackendIndex, Config, Track};
+use common::config::{Config, MAX_SERVERS};
+use common::roster::Roster;
 use common::time::Moment;
 
 use super::{Keeper, state_of};
@@ -14,7 +15,6 @@ pub(super) struct Followers(Vec<Follower>);
 /// A server that follows another one.
 #[derive(Debug, Clone)]
 struct Follower {
-    server: Track,
     place: usize,
     /// The places on its way to the one that is probed.
     way: Vec<usize>,
@@ -25,31 +25,23 @@ struct Follower {
 }
 
 impl Followers {
-    pub(super) fn of(config: &Config) -> Self {
-        let mut followers = Vec::new();
-        for (index, backend) in config.backends.iter().enumerate() {
-            for (server, member) in backend.servers.iter().enumerate() {
-                let Some(first) = member.track else {
-                    continue;
-                };
-                let backend = BackendIndex(index);
-                let server = Track { backend, server };
-                let probed = config.probed_as(server);
-                let of = &config.backends[probed.backend.0];
-                let address = of.servers[probed.server].address;
-                let next = |at: &Track| config.backends[at.backend.0].servers[at.server].track;
-                followers.push(Follower {
-                    server,
-                    place: place(config, server),
-                    way: std::iter::successors(Some(first), next)
-                        .map(|at| place(config, at))
-                        .collect(),
-                    probed: place(config, probed),
-                    name: format!("{}/{address}", of.name),
-                });
-            }
-        }
-        Self(followers)
+    pub(super) fn of(config: &Config, roster: &Roster) -> Self {
+        let next = |at: &usize| roster.at(*at).and_then(|one| one.follows);
+        let followers = roster.all().filter_map(|member| {
+            let first = member.follows?;
+            let probed = roster.probed_as(member.place);
+            let of = roster.at(probed)?;
+            let backend = &config.backends[of.backend.0].name;
+            Some(Follower {
+                place: member.place,
+                way: std::iter::successors(Some(first), next)
+                    .take(MAX_SERVERS)
+                    .collect(),
+                probed,
+                name: format!("{backend}/{}", of.server.address),
+            })
+        });
+        Self(followers.collect())
     }
 
     /// The places of those who follow the server at a place, also by way of others.
@@ -71,8 +63,8 @@ impl Followers {
 }
 
 /// Gives those who follow a server its state, as it stands on the board.
-pub(super) fn first_states(config: &Config, board: &ProxyBoard, now: Moment) {
-    for follower in Followers::of(config).0 {
+pub(super) fn first_states((config, roster): (&Config, &Roster), board: &ProxyBoard, now: Moment) {
+    for follower in Followers::of(config, roster).0 {
         let (slot, of) = (
             &board.servers[follower.place],
             &board.servers[follower.probed],
@@ -97,14 +89,21 @@ impl Keeper {
         }
     }
 
+    /// The same after somebody has come or gone, and tells what it changes.
+    pub(super) fn follow_anew(&mut self, now: Moment) {
+        for follower in self.followers.0.clone() {
+            let before = self.take_over(&follower);
+            self.tell(follower.place, before, now);
+        }
+    }
+
     /// Tells those who follow the server at a place what was found of it.
     pub(super) fn pass_on(&mut self, place: usize, now: Moment) {
         let all = self.followers.0.iter();
         let followers: Vec<_> = all.filter(|one| one.probed == place).cloned().collect();
         for follower in followers {
             let before = self.take_over(&follower);
-            let Track { backend, server } = follower.server;
-            self.tell((backend, server), before, now);
+            self.tell(follower.place, before, now);
         }
     }
 
@@ -115,8 +114,4 @@ impl Keeper {
         kept.probed = probed;
         kept.health.follow(&health, &follower.name)
     }
-}
-
-fn place(config: &Config, server: Track) -> usize {
-    config.backends[server.backend.0].first_server + server.server
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::BackendIndex;
+use common::roster::Roster;
 use common::time::Moment;
 use tokio::net::TcpStream;
 
@@ -61,8 +62,8 @@ struct Search {
     waited: Option<Duration>,
     /// Clients that were before it in the queue, over all its waits.
     ahead: u64,
-    /// The last one that was tried, by its place.
-    server: Option<usize>,
+    /// The last one that was tried: its place, and its address, since its place may be given away.
+    server: Option<(u16, Address)>,
     attempts: u16,
     /// Another server was tried than the first.
     redispatched: bool,
@@ -132,11 +133,12 @@ impl Entry {
     }
 
     /// The server at this place is to be connected to.
-    pub(crate) fn tries(&mut self, place: usize) {
+    pub(crate) fn tries(&mut self, place: usize, address: SocketAddr) {
         if let Some(search) = self.search() {
             search.attempts = search.attempts.saturating_add(1);
-            search.redispatched |= search.server.is_some_and(|before| before != place);
-            search.server = Some(place);
+            let place = small(place);
+            search.redispatched |= search.server.is_some_and(|(before, _)| before != place);
+            search.server = Some((place, address.into()));
         }
     }
 
@@ -226,7 +228,7 @@ impl Search {
     fn tell(&mut self, line: &mut Line, now: Moment) {
         self.leave_queue(now);
         line.backend = Some(self.backend);
-        line.server = self.server;
+        line.server = self.server.map(|(_, address)| address.into());
         // Who was given a server at once has waited no time at all.
         let at_once = self.server.map(|_| Duration::ZERO);
         line.queue = self.waited.or(at_once);
@@ -237,9 +239,11 @@ impl Search {
 }
 
 impl Found {
-    fn tell(&self, line: &mut Line) {
+    /// A server keeps its place as long as it has a session.
+    fn tell(&self, roster: &Roster, line: &mut Line) {
         line.backend = Some(BackendIndex(self.backend.into()));
-        line.server = Some(self.server.into());
+        let member = roster.at(self.server.into());
+        line.server = member.map(|one| one.server.address);
         line.source = self.source.map(SocketAddr::from);
         line.queue = Some(self.queue);
         line.connect = Some(self.connect);
@@ -259,8 +263,17 @@ impl Open {
         }
     }
 
+    /// The place of the last one that was tried.
+    fn server(&self) -> Option<usize> {
+        match &self.stage {
+            Stage::Opening => None,
+            Stage::Search(search) => search.server.map(|(place, _)| place.into()),
+            Stage::Found(found) => Some(found.server.into()),
+        }
+    }
+
     fn line(mut self, ending: &Ending<'_>, now: Moment) -> Line {
-        let phase = self.phase();
+        let (phase, place) = (self.phase(), self.server());
         let session = &self.record;
         let ends = (session.peer(), self.bind.map(SocketAddr::from));
         let accepted = Duration::from_nanos(self.accepted);
@@ -268,7 +281,7 @@ impl Open {
         match &mut self.stage {
             Stage::Opening => {}
             Stage::Search(search) => search.tell(&mut line, now),
-            Stage::Found(found) => found.tell(&mut line),
+            Stage::Found(found) => found.tell(&self.proxy.roster.load(), &mut line),
         }
         if let Some(advertised) = self.proxy.advertised(session) {
             line.via = Some(line.client);
@@ -278,11 +291,7 @@ impl Open {
         line.total = now.since(self.began);
         line.bytes_in = session.up.get();
         line.bytes_out = session.down.get();
-        line.counts = counts(
-            &self.proxy,
-            line.listener,
-            line.backend.zip(Some(line.server)),
-        );
+        line.counts = counts(&self.proxy, line.listener, line.backend.zip(Some(place)));
         line.sni = self.sni;
         line.ended(ending, phase)
     }
@@ -290,11 +299,13 @@ impl Open {
 
 /// Sessions at this moment.
 fn counts(proxy: &Proxy, listener: usize, wanted: Option<(BackendIndex, Option<usize>)>) -> Counts {
-    let (config, board) = (&proxy.config, proxy.board);
+    let board = proxy.board;
     let of_backend = |index: BackendIndex| {
-        let backend = &config.backends[index.0];
-        let servers = &board.servers[backend.first_server..][..backend.servers.len()];
-        let served: u64 = servers.iter().map(|slot| slot.sessions.get()).sum();
+        let roster = proxy.roster.load();
+        let members = roster.of(index).iter();
+        let served: u64 = members
+            .map(|one| board.servers[one.place].sessions.get())
+            .sum();
         served + board.backends[index.0].queued.get()
     };
     let server = wanted.and_then(|(_, server)| server);

@@ -34,8 +34,8 @@ pub(super) struct Line {
     /// Where it arrived.
     pub(super) bind: Option<SocketAddr>,
     pub(super) backend: Option<BackendIndex>,
-    /// The last one that was tried, by its place.
-    pub(super) server: Option<usize>,
+    /// The last one that was tried.
+    pub(super) server: Option<SocketAddr>,
     /// Our own end of the connection to the server.
     pub(super) source: Option<SocketAddr>,
     /// In the queue of a full backend; `None` = it came neither there nor to a server.
@@ -71,18 +71,11 @@ pub(super) struct Counts {
 #[derive(Debug)]
 pub(super) struct Names {
     config: Arc<Config>,
-    /// By place.
-    servers: Vec<SocketAddr>,
 }
 
 impl Names {
     pub(super) fn new(config: Arc<Config>) -> Self {
-        let backends = config.backends.iter();
-        let servers = backends.flat_map(|backend| &backend.servers);
-        Self {
-            servers: servers.map(|server| server.address).collect(),
-            config,
-        }
+        Self { config }
     }
 
     fn listener(&self, line: &Line) -> &str {
@@ -96,10 +89,6 @@ impl Names {
     fn backend(&self, line: &Line) -> Option<&str> {
         let index = line.backend?;
         Some(&self.config.backends[index.0].name)
-    }
-
-    fn server(&self, line: &Line) -> Option<SocketAddr> {
-        line.server.map(|place| self.servers[place])
     }
 }
 
@@ -163,7 +152,7 @@ impl Line {
             listener: names.listener(self),
             bind: self.bind,
             backend: names.backend(self),
-            server: names.server(self),
+            server: self.server,
             source: self.source,
             queue_ms: self.queue.map(millis),
             connect_ms: self.connect.map(millis),
@@ -195,7 +184,7 @@ impl Line {
         put(format_args!("[{accepted}] {listener}{secured} "));
         // A client that no backend was chosen for is still the frontend's.
         put(format_args!("{}/", names.backend(self).unwrap_or(listener)));
-        match names.server(self) {
+        match self.server {
             Some(server) => put(format_args!("{server} ")),
             None => put(format_args!("<NOSRV> ")),
         }

@@ -157,6 +157,7 @@ fn empty_board() -> &'static ProxyBoard {
         list_entries: std::array::from_fn(|_| Cell::default()),
         certificates: std::array::from_fn(|_| CertificateSlot::default()),
         session_log: SessionLogSlot::default(),
+        roster: std::array::from_fn(|_| Default::default()),
     }))
 }
 

@@ -31,6 +31,7 @@ mod relay;
 mod runtime;
 mod secured;
 mod segments;
+mod servers;
 mod session_log;
 mod source_ports;
 mod termination;

@@ -14,7 +14,7 @@ use crate::harness::*;
 /// As the admin process waits.
 const WAIT: Duration = Duration::from_secs(5);
 
-fn ask(proxy: &RunningProxy, command: Command) -> Reply {
+pub(crate) fn ask(proxy: &RunningProxy, command: Command) -> Reply {
     proxy.control.command(command, WAIT).expect("a reply")
 }
 
@@ -33,14 +33,14 @@ pub(crate) fn sessions(proxy: &RunningProxy) -> Vec<SessionStatus> {
     ask(proxy, asked).sessions.expect("a list").sessions
 }
 
-fn name(address: SocketAddr) -> ServerName {
+pub(crate) fn name(address: SocketAddr) -> ServerName {
     ServerName {
         backend: "k3s-api".to_owned(),
         address,
     }
 }
 
-fn wish(address: SocketAddr, state: Wish, time: Option<Duration>) -> Command {
+pub(crate) fn wish(address: SocketAddr, state: Wish, time: Option<Duration>) -> Command {
     Command::ServerState {
         server: name(address),
         state,
@@ -56,7 +56,7 @@ fn relayed(setup: Setup, socket: &TcpListener) -> (RunningProxy, TcpStream, TcpS
     (proxy, client, server)
 }
 
-fn exchange(from: &mut TcpStream, to: &mut TcpStream, count: usize) {
+pub(crate) fn exchange(from: &mut TcpStream, to: &mut TcpStream, count: usize) {
     from.write_all(&vec![7; count]).expect("write");
     to.read_exact(&mut vec![0; count]).expect("read");
 }
@@ -242,7 +242,7 @@ fn the_sessions_of_a_server_that_is_marked_down_are_cut_if_told() {
 }
 
 /// A server that says its letter first.
-fn lettered(letter: u8) -> SocketAddr {
+pub(crate) fn lettered(letter: u8) -> SocketAddr {
     server(move |mut stream| {
         if stream.write_all(&[letter]).is_ok() {
             let _until_the_end = read_to_end(&mut stream);
@@ -250,7 +250,7 @@ fn lettered(letter: u8) -> SocketAddr {
     })
 }
 
-fn letters(proxy: &RunningProxy, count: usize) -> String {
+pub(crate) fn letters(proxy: &RunningProxy, count: usize) -> String {
     let letter = |_| {
         let mut letter = [0];
         proxy.connect().read_exact(&mut letter).expect("a letter");

@@ -1,6 +1,6 @@
 //! Metrics of the data plane: listeners and servers.
 
-use common::board::{Hold, ProbeStatus, ServerState};
+use common::board::{Hold, Presence, ProbeStatus, ServerState};
 use common::status::{BackendStatus, ListenerStatus, ServerStatus, Status};
 
 use super::{Family, Page, flag, seconds};
@@ -137,7 +137,7 @@ static FAIL_OPEN_SESSIONS: Family = Family::counter(
 static OVERRIDES: Family = Family::gauge(
     "fmc_lb_administrative_overrides",
     &["kind"],
-    "What an administrator has said at run time and holds now: servers that drain or are in maintenance, weights, paused listeners.",
+    "What an administrator has said at run time and holds now: servers that drain, are in maintenance, were added or removed, weights, paused listeners.",
 );
 static KILLED: Family = Family::counter(
     "fmc_lb_listener_killed_total",
@@ -148,6 +148,11 @@ static CUT: Family = Family::counter(
     "fmc_lb_server_cut_total",
     SERVER,
     "Sessions ended because their server went down (on_marked_down).",
+);
+static PRESENCE: Family = Family::gauge(
+    "fmc_lb_server_presence",
+    &["backend", "server", "presence"],
+    "1 for whether the server is one of the configuration or was changed at run time (configured, added, leaving, removed), 0 for the others.",
 );
 static SERVER_STATE: Family = Family::gauge(
     "fmc_lb_server_state",
@@ -257,6 +262,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &QUEUE_REFUSED,
     &FAIL_OPEN,
     &FAIL_OPEN_SESSIONS,
+    &PRESENCE,
     &SERVER_STATE,
     &SERVER_SESSIONS,
     &WEIGHT,
@@ -294,12 +300,16 @@ pub(super) fn fill(page: &mut Page, status: &Status) {
 fn fill_overrides(page: &mut Page, status: &Status) {
     let servers = || status.backends.iter().flat_map(|backend| &backend.servers);
     let say = |state: &str| servers().filter(|one| one.administrative == state).count();
+    let present = |word: &str| servers().filter(|one| one.presence == word).count();
+    let gone = present("removed") + present("leaving");
     let weights = servers().filter(|one| one.configured_weight.is_some());
     let paused = status.listeners.iter().filter(|one| one.paused);
     for (kind, count) in [
         ("drain", say("drain")),
         ("maintenance", say("maintenance")),
         ("weight", weights.count()),
+        ("added", present("added")),
+        ("removed", gone),
         ("pause", paused.count()),
     ] {
         page.gauge(&OVERRIDES, &[kind], count as f64);
@@ -360,6 +370,8 @@ fn fill_backend(page: &mut Page, backend: &BackendStatus) {
 fn fill_server(page: &mut Page, backend: &str, server: &ServerStatus) {
     let labels = [backend, server.address.as_str()];
     let states = ServerState::ALL.iter().map(|state| state.word());
+    let presences = Presence::ALL.iter().map(|presence| presence.word());
+    page.one_of(&PRESENCE, &labels, (&server.presence, presences));
     page.one_of(&SERVER_STATE, &labels, (&server.state, states));
     page.gauge(&SERVER_SESSIONS, &labels, server.sessions as f64);
     page.gauge(&WEIGHT, &labels, server.weight as f64);

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use common::board::{AdminState, Cell, DropReason, PairDrop, ProbeStatus, ServerState, VipState};
+use common::board::{
+    AdminState, Cell, DropReason, Entrant, PairDrop, Presence, ProbeStatus, ServerState, VipState,
+};
 
 use super::*;
 use crate::admin::fixture::{self, CLOCKS};
@@ -387,6 +389,19 @@ fn what_an_administrator_says_is_counted_by_kind() {
     proxy.servers[4].set_admin_state(AdminState::Drain, None);
     proxy.servers[4].set_admin_weight(Some(1), None);
     proxy.listeners[1].pause.set(1, None);
+    let now = (fixture::CLOCKS.now, None);
+    proxy.roster[2].say(Presence::Removed, now);
+    proxy.roster[3].say(Presence::Leaving, now);
+    let who = Entrant {
+        backend: 1,
+        address: "10.17.4.29:443".to_owned(),
+        weight: 1,
+        backup: false,
+        max_sessions: None,
+        follows: None,
+        replaces: None,
+    };
+    proxy.roster[9].enter(&who, now);
     proxy.listeners[1].killed.add(7);
     proxy.servers[0].cut.add(3);
     let page = page_of(&view);
@@ -398,6 +413,9 @@ fn what_an_administrator_says_is_counted_by_kind() {
     };
     assert_eq!((kind("drain"), kind("maintenance")), (2.0, 1.0));
     assert_eq!((kind("weight"), kind("pause")), (1.0, 1.0));
+    assert_eq!((kind("added"), kind("removed")), (1.0, 2.0));
+    let added = "fmc_lb_server_presence{backend=\"traefik-https\",presence=\"added\",server=\"10.17.4.29:443\"}";
+    assert_eq!(value(&page, added), 1.0);
     let killed = "fmc_lb_listener_killed_total{listener=\"https\"}";
     assert_eq!(value(&page, killed), 7.0);
     let cut = "fmc_lb_server_cut_total{backend=\"k3s-api\",server=\"10.17.4.21:6443\"}";

@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::*;
 use crate::admin::fixture::{self, CLOCKS};
 
+mod runtime;
+
 fn status(view: &View) -> Status {
     view.status(&Rates::default(), CLOCKS)
 }
@@ -66,7 +68,7 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].probe_state backends[].servers[].probe_status backends[].servers[].probe_code \
         backends[].servers[].certificate_not_after backends[].servers[].certificate_not_after_timestamp \
         backends[].servers[].certificate_days_left \
-        backends[].servers[].cut \
+        backends[].servers[].cut backends[].servers[].presence backends[].servers[].presence_ms_left backends[].servers[].replaces \
         files files[].changes files[].entries files[].holds files[].path files[].refusals \
         files[].refused files[].since_ms_ago \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
@@ -436,49 +438,4 @@ fn a_server_that_follows_another_one_says_whom_and_what_it_has_from_it() {
         "by administrator of whom it follows; probes: up, as k3s-api/10.17.4.22:6443: probe answered"
     );
     assert_eq!(shown.servers[1].follows, "");
-}
-
-#[test]
-fn what_an_administrator_says_is_shown_over_what_the_probes_say() {
-    let view = fixture::healthy();
-    let now = fixture::CLOCKS.now;
-    let proxy = view.boards.proxy;
-    let end = Some(now + Duration::from_secs(725));
-    proxy.servers[0].set_admin_state(AdminState::Maintenance, end);
-    proxy.servers[1].set_admin_state(AdminState::Drain, None);
-    proxy.servers[2].set_admin_weight(Some(0), end);
-    proxy.listeners[0].pause.set(1, end);
-    let status = view.status(&Rates::default(), fixture::CLOCKS);
-    let servers = &status.backends[0].servers;
-    assert_eq!(servers[0].state, "maintenance");
-    assert_eq!(
-        servers[0].reason,
-        "by administrator, 12m 05s left; probes: up, L7OK: answers 200"
-    );
-    assert_eq!(servers[0].administrative_ms_left, Some(725_000));
-    assert_eq!(
-        (&*servers[1].state, &*servers[1].probe_state),
-        ("draining", "up")
-    );
-    assert_eq!(
-        servers[1].reason,
-        "by administrator; probes: up, L7OK: answers 200"
-    );
-    assert_eq!(
-        (servers[2].weight, servers[2].configured_weight),
-        (0, Some(1))
-    );
-    assert_eq!(status.listeners[0].hold, "paused");
-    assert_eq!(status.listeners[0].pause_ms_left, Some(725_000));
-    let none = "backend k3s-api: no server is usable".to_owned();
-    assert!(status.warnings.contains(&none), "{:?}", status.warnings);
-    // When its time is over it counts no more, whoever clears it.
-    let later = Clocks {
-        now: now + Duration::from_secs(725),
-        ..fixture::CLOCKS
-    };
-    let status = view.status(&Rates::default(), later);
-    let servers = &status.backends[0].servers;
-    assert_eq!((&*servers[0].state, servers[2].weight), ("up", 1));
-    assert_eq!(status.listeners[0].hold, "none");
 }

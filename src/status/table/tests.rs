@@ -127,3 +127,23 @@ fn crowded() -> Config {
     }
     config
 }
+
+#[test]
+fn servers_that_came_and_went_have_a_note() {
+    let view = fixture::healthy();
+    let mut status = view.status(&Rates::default(), fixture::CLOCKS);
+    let servers = &mut status.backends[0].servers;
+    servers[0].presence = "added".to_owned();
+    servers[0].presence_ms_left = Some(60_000);
+    servers[0].replaces = "10.17.4.1:6443".to_owned();
+    servers[1].presence = "leaving".to_owned();
+    servers[2].presence = "removed".to_owned();
+    let table = render(&status);
+    for said in [
+        "added by administrator, 1m 00s left, for 10.17.4.1:6443",
+        "leaves when its last session has ended",
+        "removed by administrator",
+    ] {
+        assert!(table.contains(said), "{table}");
+    }
+}

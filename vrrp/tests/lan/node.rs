@@ -238,5 +238,6 @@ fn proxy_board() -> ProxyBoard {
         list_entries: array::from_fn(|_| Default::default()),
         certificates: array::from_fn(|_| Default::default()),
         session_log: Default::default(),
+        roster: array::from_fn(|_| Default::default()),
     }
 }

@@ -34,7 +34,7 @@ fn example() -> Line {
         total: Duration::from_micros(5_007_999),
         id: Some("2a".parse().expect("an identity")),
         backend: Some(BackendIndex(1)),
-        server: Some(2),
+        server: Some(([10, 0, 0, 3], 80).into()),
         source: Some(([192, 168, 0, 11], 40_001).into()),
         queue: Some(Duration::ZERO),
         connect: Some(Duration::from_micros(1_900)),
