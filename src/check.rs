@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use common::config::{
-    Config, FileFact, FileFacts, ListenerFiles, Machine, NodeIndex, Objection, Paint, ProbeFiles,
+    ClientFiles, Config, FileFact, FileFacts, ListenerFiles, Machine, NodeIndex, Objection, Paint,
     Report, Severity, Viewpoint, Who,
 };
 use thiserror::Error;
@@ -108,7 +108,7 @@ fn load_as(
         who,
         files: Some(FileFacts {
             look: &facts_of,
-            try_probe: &try_probe,
+            try_client: &try_client,
             try_listener: &|files| try_listener(files, purpose),
             try_log: &session_log::objection,
         }),
@@ -125,7 +125,7 @@ fn load_as(
 }
 
 /// A certificate that the proxy could not use would end it at each start, on both nodes at once.
-fn try_probe(files: &ProbeFiles) -> Vec<Objection> {
+fn try_client(files: &ClientFiles) -> Vec<Objection> {
     let errors = lb_proxy::check_files(files).into_iter();
     errors
         .filter_map(|error| objection(error, Severity::Error))

@@ -86,7 +86,7 @@ fn findings(path: &Path) -> (Option<Config>, String) {
         files: Some(FileFacts {
             look: &facts,
             // The golden certificates are none.
-            try_probe: &|_| Vec::new(),
+            try_client: &|_| Vec::new(),
             try_listener: &|_| Vec::new(),
             try_log: &unwritable,
         }),

@@ -351,6 +351,8 @@ pub struct ProxyBoard {
     pub session_log: SessionLogSlot,
     /// By place, as `servers`: who came and went at run time. See [`crate::roster`].
     pub roster: [RosterSlot; MAX_SERVERS],
+    /// TLS towards the servers, by backend.
+    pub server_tls: [TlsSlot; MAX_SERVERS],
 }
 
 /// One listener, by its place in the configuration.

@@ -46,7 +46,7 @@ pub use backend::{
 pub use capacity::Capacity;
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
 pub use files::{
-    CertificateContents, Content, FileFact, FileFacts, ListenerFiles, Objection, ProbeFiles,
+    CertificateContents, ClientFiles, Content, FileFact, FileFacts, ListenerFiles, Objection,
 };
 pub use identity::{Machine, NodeError};
 pub use listener::{
@@ -60,7 +60,7 @@ pub use probe::{
     ProbeTls, SendExpect, StatusRange, Step, StepAction,
 };
 pub use schema::schema;
-pub use tls::{CertificateFiles, ListenerTls, TlsVersion, TlsVersions};
+pub use tls::{BackendTls, CertificateFiles, ListenerTls, TlsVersion, TlsVersions};
 pub use watched::{TlsUse, Watched, WatchedKind, judge_list};
 
 /// Most nodes a configuration may name.

@@ -7,7 +7,7 @@ mod tls;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::tls::{CertificateStatus, TlsStatus};
+pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 
 /// The state of one node, as its admin process read it from the boards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -210,6 +210,8 @@ pub struct BackendStatus {
     pub fail_open_ms_ago: Option<u64>,
     /// Sessions that were placed so.
     pub fail_open_sessions: u64,
+    /// `None` = its servers are spoken to in plain.
+    pub tls: Option<HandshakeStatus>,
 }
 
 /// One server.

@@ -169,7 +169,7 @@ fn check(text: &str, as_node: bool) -> Result<bool, TestCaseError> {
     };
     let facts = FileFacts {
         look: &|_| FileFact::Missing,
-        try_probe: &|_| Vec::new(),
+        try_client: &|_| Vec::new(),
         try_listener: &|_| Vec::new(),
         try_log: &|_| None,
     };

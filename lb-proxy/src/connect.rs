@@ -62,10 +62,43 @@ impl Caller {
     }
 }
 
+/// What a connection to a server needs before a session has it; all in the time to connect.
+pub(crate) trait Dress {
+    type Stream;
+
+    /// Makes a connection fit for sessions. An error counts as one of the server.
+    fn dress(
+        &self,
+        stream: TcpStream,
+        server: Candidate,
+    ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    fn socket(stream: &Self::Stream) -> &TcpStream;
+
+    /// Told of every connection that was not fit for sessions.
+    fn failed(&self, _error: &io::Error) {}
+}
+
+/// Nothing.
+#[derive(Debug)]
+pub(crate) struct Undressed;
+
+impl Dress for Undressed {
+    type Stream = TcpStream;
+
+    async fn dress(&self, stream: TcpStream, _server: Candidate) -> io::Result<TcpStream> {
+        Ok(stream)
+    }
+
+    fn socket(stream: &TcpStream) -> &TcpStream {
+        stream
+    }
+}
+
 /// A connected server; counted as one of its sessions until dropped.
 #[derive(Debug)]
-pub(crate) struct Link<'a> {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Link<'a, S = TcpStream> {
+    pub(crate) stream: S,
     /// Of the server on the board.
     pub(crate) place: usize,
     pub(crate) taken: Taken<'a>,
@@ -122,12 +155,12 @@ pub(crate) enum ConnectError {
 /// Connects to a server of the backend: at most `1 + retries` attempts, each on another server
 /// while there is one. The same server is tried again only after a pause. While all are full the
 /// client waits its turn.
-pub(crate) async fn to_backend<'a>(
+pub(crate) async fn to_backend<'a, D: Dress>(
     proxy: &'a Proxy,
     index: BackendIndex,
-    caller: Caller,
+    (caller, dress): (Caller, &D),
     entry: &mut Entry,
-) -> Result<Link<'a>, ConnectError> {
+) -> Result<Link<'a, D::Stream>, ConnectError> {
     let backend = &proxy.config.backends[index.0];
     let queue = (index, &proxy.board.backends[index.0]);
     let mut tried = Tried::default();
@@ -158,9 +191,9 @@ pub(crate) async fn to_backend<'a>(
         tried.insert(server.place);
         attempts += 1;
         entry.tries(server.place, server.address);
-        match to_server(proxy, index, (server, caller)).await {
+        match to_server(proxy, index, (server, caller, dress)).await {
             Ok(link) => {
-                entry.connects(link.place, &link.stream);
+                entry.connects(link.place, D::socket(&link.stream));
                 return Ok(link);
             }
             Err(source) if is_everywhere(&source) || attempts > backend.retries => {
@@ -191,20 +224,28 @@ fn given_up((address, attempts): (SocketAddr, u32), source: io::Error) -> Connec
 }
 
 /// One attempt. The session is counted before the attempt, so that a burst of clients spreads.
-async fn to_server(
-    proxy: &Proxy,
+async fn to_server<'a, D: Dress>(
+    proxy: &'a Proxy,
     index: BackendIndex,
-    (server, caller): (Candidate, Caller),
-) -> io::Result<Link<'_>> {
+    (server, caller, dress): (Candidate, Caller, &D),
+) -> io::Result<Link<'a, D::Stream>> {
     let address = caller.destination(&server)?;
     let backend = &proxy.config.backends[index.0];
     let slot = &proxy.board.servers[server.place];
     let taken = Taken::new(proxy, index, server.place);
-    let connecting = open(proxy, index, (server.place, address), caller.first);
+    let mut dressing = false;
+    let connecting = async {
+        let stream = open(proxy, index, (server.place, address), caller.first).await?;
+        dressing = true;
+        dress.dress(stream, server).await
+    };
     let connected = match timeout(backend.connect_timeout, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     };
+    if let (Err(error), true) = (&connected, dressing) {
+        dress.failed(error);
+    }
     let stream = connected.inspect_err(|error| {
         if !is_ours(error) {
             slot.connect_errors.add(1);
@@ -218,7 +259,7 @@ async fn to_server(
     }
     // TCP_NODELAY and keepalive come with the second write and the second round: see relay.
     if backend.user_timeout.is_some() {
-        SockRef::from(&stream).set_tcp_user_timeout(backend.user_timeout)?;
+        SockRef::from(D::socket(&stream)).set_tcp_user_timeout(backend.user_timeout)?;
     }
     slot.connected.add(1);
     if server.in_need {

@@ -127,9 +127,10 @@ async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: 
             wait_for_room(thread, listener).await;
             let client = Client::new(held.release(), admitted, (listener, thread));
             let thread = Arc::clone(thread);
-            match proxy.tls.ended(listener) {
-                None => drop(tokio::spawn(session::serve(client, thread))),
-                Some(_) => drop(tokio::spawn(tls::session::serve(client, thread))),
+            if proxy.tls.is_spoken(listener) {
+                drop(tokio::spawn(tls::session::serve(client, thread)));
+            } else {
+                drop(tokio::spawn(session::serve(client, thread)));
             }
         }
         Err(refusal) => {

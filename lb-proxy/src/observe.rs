@@ -9,10 +9,23 @@ use nix::errno::Errno;
 /// Counts a connection that has failed through no fault of ours; at each multiple of `limit` of them
 /// in a row, an error of the server.
 pub(crate) fn count_error(slot: &ServerSlot, error: &io::Error, limit: u32) {
-    slot.last_error
-        .set(error.raw_os_error().map_or(0, i32::unsigned_abs).into());
+    let number = error
+        .raw_os_error()
+        .unwrap_or_else(|| number_of(error.kind()));
+    slot.last_error.set(number.unsigned_abs().into());
     if slot.errors_in_row.count().is_multiple_of(limit.into()) {
         slot.error_limits.add(1);
+    }
+}
+
+/// Of an error that is none of the kernel's: it took too long, or a handshake of TLS came to nothing.
+fn number_of(kind: io::ErrorKind) -> i32 {
+    if kind == io::ErrorKind::TimedOut {
+        0
+    } else if kind == io::ErrorKind::UnexpectedEof {
+        Errno::ECONNRESET as i32
+    } else {
+        Errno::EPROTO as i32
     }
 }
 
@@ -68,5 +81,14 @@ mod tests {
         );
         count_success(&slot);
         assert_eq!(slot.errors_in_row.get(), 0);
+        count_error(
+            &slot,
+            &io::Error::new(io::ErrorKind::InvalidData, "alert"),
+            1,
+        );
+        assert_eq!(
+            words(&slot, 1),
+            "1 connections in a row failed, the last: protocol error"
+        );
     }
 }

@@ -14,18 +14,18 @@ use std::time::Duration;
 use common::board::ListenerSlot;
 use common::config::{Backend, BackendIndex, Config};
 use socket2::SockRef;
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::announce;
 use crate::clock;
-use crate::connect::{self, Caller, ConnectError, First, Link};
-use crate::context::{Counted, Thread};
+use crate::connect::{self, Caller, ConnectError, Dress, First, Link, Undressed};
+use crate::context::{Counted, Proxy, Thread};
 use crate::hash;
 use crate::limit::Admitted;
-use crate::opening::{self, Opening, Refused};
+use crate::opening::{self, Opening, Refused, Said};
 use crate::proxy_protocol::EncodeError;
 use crate::registry::{Cut, Record, Session};
 use crate::relay::{Close, End, Meter, Side, relay};
@@ -255,22 +255,14 @@ pub(crate) async fn reach<'a>(
     } else {
         First::Us
     };
-    let port = || {
-        said.endpoints_of(client)
-            .map(|ends| ends.destination.port())
-    };
-    let caller = Caller {
-        client: said.client(session.peer().ip()),
-        port: settings.keeps_ports().then(port).flatten(),
-        first,
-    };
-    let mut link = tokio::select! {
-        biased;
-        connected = connect::to_backend(proxy, backend, caller, entry) => connected?,
-        // Its RST only: a client may well have sent its FIN behind its request.
-        _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
-    };
-    session.reach(link.place);
+    let caller = caller((client, session), &said, (settings, first));
+    let mut link = find(
+        (client, session),
+        (backend, caller, &Undressed),
+        entry,
+        proxy,
+    )
+    .await?;
     let mut opening = announce::header(settings, client, &said, || proxy.name_session())?;
     // The client's own bytes; the header before them is ours.
     let heard = head.len();
@@ -282,13 +274,55 @@ pub(crate) async fn reach<'a>(
     Ok((link, first))
 }
 
+/// Whose connection a session is, for whoever picks a server.
+pub(crate) fn caller(
+    (client, session): (&TcpStream, &Session),
+    said: &Said,
+    (settings, first): (&Backend, First),
+) -> Caller {
+    let port = || {
+        said.endpoints_of(client)
+            .map(|ends| ends.destination.port())
+    };
+    Caller {
+        client: said.client(session.peer().ip()),
+        port: settings.keeps_ports().then(port).flatten(),
+        first,
+    }
+}
+
+/// Connects to a server, for a client that may go meanwhile.
+pub(crate) async fn find<'a, D: Dress>(
+    (client, session): (&TcpStream, &Session),
+    (backend, caller, dress): (BackendIndex, Caller, &D),
+    entry: &mut Entry,
+    proxy: &'a Proxy,
+) -> Result<Link<'a, D::Stream>, NoSession> {
+    let link = tokio::select! {
+        biased;
+        connected = connect::to_backend(proxy, backend, (caller, dress), entry) => connected?,
+        // Its RST only: a client may well have sent its FIN behind its request.
+        _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
+    };
+    session.reach(link.place);
+    Ok(link)
+}
+
 /// Gives a server what comes first.
-async fn begin(server: &mut TcpStream, first: &[u8], settings: &Backend) -> Result<(), NoSession> {
+pub(crate) async fn begin(
+    server: &mut (impl AsyncWrite + Unpin),
+    first: &[u8],
+    settings: &Backend,
+) -> Result<(), NoSession> {
     if first.is_empty() {
         return Ok(());
     }
-    // All in one segment, as receivers of headers like it.
-    match timeout(settings.connect_timeout, server.write_all(first)).await {
+    let sending = async {
+        // All in one segment, as receivers of headers like it.
+        server.write_all(first).await?;
+        server.flush().await
+    };
+    match timeout(settings.connect_timeout, sending).await {
         Ok(sent) => sent.map_err(NoSession::Head),
         Err(_) => Err(NoSession::Head(io::ErrorKind::TimedOut.into())),
     }

@@ -146,6 +146,7 @@ impl Cause {
             | TlsFailure::BadCertificate
             | TlsFailure::ExpiredCertificate
             | TlsFailure::RevokedCertificate
+            | TlsFailure::WrongName
             | TlsFailure::Misbehaved
             | TlsFailure::Other => Self::Proxy,
         }

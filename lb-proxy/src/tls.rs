@@ -1,9 +1,10 @@
-//! TLS that the data plane speaks itself: it ends the clients', and asks servers how they are.
+//! TLS that the data plane speaks itself: it ends the clients', begins it with servers, and asks these
+//! how they are.
 //!
-//! A connection to a listener that ends TLS has a way of its own from the accept loop on
+//! A connection that speaks TLS on any side has a way of its own from the accept loop on
 //! ([`session`]): all others stay as small as they are. [`listener`] is what a listener needs, made of
 //! files whose contents were handed over ([`files`], [`certificate`]), and made anew when they change;
-//! [`client`] is the same for what we begin. [`handshake`] takes turns, since a signature holds its
+//! [`client`] and [`server`] are the same for what we begin. [`handshake`] takes turns, since a signature holds its
 //! thread up; [`relay`] moves the bytes of a session once it is agreed on, and keeps apart what ended
 //! and what was cut.
 
@@ -16,6 +17,7 @@ mod judge;
 pub(crate) mod listener;
 mod names;
 mod relay;
+mod server;
 pub(crate) mod session;
 mod side;
 pub(crate) mod validity;
@@ -26,11 +28,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::board::ProxyBoard;
-use common::config::{BackendIndex, Config, Probe, ProbeKind};
+use common::config::{BackendIndex, Config, Listener, Probe, ProbeKind};
 
 use self::client::{Clients, Settings};
 use self::files::TlsError;
 use self::listener::{Ended, Prepared};
+use self::server::Begun;
 
 pub use self::judge::check_tls_files;
 pub use self::listener::check_files as check_listener_files;
@@ -46,6 +49,10 @@ pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 pub(crate) struct Tls {
     /// By listener; `None` = TLS passes through.
     listeners: Vec<Option<Ended>>,
+    /// By listener: whether its sessions speak TLS on any side.
+    spoken: Vec<bool>,
+    /// By backend; `None` = its servers are spoken to in plain.
+    servers: Vec<Option<Begun>>,
     /// By backend; `None` = its probes speak none.
     probes: Vec<Option<Arc<Clients>>>,
     /// The files that all of it is made of.
@@ -77,10 +84,21 @@ impl Tls {
             let clients = settings.transpose()?.map(Clients::new);
             Ok(clients.map(Arc::new))
         });
+        let servers = config.backends.iter().zip(&board.server_tls);
+        let servers = servers.map(|(backend, slot)| {
+            let begun = |tls| Begun::new(tls, files, slot);
+            backend.tls.as_ref().map(begun).transpose()
+        });
         let named = config.tls_files();
         let kept = files.iter().filter(|(path, _)| named.contains(*path));
         Ok(Self {
             listeners,
+            spoken: config
+                .listeners
+                .iter()
+                .map(|one| is_spoken(config, one))
+                .collect(),
+            servers: servers.collect::<Result<_, TlsError>>()?,
             probes: probes.collect::<Result<_, TlsError>>()?,
             files: Mutex::new(
                 kept.map(|(path, text)| (path.clone(), text.clone()))
@@ -92,6 +110,16 @@ impl Tls {
     /// What ends the clients' TLS at a listener, if anything does.
     pub(crate) fn ended(&self, listener: usize) -> Option<&Ended> {
         self.listeners[listener].as_ref()
+    }
+
+    /// Whether the sessions of a listener may speak TLS on any side.
+    pub(crate) fn is_spoken(&self, listener: usize) -> bool {
+        self.spoken[listener]
+    }
+
+    /// What speaks TLS with the servers of a backend, if that is wanted.
+    pub(crate) fn begun(&self, backend: BackendIndex) -> Option<&Begun> {
+        self.servers[backend.0].as_ref()
     }
 
     /// How the servers of a backend are spoken to by its probes, if that is in TLS.
@@ -135,7 +163,18 @@ impl Tls {
                 probes.push((clients, settings?));
             }
         }
+        let mut servers: Vec<(&Begun, server::Prepared)> = Vec::new();
+        for (begun, backend) in self.servers.iter().zip(&config.backends) {
+            if let (Some(begun), Some(tls)) = (begun, &backend.tls)
+                && tls.files().any(is_new)
+            {
+                servers.push((begun, server::Prepared::new(tls, &files)?));
+            }
+        }
 
+        for (begun, prepared) in servers {
+            begun.replace(prepared);
+        }
         for (ended, prepared) in listeners {
             ended.replace(prepared);
         }
@@ -145,6 +184,13 @@ impl Tls {
         *current = files;
         Ok(())
     }
+}
+
+/// A listener that ends none may have a backend, or a route to one, whose servers speak it.
+fn is_spoken(config: &Config, listener: &Listener) -> bool {
+    let routes = listener.routes.iter().map(|route| route.backend);
+    let mut backends = routes.chain([listener.backend]);
+    listener.tls.is_some() || backends.any(|index| config.backends[index.0].tls.is_some())
 }
 
 /// `None` = it speaks no TLS.

@@ -53,6 +53,7 @@ balance = "least-connections"
 probe = { kind = "kube-apiserver" }
 [backends.traefik-https]
 servers = ["10.17.4.24:443", "10.17.4.25:443", "10.17.4.26:443"]
+tls = { verify = false }
 [admin]
 http = "off"
 "#;
@@ -89,6 +90,7 @@ pub(crate) fn empty_boards() -> Boards {
         certificates: array::from_fn(|_| Default::default()),
         session_log: SessionLogSlot::default(),
         roster: array::from_fn(|_| Default::default()),
+        server_tls: std::array::from_fn(|_| Default::default()),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),

@@ -74,7 +74,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     vrrp::fill(&mut page, view, status);
     proxy::fill(&mut page, status);
     files::fill(&mut page, status);
-    tls::fill(&mut page, &status.listeners);
+    tls::fill(&mut page, status);
     session_log::fill(&mut page, status);
     page.text()
 }

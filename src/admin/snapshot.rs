@@ -15,7 +15,7 @@ use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{files, peer, session_log, warnings};
+use super::{files, peer, session_log, tls, warnings};
 use crate::status::human;
 
 impl View {
@@ -222,6 +222,10 @@ impl View {
             fail_open: fail_open.is_some(),
             fail_open_ms_ago: fail_open.map(|since| millis(now, since)),
             fail_open_sessions: own.fail_open_sessions.get(),
+            tls: backend
+                .tls
+                .as_ref()
+                .map(|_| tls::handshakes(&self.boards.proxy.server_tls[index.0])),
         }
     }
 }

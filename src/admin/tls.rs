@@ -1,7 +1,7 @@
 //! The TLS of listeners: boards → status, and what a human should look at. Pure.
 
 use common::board::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
-use common::status::{CertificateStatus, ListenerStatus, TlsStatus};
+use common::status::{CertificateStatus, HandshakeStatus, ListenerStatus, TlsStatus};
 
 use super::clock::Clocks;
 use super::expiry::{Expiry, words};
@@ -30,16 +30,28 @@ impl View {
     }
 }
 
-fn status(slot: &TlsSlot, certificates: Vec<CertificateStatus>) -> TlsStatus {
+/// What was counted of handshakes with clients, or with servers.
+pub(super) fn handshakes(slot: &TlsSlot) -> HandshakeStatus {
     let handshakes = TlsHandshake::ALL.iter();
     let failures = TlsFailure::ALL.iter();
-    TlsStatus {
+    HandshakeStatus {
         handshakes: handshakes
             .map(|how| (how.word().to_owned(), slot.handshake(*how).get()))
             .collect(),
         failures: failures
             .map(|why| (why.word().to_owned(), slot.failure(*why).get()))
             .collect(),
+    }
+}
+
+fn status(slot: &TlsSlot, certificates: Vec<CertificateStatus>) -> TlsStatus {
+    let HandshakeStatus {
+        handshakes,
+        failures,
+    } = handshakes(slot);
+    TlsStatus {
+        handshakes,
+        failures,
         truncated: slot.truncated.get(),
         certificates,
     }

@@ -307,6 +307,7 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
             age(backend.queue_longest_ms)
         ));
     }
+    grid.note(handshakes_with_servers(backend));
     grid.note(fail_open_note(backend));
     lines.extend(grid.lines());
     lines
@@ -321,6 +322,19 @@ fn presence(server: &ServerStatus) -> String {
         "leaving" => format!("leaves when its last session has ended{time}"),
         "removed" => format!("removed by administrator{time}"),
         _ => String::new(),
+    }
+}
+
+/// By reason; empty without any.
+fn handshakes_with_servers(backend: &BackendStatus) -> String {
+    let failures = backend.tls.iter().flat_map(|tls| &tls.failures);
+    let failures: Vec<String> = failures
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")))
+        .collect();
+    match failures.as_slice() {
+        [] => String::new(),
+        _ => format!("TLS handshakes that failed: {}", failures.join(", ")),
     }
 }
 

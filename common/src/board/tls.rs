@@ -3,7 +3,7 @@
 use super::{Cell, Text};
 
 board_enum! {
-    /// Why a handshake with a client came to nothing.
+    /// Why a handshake with a client, or with a server, came to nothing.
     TlsFailure {
         /// None of those below.
         Other = 0 => "other",
@@ -31,6 +31,8 @@ board_enum! {
         RevokedCertificate = 11 => "revoked_certificate",
         /// It broke the protocol.
         Misbehaved = 12 => "misbehaved",
+        /// A server's certificate is for another name.
+        WrongName = 13 => "wrong_name",
     }
 }
 
@@ -56,7 +58,7 @@ impl TlsHandshake {
     }
 }
 
-/// TLS of one listener.
+/// TLS of one listener, or of one backend's servers.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct TlsSlot {

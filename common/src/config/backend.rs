@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{BackendIndex, Keepalive, Probe, ProbeProxy};
+use super::{BackendIndex, BackendTls, Keepalive, Probe, ProbeProxy};
 
 /// A pool of servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Backend {
     pub user_timeout: Option<Duration>,
     /// The PROXY protocol header that servers get; `None` = none.
     pub send_proxy: Option<SendProxy>,
+    /// TLS that is spoken with the servers; `None` = none.
+    pub tls: Option<BackendTls>,
     /// Addresses that connections come from, in turn, those of them that the node has; empty = the
     /// kernel chooses.
     pub source: Vec<IpAddr>,

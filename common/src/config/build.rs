@@ -2,10 +2,13 @@
 
 mod probe;
 
-use super::draft::{BackendDraft, Draft, ListenerDraft, ListenerTlsDraft, VipDraft};
+use super::draft::{
+    BackendDraft, BackendTlsDraft, Draft, ListenerDraft, ListenerTlsDraft, VipDraft,
+};
 use super::{
-    AcceptProxy, AccessFiles, Backend, BackendIndex, Balance, CertificateFiles, Config, Listener,
-    ListenerTls, Node, Observe, Pair, Route, Runs, Server, SessionLog, Track, Vip,
+    AcceptProxy, AccessFiles, Backend, BackendIndex, BackendTls, Balance, CertificateFiles,
+    ClientCertificate, Config, Listener, ListenerTls, Node, Observe, Pair, Route, Runs, Server,
+    SessionLog, Track, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -149,6 +152,21 @@ fn build_listener_tls(tls: &ListenerTlsDraft) -> Option<ListenerTls> {
     })
 }
 
+fn build_backend_tls(tls: &BackendTlsDraft) -> Option<BackendTls> {
+    let pair = tls.cert_file.as_ref().zip(tls.key_file.as_ref());
+    Some(BackendTls {
+        server_name: tls.server_name.as_ref().map(|name| name.value.clone()),
+        ca_file: tls.ca_file.as_ref().map(|file| file.value.clone()),
+        client: pair.map(|(cert, key)| ClientCertificate {
+            cert_file: cert.value.clone(),
+            key_file: key.value.clone(),
+        }),
+        versions: tls.versions.build()?,
+        alpn: tls.alpn.as_ref()?.value.clone(),
+        resumption: tls.resumption?,
+    })
+}
+
 fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend> {
     Some(Backend {
         name: backend.name.value.clone(),
@@ -198,6 +216,10 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         keepalive: backend.keepalive?,
         user_timeout: backend.user_timeout?,
         send_proxy: backend.send_proxy.as_ref()?.as_ref().map(|at| at.value),
+        tls: match backend.tls.as_ref()? {
+            Some(tls) => Some(build_backend_tls(tls)?),
+            None => None,
+        },
         source: backend.source.as_ref().map_or_else(Vec::new, |source| {
             source.value.iter().map(|address| address.value).collect()
         }),

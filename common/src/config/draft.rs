@@ -28,7 +28,7 @@ pub(super) use self::http::HttpDraft;
 pub(super) use self::listener::{BindDraft, ListenerDraft, RouteDraft};
 pub(super) use self::probe::ProbeDraft;
 pub(super) use self::step::StepDraft;
-pub(super) use self::tls::{CertificateDraft, ListenerTlsDraft, VersionsDraft};
+pub(super) use self::tls::{BackendTlsDraft, CertificateDraft, ListenerTlsDraft, VersionsDraft};
 pub(super) use self::vrrp::{NodeDraft, PairDraft, VipDraft};
 
 #[derive(Debug)]

@@ -29,8 +29,8 @@ pub enum FileFact {
 pub struct FileFacts<'a> {
     /// What is known of a file.
     pub look: &'a dyn Fn(&Path) -> FileFact,
-    /// What whoever will use a probe's files says against them.
-    pub try_probe: &'a dyn Fn(&ProbeFiles) -> Vec<Objection>,
+    /// What whoever will use the files of a probe's TLS, or of a backend's, says against them.
+    pub try_client: &'a dyn Fn(&ClientFiles) -> Vec<Objection>,
     /// What whoever will use a listener's files says against them.
     pub try_listener: &'a dyn Fn(&ListenerFiles) -> Vec<Objection>,
     /// Why the proxy could not append to a file, if that is known.
@@ -40,9 +40,9 @@ pub struct FileFacts<'a> {
 /// Path and content of a file.
 pub type Content = (PathBuf, String);
 
-/// Path and content of each file of a probe, of those that are here.
+/// Path and content of each file of TLS that we begin, of those that are here.
 #[derive(Clone, Default)]
-pub struct ProbeFiles {
+pub struct ClientFiles {
     pub ca_file: Option<Content>,
     pub cert_file: Option<Content>,
     pub key_file: Option<Content>,
@@ -126,14 +126,24 @@ pub(super) fn check(
         .backends
         .iter()
         .filter_map(|backend| backend.probe.as_ref()?.as_ref());
+    let probes = probes.map(|probe| {
+        let named = [&probe.ca_file, &probe.cert_file, &probe.key_file];
+        (named, probe.span)
+    });
+    let begun = draft
+        .backends
+        .iter()
+        .filter_map(|backend| backend.tls.as_ref()?.as_ref());
+    let begun = begun.map(|tls| ([&tls.ca_file, &tls.cert_file, &tls.key_file], tls.span));
     let mut looked = Vec::new();
-    for probe in probes {
-        let files = ProbeFiles {
-            ca_file: look(&probe.ca_file, Holds::Certificates),
-            cert_file: look(&probe.cert_file, Holds::Certificates),
-            key_file: look(&probe.key_file, Holds::PrivateKey),
+    for (named, span) in probes.chain(begun) {
+        let [ca_file, cert_file, key_file] = named;
+        let files = ClientFiles {
+            ca_file: look(ca_file, Holds::Certificates),
+            cert_file: look(cert_file, Holds::Certificates),
+            key_file: look(key_file, Holds::PrivateKey),
         };
-        looked.push((probe, files));
+        looked.push((named, span, files));
     }
     for listener in &draft.listeners {
         let needed = listener.allow.is_none();
@@ -148,11 +158,10 @@ pub(super) fn check(
     let ended: Vec<_> = ended
         .map(|tls| (tls, listener_files(tls, &mut look)))
         .collect();
-    for (probe, files) in looked {
-        let named = [&probe.ca_file, &probe.cert_file, &probe.key_file];
+    for (named, span, files) in looked {
         let named: Vec<_> = named.into_iter().flatten().collect();
-        for objection in (facts.try_probe)(&files) {
-            object((&named, probe.span), &objection, findings);
+        for objection in (facts.try_client)(&files) {
+            object((&named, span), &objection, findings);
         }
     }
     for (tls, files) in ended {

@@ -19,7 +19,7 @@ pub(super) use probe::PROBE;
 pub(super) use process::{ADMIN, PROXY};
 pub(super) use step::STEP;
 pub(super) use tcp::KEEPALIVE;
-pub(super) use tls::{CERTIFICATE, LISTENER_TLS};
+pub(super) use tls::{BACKEND_TLS, CERTIFICATE, LISTENER_TLS};
 
 /// The sections in the order in which `--show` prints them.
 pub const SECTIONS: &[&Section] = &[

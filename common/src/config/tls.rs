@@ -21,6 +21,33 @@ pub struct ListenerTls {
     pub handshake_timeout: Duration,
 }
 
+/// TLS towards the servers of a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendTls {
+    /// The name that the servers are asked for and that their certificates must have, in lower case;
+    /// `None` = their addresses.
+    pub server_name: Option<String>,
+    /// Certificates that the servers' are checked against; `None` = they are not checked.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate and its key (PEM).
+    pub client: Option<ClientCertificate>,
+    pub versions: TlsVersions,
+    /// Protocols of ALPN that are offered, the best one first.
+    pub alpn: Vec<String>,
+    /// Whether sessions may be resumed, default true.
+    pub resumption: bool,
+}
+
+impl BackendTls {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let client = self.client.iter();
+        self.ca_file
+            .iter()
+            .chain(client.flat_map(|client| [&client.cert_file, &client.key_file]))
+    }
+}
+
 /// Files of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {

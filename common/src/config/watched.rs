@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{CertificateFiles, Config, Listener, ProbeTls};
+use super::{CertificateFiles, ClientCertificate, Config, Listener};
 use crate::net_list;
 
 /// Files that are used together, and what they hold.
@@ -146,16 +146,22 @@ impl Config {
         let shown = shown.map(|files| TlsUse::Certificate(files.clone()));
         let probes = self.backends.iter().flat_map(|backend| &backend.probe);
         let probes = probes.filter_map(|probe| probe.kind.tls());
-        shown.chain(probes.flat_map(ProbeTls::uses)).collect()
+        let begun = self.backends.iter().flat_map(|backend| &backend.tls);
+        shown
+            .chain(probes.flat_map(|tls| of_client(&tls.ca_file, &tls.client)))
+            .chain(begun.flat_map(|tls| of_client(&tls.ca_file, &tls.client)))
+            .collect()
     }
 }
 
-impl ProbeTls {
-    fn uses(&self) -> impl Iterator<Item = TlsUse> {
-        let authorities = self.ca_file.iter().cloned().map(TlsUse::Authorities);
-        let client = self.client.iter();
-        authorities.chain(client.map(|pair| TlsUse::Certificate(pair.into())))
-    }
+/// Of TLS that we begin.
+fn of_client(
+    ca_file: &Option<PathBuf>,
+    client: &Option<ClientCertificate>,
+) -> impl Iterator<Item = TlsUse> {
+    let authorities = ca_file.iter().cloned().map(TlsUse::Authorities);
+    let pair = client.iter().map(|pair| TlsUse::Certificate(pair.into()));
+    authorities.chain(pair)
 }
 
 impl Listener {

@@ -18,6 +18,16 @@ pub struct TlsStatus {
     pub certificates: Vec<CertificateStatus>,
 }
 
+/// Handshakes with the servers of a backend.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HandshakeStatus {
+    /// By version and kind, as [`TlsStatus::handshakes`].
+    pub handshakes: BTreeMap<String, u64>,
+    /// Handshakes that came to nothing, each a connect error of its server, by reason.
+    pub failures: BTreeMap<String, u64>,
+}
+
 /// A certificate that is shown to clients.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::config::{ClientCertificate, ProbeFiles, ProbeTls};
+use common::config::{ClientCertificate, ClientFiles, ProbeTls};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
@@ -13,8 +13,8 @@ use crate::tls::client::{Clients, client_config, verifier};
 use crate::tls::files::{TlsError, authorities, certificates, private_key};
 
 /// Everything that is wrong with the files of a probe, of those that are given; nothing is started.
-pub fn check_files(given: &ProbeFiles) -> Vec<TlsError> {
-    let ProbeFiles {
+pub fn check_files(given: &ClientFiles) -> Vec<TlsError> {
+    let ClientFiles {
         ca_file,
         cert_file,
         key_file,
@@ -103,9 +103,9 @@ mod tests {
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn given(ca: &str, cert: &str, key: &str) -> ProbeFiles {
+    fn given(ca: &str, cert: &str, key: &str) -> ClientFiles {
         let file = |name: &str, text: &str| Some((PathBuf::from(name), text.to_owned()));
-        ProbeFiles {
+        ClientFiles {
             ca_file: file("/ca", ca),
             cert_file: file("/cert", cert),
             key_file: file("/key", key),
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn every_file_that_cannot_be_used_is_named() {
         let (certificate, key) = certificate();
-        let paths = |files: &ProbeFiles| -> Vec<String> {
+        let paths = |files: &ClientFiles| -> Vec<String> {
             let errors = check_files(files);
             let path =
                 |error: &TlsError| error.path().expect("a file's fault").display().to_string();
@@ -123,7 +123,7 @@ mod tests {
         };
         let none: &[&str] = &[];
         assert_eq!(paths(&given(&certificate, &certificate, &key)), none);
-        assert_eq!(paths(&ProbeFiles::default()), none);
+        assert_eq!(paths(&ClientFiles::default()), none);
         assert_eq!(paths(&given("", "", "")), ["/ca", "/cert", "/key"]);
         assert_eq!(
             paths(&given(&certificate, &key, &certificate)),

@@ -1,18 +1,19 @@
-//! TLS that the proxy begins itself: with servers that it asks how they are.
+//! TLS that the proxy begins itself: with servers that it asks how they are, and for sessions.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use common::config::{ClientCertificate, ProbeTls};
+use common::config::{BackendTls, ClientCertificate, ProbeTls};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 
 use super::Files;
 use super::files::{TlsError, authorities, certificates, private_key};
+use super::listener::versions;
 
 /// How servers are spoken to, with the files as they are now.
 #[derive(Debug)]
@@ -66,6 +67,20 @@ impl Settings {
     }
 }
 
+/// Of the sessions of a backend, but for what servers give to resume them.
+///
+/// # Errors
+///
+/// A file that cannot be used.
+pub(crate) fn of_backend(tls: &BackendTls, files: &Files) -> Result<ClientConfig, TlsError> {
+    let verifier = verifier(tls.ca_file.as_deref(), files)?;
+    let client = (tls.client.as_ref(), files);
+    let mut config = client_config_of(&versions(tls.versions), verifier, client)?;
+    let protocols = tls.alpn.iter().map(|name| name.clone().into_bytes());
+    config.alpn_protocols = protocols.collect();
+    Ok(config)
+}
+
 /// What a server's certificate is checked by; without authorities any one is accepted.
 pub(crate) fn verifier(
     ca_file: Option<&Path>,
@@ -84,13 +99,22 @@ pub(crate) fn verifier(
     }
 }
 
+/// With both versions of TLS.
 pub(crate) fn client_config(
     verifier: Arc<dyn ServerCertVerifier>,
     client: Option<&ClientCertificate>,
     files: &Files,
 ) -> Result<ClientConfig, TlsError> {
+    client_config_of(rustls::DEFAULT_VERSIONS, verifier, (client, files))
+}
+
+fn client_config_of(
+    versions: &[&'static SupportedProtocolVersion],
+    verifier: Arc<dyn ServerCertVerifier>,
+    (client, files): (Option<&ClientCertificate>, &Files),
+) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(TlsError::Versions)?
         .dangerous()
         .with_custom_certificate_verifier(verifier);

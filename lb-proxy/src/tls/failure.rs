@@ -70,6 +70,9 @@ fn of_certificate(error: &CertificateError) -> TlsFailure {
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => TlsFailure::ExpiredCertificate,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsFailure::WrongName
+        }
         CertificateError::Revoked => TlsFailure::RevokedCertificate,
         _ => TlsFailure::BadCertificate,
     }

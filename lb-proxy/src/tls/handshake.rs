@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use common::board::{TlsHandshake, TlsSlot};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -69,8 +69,7 @@ pub(crate) async fn in_turn<H: Handshake>(
 }
 
 /// Counts a handshake that has succeeded.
-pub(crate) fn count(stream: &TlsStream<Wire>, slot: &TlsSlot) {
-    let (_, connection) = stream.get_ref();
+pub(crate) fn count(connection: &CommonState, slot: &TlsSlot) {
     let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
     let old = connection.protocol_version() == Some(ProtocolVersion::TLSv1_2);
     let how = match (old, resumed) {

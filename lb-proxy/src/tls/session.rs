@@ -1,5 +1,5 @@
-//! The life of a connection whose TLS ends here: hear what it wants → handshake → pick and connect →
-//! relay → account.
+//! The life of a connection that speaks TLS on one side or on both: hear what it wants → the client's
+//! handshake → pick, connect, the server's handshake → relay → account.
 #![expect(
     clippy::disallowed_types,
     reason = "holds the two sockets of a session"
@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 
-use common::config::{Backend, BackendIndex};
+use common::config::{Backend, BackendIndex, Listener};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,20 +16,24 @@ use tokio_rustls::server::TlsStream;
 
 use super::failure;
 use super::handshake::{self, accept};
+use super::listener::Ended;
 use super::relay::relay;
+use super::server::{Begun, Secured, SecuredStream};
 use super::side::Side;
 use super::wire::Wire;
+use crate::announce;
 use crate::connect::{First, Link, Taken, keepalive_options};
 use crate::context::Thread;
 use crate::opening::{self, Heard, Opening};
 use crate::registry::Session;
 use crate::relay::Meter;
 use crate::session::{
-    Client, NoSession, account_for, close_in_order, finish, idle_limit, lifetime, reach,
+    Client, NoSession, account_for, begin, caller, close_in_order, find, finish, idle_limit,
+    lifetime, reach,
 };
 use crate::session_log::Entry;
 
-/// Serves an accepted connection of a listener that ends TLS to its end. Both sockets reset when
+/// Serves an accepted connection of a listener that speaks TLS on any side to its end. Both sockets reset when
 /// dropped, unless they were closed in order.
 pub(crate) async fn serve(client: Client, thread: Arc<Thread>) {
     let _alive = thread.sessions.enter();
@@ -91,17 +95,63 @@ async fn prepare_unless_cut<'a>(
     }
 }
 
-/// Agrees with the client, connects to a server, and gives it what comes before the relay.
+/// Hears what the client wants or agrees with it, connects to a server, and gives that what comes
+/// before the relay.
 async fn prepare<'a>(
     client: &Arc<TcpStream>,
     session: &Session,
     entry: &mut Entry,
     thread: &'a Thread,
 ) -> Result<Ready<'a>, NoSession> {
-    let (config, listener) = (&thread.proxy.config, session.listener());
-    let header = opening::read_header(client, session, &config.listeners[listener]);
-    let (head, mut said) = header.await?;
-    let (stream, backend) = agree(client, head, (listener, thread)).await?;
+    let (opening, client_side) = open(client, session, thread).await?;
+    let backend = opening.backend;
+    let settings = &thread.proxy.config.backends[backend.0];
+    let (server, server_side, first, taken) = match thread.proxy.tls.begun(backend) {
+        None => {
+            let (link, first) = reach((client, session), opening, entry, thread).await?;
+            let server = Arc::new(link.stream);
+            let side = Side::Plain(Wire::new(Arc::clone(&server), Vec::new()));
+            (server, side, first, link.taken)
+        }
+        Some(begun) => {
+            let link = secure((client, session), (opening, begun), entry, thread).await?;
+            let SecuredStream { socket, tls } = link.stream;
+            (
+                socket,
+                Side::Tls(Box::new(tls.into())),
+                First::Us,
+                link.taken,
+            )
+        }
+    };
+    settle(&server, settings).map_err(NoSession::Head)?;
+    Ok(Ready {
+        backend,
+        first,
+        client_side,
+        server_side,
+        server,
+        _taken: taken,
+    })
+}
+
+/// What the client wants, and how it is spoken to.
+async fn open(
+    client: &Arc<TcpStream>,
+    session: &Session,
+    thread: &Thread,
+) -> Result<(Opening, Side), NoSession> {
+    let (proxy, listener) = (&thread.proxy, session.listener());
+    let config = &proxy.config.listeners[listener];
+    let Some(ended) = proxy.tls.ended(listener) else {
+        let wanted = (config, &proxy.routers[listener]);
+        let slot = &proxy.board.listeners[listener];
+        let opening = opening::read(client, session, wanted, (slot, &thread.turns)).await?;
+        let side = Side::Plain(Wire::new(Arc::clone(client), Vec::new()));
+        return Ok((opening, side));
+    };
+    let (head, mut said) = opening::read_header(client, session, config).await?;
+    let (stream, backend) = agree(client, head, (ended, listener, thread)).await?;
     let (_, connection) = stream.get_ref();
     // What was agreed on counts more than what is told of it.
     said.authority = connection.server_name().map(str::to_owned);
@@ -111,22 +161,51 @@ async fn prepare<'a>(
         head: Vec::new(),
         said,
     };
-    let (link, first) = reach((client, session), opening, entry, thread).await?;
-    settle(&link.stream, &config.backends[backend.0]).map_err(NoSession::Head)?;
-    let Link {
-        stream: server,
-        taken,
-        ..
-    } = link;
-    let server = Arc::new(server);
-    Ok(Ready {
+    Ok((opening, Side::Tls(Box::new(stream.into()))))
+}
+
+/// Connects to a server in TLS, and gives it what the client has said already.
+async fn secure<'a>(
+    (client, session): (&TcpStream, &Session),
+    (opening, begun): (Opening, &Begun),
+    entry: &mut Entry,
+    thread: &'a Thread,
+) -> Result<Link<'a, SecuredStream>, NoSession> {
+    let (proxy, listener) = (&thread.proxy, session.listener());
+    let Opening {
         backend,
-        first,
-        client_side: Side::Tls(Box::new(stream.into())),
-        server_side: Side::Plain(Wire::new(Arc::clone(&server), Vec::new())),
-        server,
-        _taken: taken,
-    })
+        head,
+        said,
+    } = opening;
+    entry.wants(backend, &said);
+    let settings = &proxy.config.backends[backend.0];
+    let header = announce::header(settings, client, &said, || proxy.name_session())?;
+    let caller = caller((client, session), &said, (settings, First::Us));
+    let secured = Secured {
+        begun,
+        header: &header,
+        alpn: offered(&proxy.config.listeners[listener], settings, said.alpn),
+        turns: &thread.turns,
+    };
+    let mut link = find((client, session), (backend, caller, &secured), entry, proxy).await?;
+    begin(&mut link.stream.tls, &head, settings).await?;
+    for bytes in [&thread.traffic[listener].up, &session.up] {
+        bytes.add(head.len());
+    }
+    Ok(link)
+}
+
+/// The protocols that a server is offered in the place of the backend's: client and server are to
+/// speak the same.
+fn offered(
+    listener: &Listener,
+    backend: &Backend,
+    agreed: Option<Vec<u8>>,
+) -> Option<Vec<Vec<u8>>> {
+    let known = &backend.tls.as_ref()?.alpn;
+    listener.tls.as_ref().filter(|tls| !tls.alpn.is_empty())?;
+    let agreed = agreed.filter(|agreed| known.iter().any(|name| name.as_bytes() == agreed));
+    Some(agreed.into_iter().collect())
 }
 
 /// Takes the client's handshake to its end, in time; and the backend that the client gets by what it
@@ -134,13 +213,9 @@ async fn prepare<'a>(
 async fn agree(
     client: &Arc<TcpStream>,
     mut head: Vec<u8>,
-    (listener, thread): (usize, &Thread),
+    (ended, listener, thread): (&Ended, usize, &Thread),
 ) -> Result<(TlsStream<Wire>, BackendIndex), NoSession> {
     let proxy = &thread.proxy;
-    let ended = proxy
-        .tls
-        .ended(listener)
-        .expect("the accept loop gives no others");
     let (config, router) = (&proxy.config.listeners[listener], &proxy.routers[listener]);
     let agreeing = async {
         let hello = if router.has_routes() {
@@ -160,7 +235,8 @@ async fn agree(
     let (stream, backend) = agreed
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(NoSession::Handshake)?;
-    handshake::count(&stream, &proxy.board.listeners[listener].tls);
+    let (_, connection) = stream.get_ref();
+    handshake::count(connection, &proxy.board.listeners[listener].tls);
     Ok((stream, backend))
 }
 

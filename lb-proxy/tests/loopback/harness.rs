@@ -158,6 +158,7 @@ fn empty_board() -> &'static ProxyBoard {
         certificates: std::array::from_fn(|_| CertificateSlot::default()),
         session_log: SessionLogSlot::default(),
         roster: std::array::from_fn(|_| Default::default()),
+        server_tls: std::array::from_fn(|_| Default::default()),
     }))
 }
 

@@ -7,3 +7,4 @@ mod memory;
 mod openssl;
 mod peer;
 mod reload;
+mod servers;

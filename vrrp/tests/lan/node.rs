@@ -239,5 +239,6 @@ fn proxy_board() -> ProxyBoard {
         certificates: array::from_fn(|_| Default::default()),
         session_log: Default::default(),
         roster: array::from_fn(|_| Default::default()),
+        server_tls: array::from_fn(|_| Default::default()),
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::probe::ProbeDraft;
+use super::tls::BackendTlsDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
 use crate::config::value::{At, ServingText, Values};
 use crate::config::{
@@ -39,6 +40,7 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
     pub(in crate::config) send_proxy: Option<Option<At<SendProxy>>>,
+    pub(in crate::config) tls: Option<Option<BackendTlsDraft>>,
     pub(in crate::config) source: Option<At<Vec<At<IpAddr>>>>,
     pub(in crate::config) source_ports: Option<At<PortRange>>,
 }
@@ -114,6 +116,7 @@ impl BackendDraft {
             keepalive: keepalive(values),
             user_timeout: values.get("user_timeout").map(|limit| limit.value),
             send_proxy: send_proxy(values),
+            tls: BackendTlsDraft::of(values),
             source: values.list("source"),
             source_ports: values.get("source_ports"),
         }

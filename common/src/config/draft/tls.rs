@@ -51,6 +51,41 @@ impl ListenerTlsDraft {
     }
 }
 
+/// The `tls` of a backend.
+#[derive(Debug)]
+pub(in crate::config) struct BackendTlsDraft {
+    pub(in crate::config) span: Span,
+    pub(in crate::config) server_name: Option<At<String>>,
+    pub(in crate::config) verify: Option<At<bool>>,
+    pub(in crate::config) ca_file: Option<At<PathBuf>>,
+    pub(in crate::config) cert_file: Option<At<PathBuf>>,
+    pub(in crate::config) key_file: Option<At<PathBuf>>,
+    pub(in crate::config) versions: VersionsDraft,
+    pub(in crate::config) alpn: Option<At<Vec<String>>>,
+    pub(in crate::config) resumption: Option<bool>,
+}
+
+impl BackendTlsDraft {
+    /// `None` = the value was wrong; `Some(None)` = no TLS.
+    pub(super) fn of(values: &Values) -> Option<Option<Self>> {
+        let at = values.get::<Option<Values>>("tls")?;
+        let Some(table) = &at.value else {
+            return Some(None);
+        };
+        Some(Some(Self {
+            span: at.span,
+            server_name: table.get("server_name"),
+            verify: table.get("verify"),
+            ca_file: table.get("ca_file"),
+            cert_file: table.get("cert_file"),
+            key_file: table.get("key_file"),
+            versions: VersionsDraft::of(table),
+            alpn: alpn(table),
+            resumption: table.get("resumption").map(|may| may.value),
+        }))
+    }
+}
+
 impl VersionsDraft {
     pub(super) fn of(table: &Values) -> Self {
         let version = |key| {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::probe::PROBE;
 use super::tcp::{KEEPALIVE, USER_TIMEOUT};
+use super::tls::BACKEND_TLS;
 use super::{HOUR, IDLE, MANY, SECOND, TEN_MS};
 use crate::config::MAX_WEIGHT;
 use crate::config::kind::{
@@ -181,6 +182,12 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             default: Default::Toml("\"off\""),
             doc: "Tell the servers whose connection it is by a PROXY protocol header, which they have to \
                   expect",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::TableOrOff(&BACKEND_TLS),
+            default: Default::Toml("\"off\""),
+            doc: "Servers are spoken to in TLS, or \"off\": they get what clients say as it is",
         },
         Key {
             name: "source",

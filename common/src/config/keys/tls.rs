@@ -67,6 +67,74 @@ pub(in crate::config) const LISTENER_TLS: Section = Section {
     ],
 };
 
+pub(in crate::config) const BACKEND_TLS: Section = Section {
+    name: "backend_tls",
+    shape: Shape::Inline,
+    doc: "TLS towards the servers, whether clients speak it or not. A handshake is a part of connecting: it has the time \
+          of connect_timeout, and one that fails counts as a connection that failed. A PROXY protocol header goes before \
+          it. The files are looked at each second, and a change is used for new connections if it can be.",
+    example: r#"{ ca_file = "/etc/fmc-lb/tls/servers-ca.pem", server_name = "app.example.org" }"#,
+    keys: &[
+        Key {
+            name: "server_name",
+            kind: Kind::Text(Form::HostName),
+            default: Default::Unset("the server's address, and no name is asked for"),
+            doc: "Name that the servers are asked for (SNI) and that their certificates must have, whatever name a client \
+                  asks for",
+        },
+        Key {
+            name: "verify",
+            kind: Kind::Bool,
+            default: Default::Toml("true"),
+            doc: "false = any certificate is accepted, so that whoever answers at the address counts as the server",
+        },
+        Key {
+            name: "ca_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("verify = false is needed then"),
+            doc: "Certificates (PEM) of the authorities that the servers' are checked against",
+        },
+        Key {
+            name: "cert_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("no certificate is shown"),
+            doc: "Client certificate (PEM) that servers are shown",
+        },
+        Key {
+            name: "key_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("no certificate is shown"),
+            doc: "Private key (PEM) of cert_file; only its owner may read it",
+        },
+        Key {
+            name: "min_version",
+            kind: Kind::Choice(VERSION),
+            default: Default::Toml("\"1.2\""),
+            doc: "Oldest version of TLS",
+        },
+        Key {
+            name: "max_version",
+            kind: Kind::Choice(VERSION),
+            default: Default::Toml("\"1.3\""),
+            doc: "Newest version of TLS",
+        },
+        Key {
+            name: "alpn",
+            kind: Kind::List(&Kind::Text(Form::Protocol)),
+            default: Default::Toml("[]"),
+            doc: "Protocols that servers are offered, the best one first. Where the listener has agreed on protocols \
+                  itself, only the client's is offered, if it is one of these",
+        },
+        Key {
+            name: "resumption",
+            kind: Kind::Bool,
+            default: Default::Toml("true"),
+            doc: "Sessions with a server may be resumed; its certificate is not looked at again then. A change of the files \
+                  ends that",
+        },
+    ],
+};
+
 pub(in crate::config) const CERTIFICATE: Section = Section {
     name: "certificate",
     shape: Shape::Inline,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::backends::listener_at;
 use super::steps;
+use super::tls::client_pair;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, HttpDraft, ProbeDraft};
 use crate::config::kind::show_duration;
@@ -25,7 +26,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         };
         of_other_kinds(probe, kind, findings);
         if WITH_TLS.contains(&kind) {
-            client_certificate(probe, findings);
+            client_pair((&probe.cert_file, &probe.key_file), findings);
         }
         if kind == "kube-apiserver" {
             api_server(backend, probe, findings);
@@ -182,22 +183,6 @@ fn body(http: &HttpDraft, findings: &mut Findings) {
             format!("use {} or more", text.value.len()),
         ),
         (_, _, _) => {}
-    }
-}
-
-fn client_certificate(probe: &ProbeDraft, findings: &mut Findings) {
-    match (&probe.cert_file, &probe.key_file) {
-        (Some(cert), None) => findings.error(
-            cert.span,
-            "`cert_file` is of no use without its private key",
-            "add `key_file`",
-        ),
-        (None, Some(key)) => findings.error(
-            key.span,
-            "`key_file` is of no use without its certificate",
-            "add `cert_file`",
-        ),
-        (None, None) | (Some(_), Some(_)) => {}
     }
 }
 

@@ -1,15 +1,28 @@
 //! TLS that the proxy itself speaks.
 
+use std::path::PathBuf;
+
 use crate::config::MAX_CERTIFICATES;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{
-    CertificateDraft, Draft, ListenerDraft, ListenerTlsDraft, VersionsDraft,
+    BackendDraft, BackendTlsDraft, CertificateDraft, Draft, ListenerDraft, ListenerTlsDraft,
+    ServerDraft, VersionsDraft,
 };
+use crate::config::value::At;
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
+    for backend in &draft.backends {
+        if let Some(Some(tls)) = &backend.tls {
+            versions(&tls.versions, findings);
+            client_pair((&tls.cert_file, &tls.key_file), findings);
+            verification(backend, tls, findings);
+            plain_probe(backend, findings);
+        }
+    }
     let mut count = 0;
     for listener in &draft.listeners {
         let Some(Some(tls)) = &listener.tls else {
+            twice(listener, draft, findings);
             continue;
         };
         versions(&tls.versions, findings);
@@ -27,6 +40,84 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             );
             return;
         }
+    }
+}
+
+/// A client certificate and its key come together.
+pub(super) fn client_pair(
+    files: (&Option<At<PathBuf>>, &Option<At<PathBuf>>),
+    findings: &mut Findings,
+) {
+    match files {
+        (Some(cert), None) => findings.error(
+            cert.span,
+            "`cert_file` is of no use without its private key",
+            "add `key_file`",
+        ),
+        (None, Some(key)) => findings.error(
+            key.span,
+            "`key_file` is of no use without its certificate",
+            "add `cert_file`",
+        ),
+        (None, None) | (Some(_), Some(_)) => {}
+    }
+}
+
+/// Servers are checked unless the file says that they are not.
+fn verification(backend: &BackendDraft, tls: &BackendTlsDraft, findings: &mut Findings) {
+    let name = &backend.name.value;
+    let Some(verify) = &tls.verify else { return };
+    match (&tls.ca_file, verify.value) {
+        (Some(_), true) => {}
+        (Some(file), false) => findings.error(
+            file.span,
+            "`ca_file` does nothing with verify = false",
+            "remove one of the two",
+        ),
+        (None, true) => findings.error(
+            tls.span,
+            format!("the tls of backend `{name}` has nothing to check the servers' certificates against"),
+            "add `ca_file`, or say verify = false",
+        ),
+        (None, false) => findings.warn(
+            verify.span,
+            format!(
+                "backend `{name}` accepts any certificate: whoever answers at a server's address gets what \
+                 clients say"
+            ),
+            "add `ca_file` in its place",
+        ),
+    }
+    if let (Some(server_name), false) = (&tls.server_name, verify.value) {
+        findings.warn(
+            server_name.span,
+            "this name is asked for, and not checked",
+            "add `ca_file` in the place of verify = false",
+        );
+    }
+}
+
+/// Servers that want TLS do not answer in plain.
+fn plain_probe(backend: &BackendDraft, findings: &mut Findings) {
+    let Some(Some(probe)) = &backend.probe else {
+        return;
+    };
+    let Some(kind) = &probe.kind else { return };
+    let remedy = match kind.value {
+        "http" => "https",
+        "send-expect" => "send-expect-tls",
+        _ => return,
+    };
+    let elsewhere = |server: &ServerDraft| server.probe_address.is_some();
+    if probe.port.is_none() && !backend.servers.iter().all(elsewhere) {
+        findings.warn(
+            kind.span,
+            format!(
+                "the servers of backend `{}` speak TLS, and this probe does not",
+                backend.name.value
+            ),
+            format!("say kind = \"{remedy}\", or name another `port`"),
+        );
     }
 }
 
@@ -68,6 +159,26 @@ fn certificates(tls: &ListenerTlsDraft, findings: &mut Findings) {
                     certificate.value.cert_file.value.display()
                 ),
                 "remove one of the two",
+            );
+        }
+    }
+}
+
+/// Clients that are routed by what they say in TLS would have it carried in another one.
+fn twice(listener: &ListenerDraft, draft: &Draft, findings: &mut Findings) {
+    if !matches!(listener.tls, Some(None)) {
+        return;
+    }
+    for route in &listener.routes {
+        let backend = draft.backends.get(route.value.backend);
+        if let Some(backend) = backend.filter(|one| matches!(one.tls, Some(Some(_)))) {
+            findings.warn(
+                route.span,
+                format!(
+                    "clients of this route speak TLS, which backend `{}` wraps into another one",
+                    backend.name.value
+                ),
+                "end the clients' TLS with `tls` in the listener, or remove it from the backend",
             );
         }
     }

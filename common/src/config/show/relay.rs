@@ -179,6 +179,7 @@ pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Op
         "user_timeout" => Some(or_off(backend.user_timeout)),
         "send_proxy" => Some(send_proxy(backend.send_proxy)),
         "source_ports" => backend.source_ports.map(|ports| quoted(ports.to_string())),
+        "tls" => Some(super::tls::backend_tls(backend.tls.as_ref())),
         "source" => (!backend.source.is_empty()).then(|| array(backend.source.iter())),
         _ => None,
     }

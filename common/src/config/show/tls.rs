@@ -3,7 +3,7 @@
 use super::{array, inline, path, quoted};
 use crate::config::keys;
 use crate::config::kind::show_duration;
-use crate::config::{CertificateFiles, ListenerTls};
+use crate::config::{BackendTls, CertificateFiles, ListenerTls};
 
 pub(super) fn listener_tls(tls: Option<&ListenerTls>) -> String {
     let Some(tls) = tls else {
@@ -17,6 +17,25 @@ pub(super) fn listener_tls(tls: Option<&ListenerTls>) -> String {
         "alpn" => Some(array(tls.alpn.iter())),
         "resumption" => Some(tls.resumption.to_string()),
         "handshake_timeout" => Some(quoted(show_duration(tls.handshake_timeout))),
+        _ => None,
+    })
+}
+
+pub(super) fn backend_tls(tls: Option<&BackendTls>) -> String {
+    let Some(tls) = tls else {
+        return quoted("off");
+    };
+    let client = tls.client.as_ref();
+    inline(&keys::BACKEND_TLS, |key| match key {
+        "server_name" => tls.server_name.as_ref().map(quoted),
+        "verify" => Some(tls.ca_file.is_some().to_string()),
+        "ca_file" => path(tls.ca_file.as_ref()),
+        "cert_file" => path(client.map(|client| &client.cert_file)),
+        "key_file" => path(client.map(|client| &client.key_file)),
+        "min_version" => Some(quoted(tls.versions.min.word())),
+        "max_version" => Some(quoted(tls.versions.max.word())),
+        "alpn" => Some(array(tls.alpn.iter())),
+        "resumption" => Some(tls.resumption.to_string()),
         _ => None,
     })
 }

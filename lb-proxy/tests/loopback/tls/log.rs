@@ -109,3 +109,16 @@ fn a_handshake_that_comes_to_nothing_is_a_line() {
     assert!(Client::try_connect(&proxy, &config, NAME).is_err());
     assert_ended(&log, "CR", "agreeing on TLS with the client");
 }
+
+#[test]
+fn a_server_whose_handshake_fails_is_a_failed_connection() {
+    let mut setup = TlsSetup::new(&[server(drop)]);
+    setup.setup.backend().retries = 0;
+    setup.setup.backend().tls = Some(super::servers::unchecked());
+    let (proxy, config, log) = logging(setup, LogFormat::Json);
+    let mut client = Client::connect(&proxy, &config, NAME);
+    let end = client.read(&mut [0]).map_err(|error| error.kind());
+    assert!(end.is_err(), "{end:?}");
+    let line = assert_ended(&log, "SC", "connecting to 127.0.0.1");
+    assert_eq!(line["sni"], NAME);
+}
