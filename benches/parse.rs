@@ -14,6 +14,7 @@ use lb_proxy::proxy_protocol::{
 };
 use rustls::pki_types::ServerName;
 use vrrp::packet::{self, Advert, Envelope, Expect, GROUP};
+use vrrp::signature::{Keys, Stamp};
 
 fn main() {
     divan::main();
@@ -154,22 +155,53 @@ fn advert() -> Advert<'static> {
 fn advert_write(bencher: Bencher) {
     let mut buffer = [0; 64];
     bencher.bench_local(|| {
-        packet::encode(black_box(&advert()), &ADVERT, &mut buffer).expect("it fits")
+        packet::encode(black_box(&advert()), &ADVERT, None, &mut buffer).expect("it fits")
     });
 }
 
 #[divan::bench]
 fn advert_read(bencher: Bencher) {
     let mut buffer = [0; 64];
-    let length = packet::encode(&advert(), &ADVERT, &mut buffer).expect("it fits");
+    let length = packet::encode(&advert(), &ADVERT, None, &mut buffer).expect("it fits");
     let expect = Expect {
         own: LB2,
         transport: Transport::Multicast,
         sources: &[LB1],
         vrids: &[vrid()],
+        trailers: false,
     };
     bencher.bench_local(|| {
         let received = packet::decode(black_box(&buffer[..length]), &expect);
         assert!(received.is_ok());
     });
+}
+
+#[divan::bench]
+fn advert_sign(bencher: Bencher) {
+    let keys = keys();
+    let mut buffer = [0; 64];
+    bencher.bench_local(|| {
+        let signature = Some((&keys, Stamp::at(SIGNED_AT)));
+        packet::encode(black_box(&advert()), &ADVERT, signature, &mut buffer).expect("it fits")
+    });
+}
+
+#[divan::bench]
+fn advert_verify(bencher: Bencher) {
+    let keys = keys();
+    let mut buffer = [0; 64];
+    let signature = Some((&keys, Stamp::at(SIGNED_AT)));
+    let length = packet::encode(&advert(), &ADVERT, signature, &mut buffer).expect("it fits");
+    let (message, trailer) = buffer[20..length].split_at(12);
+    let trailer = trailer.try_into().expect("28 bytes");
+    bencher.bench_local(|| {
+        let verified = keys.verify((LB1, black_box(message)), trailer, |_| true);
+        assert!(verified.is_ok());
+    });
+}
+
+const SIGNED_AT: Duration = Duration::from_secs(1_800_000_000);
+
+fn keys() -> Keys {
+    Keys::new(&[(1, [7; 32])]).expect("a key")
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use common::board::Child;
+use common::config::key::parse_key_file;
 use common::config::{Config, NodeIndex, VipIndex};
 
 use crate::supervisor::{self, Folder, Presence};
@@ -62,7 +63,15 @@ fn release_leases(
     if lives(folder, Child::Vrrp) {
         return Ok(vec!["leases stay: vrrp runs".to_owned()]);
     }
-    let released = vrrp::release::resign(config, node).context("release the leases")?;
+    // A key file that is gone keeps no lease: the adverts are then unsigned, and nobody hears them.
+    let key = config
+        .pair
+        .key_file
+        .as_ref()
+        .and_then(|path| std::fs::read_to_string(path).ok())
+        .filter(|text| parse_key_file(text).is_ok());
+    let released =
+        vrrp::release::resign(config, node, key.as_deref()).context("release the leases")?;
     if released.is_empty() {
         return Ok(vec!["no lease was left".to_owned()]);
     }

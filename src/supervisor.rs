@@ -74,7 +74,7 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         .map(|survivor| (survivor.process, survivor.inheritance))
         .unzip();
     let mut kit = Kit::new(place, inheritance, name)?;
-    let will = prepare_will(place)?;
+    let will = prepare_will(place, &kit)?;
     kit.warnings.extend(running.warning.clone());
     kit.warnings
         .extend(shadows::install(place.config, &folder)?);
@@ -185,11 +185,12 @@ fn require_rights(config: &Config) -> anyhow::Result<()> {
     )
 }
 
-fn prepare_will(place: Place<'_>) -> anyhow::Result<Option<Will>> {
+fn prepare_will(place: Place<'_>, kit: &Kit) -> anyhow::Result<Option<Will>> {
     if place.config.vips.is_empty() {
         return Ok(None);
     }
-    Will::prepare(place.config, place.node)
+    let key = kit.pair_key(place.config)?;
+    Will::prepare(place.config, place.node, key.as_deref())
         .map(Some)
         .context("prepare to resign for vrrp")
 }

@@ -267,13 +267,15 @@ pub struct VrrpBoard {
     pub vips: [VipSlot; MAX_VIPS],
     pub peer: PeerSlot,
     /// Dropped packets of protocol 112 by [`DropReason`].
-    pub drops: [Cell; 16],
+    pub drops: [Cell; 24],
     /// Dropped datagrams of the pair channel by [`PairDrop`].
     pub pair_drops: [Cell; 8],
     /// 1 = the loop runs with real-time priority.
     pub realtime: Cell,
     /// 1 = its memory is locked.
     pub memory_locked: Cell,
+    /// What the last advert was stamped with; 0 = none was signed.
+    pub advert_stamp: Cell,
     /// Longest time between the moment a wake was due and the moment it came, in nanoseconds, since start.
     pub worst_lateness: Cell,
 }

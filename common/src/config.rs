@@ -135,10 +135,49 @@ pub struct Pair {
     pub interface: String,
     /// Key of the pair channel; without it the channel is off.
     pub key_file: Option<PathBuf>,
+    /// How adverts are signed; not off only with a key.
+    pub signing: Signing,
     /// Interval of the pair channel's heartbeats, 10 ms to 1 s; `None` = off.
     pub heartbeat: Option<Duration>,
     /// UDP port of the pair channel, default 9601.
     pub port: u16,
+}
+
+/// How adverts are signed with the pair's key, in the modes of Keepalived 2.4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// Ours are signed; unsigned ones are dropped.
+    Enforce,
+    /// Ours are signed; unsigned ones are heard.
+    Permissive,
+    /// Ours are not signed; both are heard.
+    ReceiveOnly,
+    /// Ours are not signed, and signed ones are dropped for their length.
+    Off,
+}
+
+impl Signing {
+    /// All of them, and their words in the file and in status.
+    pub const WORDS: &[(&str, Self)] = &[
+        ("enforce", Self::Enforce),
+        ("permissive", Self::Permissive),
+        ("receive-only", Self::ReceiveOnly),
+        ("off", Self::Off),
+    ];
+
+    /// The word in the file and in status.
+    pub fn word(self) -> &'static str {
+        let (word, _) = Self::WORDS
+            .iter()
+            .find(|(_, signing)| *signing == self)
+            .expect("every one has a word");
+        word
+    }
+
+    /// Whether our adverts are signed.
+    pub const fn signs(self) -> bool {
+        matches!(self, Self::Enforce | Self::Permissive)
+    }
 }
 
 /// One virtual IP and its virtual router.

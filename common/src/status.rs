@@ -111,6 +111,8 @@ pub struct PeerStatus {
     pub heartbeat_ms_ago: Option<u64>,
     /// `on`, `silent`, or `off: ` and why.
     pub pair_channel: String,
+    /// How adverts are signed: `enforce`, `permissive`, `receive-only` or `off`.
+    pub signing: String,
     pub version: Option<String>,
     pub config_hash: Option<String>,
     pub vips: Vec<PeerVipStatus>,

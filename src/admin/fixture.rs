@@ -72,6 +72,7 @@ pub(crate) fn empty_boards() -> Boards {
         drops: cells(),
         pair_drops: cells(),
         realtime: Cell::default(),
+        advert_stamp: Cell::default(),
         memory_locked: Cell::default(),
         worst_lateness: Cell::default(),
     };

@@ -71,6 +71,7 @@ pub(crate) fn status(view: &View, now: Moment) -> Option<PeerStatus> {
         heard_ms_ago: board.heard.get().map(|at| millis(now, at)),
         heartbeat_ms_ago: board.heartbeat.get().map(|at| millis(now, at)),
         pair_channel: channel.words(&node.name),
+        signing: view.config.pair.signing.word().to_owned(),
         version: version(board.version.get()),
         config_hash: Some(board.config_hash.get())
             .filter(|hash| *hash != 0)

@@ -54,8 +54,13 @@ fn peer_line(peer: &PeerStatus) -> String {
         .version
         .as_ref()
         .map_or_else(String::new, |version| format!("  fmc-lb {version}"));
+    let adverts = match peer.signing.as_str() {
+        "enforce" => "signed".to_owned(),
+        "off" => "not signed".to_owned(),
+        mode => format!("signed ({mode})"),
+    };
     format!(
-        "{}  {}{version}  {heard}  pair channel {}",
+        "{}  {}{version}  {heard}  pair channel {}  adverts {adverts}",
         peer.name, peer.address, peer.pair_channel
     )
 }

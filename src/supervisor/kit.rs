@@ -152,6 +152,20 @@ impl Kit {
         Ok((handle, content))
     }
 
+    /// Contents of the pair's key file, as vrrp has it.
+    pub(super) fn pair_key(&self, config: &Config) -> anyhow::Result<Option<String>> {
+        let Some(path) = &config.pair.key_file else {
+            return Ok(None);
+        };
+        let mut own = self.own.iter();
+        let held = own.find(|(child, handle, _)| *child == Child::Vrrp && is_file(handle, path));
+        let (_, _, content) = held.context("vrrp has no key file")?;
+        let text = memory::read_text(content).context("read the key file")?;
+        Ok(Some(
+            String::from_utf8(text).context("the key file is no text")?,
+        ))
+    }
+
     /// New contents of the proxy's files, for it and for those after it.
     pub(super) fn replace_files(&mut self, contents: Vec<(PathBuf, OwnedFd)>) {
         for (path, content) in contents {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::board::{Child, ChildSlot, Header, LAYOUT};
+use common::config::VipIndex;
 use common::time::Moment;
 use nix::sys::signal::Signal;
-use vrrp::release::Will;
+use vrrp::release::{Left, Will};
+use vrrp::signature::Stamp;
 
 use super::events::{Event, Events};
 use super::files::Files;
@@ -134,7 +136,10 @@ impl<'a> Loop<'a> {
         };
         let board = self.with.boards.vrrp;
         let began = vrrp::now();
-        let outcome = will.execute(|vip| board.vips[vip.0].leased.get() != 0);
+        let outcome = will.execute(Left {
+            was_leased: |vip: VipIndex| board.vips[vip.0].leased.get() != 0,
+            stamp: Stamp::from_bits(board.advert_stamp.get()),
+        });
         self.will_is_due = outcome.is_err();
         match outcome {
             Ok(released) if released.is_empty() => {}

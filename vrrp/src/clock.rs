@@ -9,9 +9,16 @@ use std::time::Duration;
 use common::time::Moment;
 use nix::time::{ClockId, clock_gettime};
 
+use crate::syscall;
+
 /// The current moment on `CLOCK_MONOTONIC`.
 pub fn now() -> Moment {
     Moment::from_nanos(nanos(ClockId::CLOCK_MONOTONIC))
+}
+
+/// Time since 1970, UTC, as far as the machine knows it.
+pub(crate) fn wall() -> Duration {
+    Duration::from_nanos(nanos(ClockId::CLOCK_REALTIME))
 }
 
 /// Both clocks, read together: kernel receive stamps are `CLOCK_REALTIME`, our timers are
@@ -27,7 +34,7 @@ impl Clocks {
     pub(crate) fn read() -> Self {
         Self {
             monotonic: now(),
-            realtime: Duration::from_nanos(nanos(ClockId::CLOCK_REALTIME)),
+            realtime: wall(),
         }
     }
 
@@ -36,12 +43,22 @@ impl Clocks {
         self.monotonic
     }
 
+    /// Time since 1970, UTC, as far as the machine knows it.
+    pub(crate) const fn wall(&self) -> Duration {
+        self.realtime
+    }
+
     /// The moment of a kernel stamp, by its age at this reading. `earliest` bounds what a step of
     /// the real-time clock can do: the queue was empty then, so nothing in it is older.
     pub(crate) fn moment_of(&self, stamp: Option<Duration>, earliest: Moment) -> Moment {
         let age = stamp.map_or(Duration::ZERO, |stamp| self.realtime.saturating_sub(stamp));
         (self.monotonic - age).max(earliest.min(self.monotonic))
     }
+}
+
+/// Whether the kernel says that the real-time clock is synchronised (adjtimex(2)).
+pub(crate) fn is_synchronised() -> bool {
+    syscall::clock_is_synchronised()
 }
 
 fn nanos(clock: ClockId) -> u64 {

@@ -11,6 +11,7 @@ mod pair_link;
 mod perform;
 mod port;
 mod receive;
+mod signing;
 mod unit;
 mod wake;
 mod watch;
@@ -21,13 +22,15 @@ use std::time::Duration;
 use common::board::{
     Cell, Child, LAYOUT, PeerSlot, ProxyBoard, SupervisorBoard, VipState, VrrpBoard,
 };
-use common::config::{Config, MAX_THREADS, NodeIndex, VipIndex};
+use common::config::key::parse_key_file;
+use common::config::{Config, MAX_THREADS, NodeIndex, Signing as Mode, VipIndex};
 use common::time::Moment;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use self::drop_log::DropLog;
 use self::pair_link::PairLink;
 use self::port::Port;
+use self::signing::Signing;
 use self::unit::Unit;
 use self::wake::Wake;
 use crate::clock::Clocks;
@@ -38,6 +41,7 @@ use crate::pair::{Channel, HEALTH_UNKNOWN, Summary, VipRecord};
 use crate::ports;
 use crate::realtime::Realtime;
 use crate::router::{Cause, Heard};
+use crate::signature::{Keys, Stamp};
 use crate::socket::{PairSocket, ReceiveBuffer};
 use crate::{Inputs, RunError};
 
@@ -77,6 +81,9 @@ pub(crate) struct Driver {
     /// By [`VipIndex`].
     units: Vec<Unit>,
     pair: Option<PairLink>,
+    signing: Option<Signing>,
+    /// Time since 1970, at the beginning of this turn.
+    wall: Duration,
     drops: DropLog,
     buffer: ReceiveBuffer,
     /// What was read and no router has been told yet.
@@ -121,9 +128,10 @@ impl Driver {
     pub(crate) fn start(
         inputs: &Inputs,
         control: Arc<Control>,
-        now: Moment,
+        clocks: Clocks,
     ) -> Result<Self, RunError> {
-        let mut driver = Self::new(inputs, control, now)?;
+        let now = clocks.now();
+        let mut driver = Self::new(inputs, control, clocks)?;
         let addresses = driver.route.addresses()?;
         driver.look_at_ports(&addresses, now);
         driver.make_units();
@@ -137,9 +145,11 @@ impl Driver {
         Ok(driver)
     }
 
-    fn new(inputs: &Inputs, control: Arc<Control>, now: Moment) -> Result<Self, RunError> {
+    fn new(inputs: &Inputs, control: Arc<Control>, clocks: Clocks) -> Result<Self, RunError> {
+        let now = clocks.now();
+        let keys = keys(inputs)?;
         let events = EventSocket::open()?;
-        let pair = open_pair(inputs, now)?;
+        let pair = open_pair(inputs, &keys, now)?;
         let wake = Wake::new().map_err(RunError::Loop)?;
         wake.add(&events).map_err(RunError::Loop)?;
         wake.add(control.as_event()).map_err(RunError::Loop)?;
@@ -163,6 +173,8 @@ impl Driver {
             events,
             wake,
             pair,
+            signing: signing(inputs, &keys),
+            wall: clocks.wall(),
             drops: DropLog::default(),
             buffer: ReceiveBuffer::new(),
             heard: Vec::with_capacity(CATCH_UP_LIMIT),
@@ -233,13 +245,16 @@ impl Driver {
             self.control.clear();
             due = self.turn(clocks, due);
         }
-        self.stop(clock().now());
+        let clocks = clock();
+        self.wall = clocks.wall();
+        self.stop(clocks.now());
         Ok(())
     }
 
     /// One turn; returns when the next one is due.
     fn turn(&mut self, clocks: Clocks, due: Moment) -> Moment {
         let now = clocks.now();
+        self.wall = clocks.wall();
         self.lateness = now.since(due);
         self.note_turn(now);
         let queues = self.read_queues(clocks, now);
@@ -354,6 +369,8 @@ impl Driver {
             return;
         }
         let mut summary = Summary::new(version(), self.config_hash);
+        let signing = self.signing.as_ref();
+        summary.stamp = signing.and_then(|signing| signing.told(self.wall));
         for (place, unit) in self.units.iter().enumerate() {
             summary.push(VipRecord {
                 vrid: unit.vrid,
@@ -387,22 +404,37 @@ impl Driver {
     }
 }
 
-fn open_pair(inputs: &Inputs, now: Moment) -> Result<Option<PairLink>, RunError> {
+/// As the key file has them; none without a file.
+type KeyFile = Vec<(u8, [u8; 32])>;
+
+fn keys(inputs: &Inputs) -> Result<KeyFile, RunError> {
+    let text = inputs.pair_key.as_deref();
+    text.map_or_else(|| Ok(Vec::new()), parse_key_file)
+        .map_err(RunError::PairKey)
+}
+
+fn signing(inputs: &Inputs, keys: &KeyFile) -> Option<Signing> {
+    let mode = inputs.config.pair.signing;
+    // An earlier process may have signed some.
+    let last = Stamp::from_bits(inputs.board.advert_stamp.get());
+    let keys = (mode != Mode::Off).then(|| Keys::new(keys)).flatten()?;
+    Some(Signing::new(mode, keys, last))
+}
+
+fn open_pair(inputs: &Inputs, keys: &KeyFile, now: Moment) -> Result<Option<PairLink>, RunError> {
     let config = &inputs.config;
-    let (true, Some(peer), Some(heartbeat), Some(text)) = (
+    let (true, Some(peer), Some(heartbeat)) = (
         config.has_pair_channel(inputs.node),
         config.peer_of(inputs.node),
         config.pair.heartbeat,
-        &inputs.pair_key,
     ) else {
         return Ok(None);
     };
-    let keys = common::config::key::parse_key_file(text).map_err(RunError::PairKey)?;
     let mut epoch = [0_u8; 8];
     SystemRandom::new()
         .fill(&mut epoch)
         .map_err(|_| RunError::Random)?;
-    let channel = Channel::new(&keys, u64::from_be_bytes(epoch)).map_err(RunError::PairNoKey)?;
+    let channel = Channel::new(keys, u64::from_be_bytes(epoch)).map_err(RunError::PairNoKey)?;
     let own = config.nodes[inputs.node.0].address;
     let peer = config.nodes[peer.0].address;
     let socket = PairSocket::open(own, peer, config.pair.port).map_err(RunError::PairSocket)?;

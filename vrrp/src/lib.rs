@@ -33,6 +33,7 @@ mod realtime;
 pub mod release;
 pub mod router;
 pub mod shadow;
+pub mod signature;
 mod socket;
 mod syscall;
 pub mod timing;
@@ -61,7 +62,7 @@ pub struct Inputs {
     pub board: &'static VrrpBoard,
     pub proxy: &'static ProxyBoard,
     pub supervisor: &'static SupervisorBoard,
-    /// Contents of the pair's key file; `None` = the pair channel is off.
+    /// Contents of the pair's key file; `None` = the pair channel is off, and nothing is signed.
     pub pair_key: Option<String>,
     /// Called on the loop's thread once real-time priority and locked memory were asked for: gives
     /// up the rights that only those two need.
@@ -99,7 +100,7 @@ pub enum RunError {
 pub fn run(inputs: Inputs, control: Arc<Control>) -> Result<(), RunError> {
     let realtime = realtime::enter();
     (inputs.settle)().map_err(RunError::Settle)?;
-    let driver = Driver::start(&inputs, control, clock::now())?;
+    let driver = Driver::start(&inputs, control, Clocks::read())?;
     driver.publish_realtime(realtime);
     driver.run(Clocks::read)
 }

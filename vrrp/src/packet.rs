@@ -4,13 +4,15 @@
 mod advert;
 mod arp;
 #[cfg(test)]
-mod hex;
+pub(crate) mod hex;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::addr::Vrid;
 use common::config::{ChecksumForm, Transport};
+
+use crate::signature::TRAILER_LEN;
 
 pub use self::advert::{EncodeError, decode, encode};
 pub use self::arp::{ARP_FRAME_LEN, gratuitous_reply, gratuitous_request};
@@ -19,8 +21,9 @@ pub use self::arp::{ARP_FRAME_LEN, gratuitous_reply, gratuitous_request};
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// IP protocol number of VRRP (RFC 9568, section 5.1.1.4).
 pub const PROTOCOL: u8 = 112;
-/// Bytes of the longest datagram that [`encode`] writes: IPv4 header, fixed part, 255 addresses.
-pub const MAX_DATAGRAM: usize = 20 + 8 + 4 * 255;
+/// Bytes of the longest datagram that [`encode`] writes: IPv4 header, fixed part, 255 addresses,
+/// signature.
+pub const MAX_DATAGRAM: usize = 20 + 8 + 4 * 255 + TRAILER_LEN;
 
 /// One VRRPv3 advert for IPv4 (RFC 9568, section 5.2). The addresses stay where they were read
 /// from.
@@ -54,6 +57,8 @@ pub struct Expect<'a> {
     pub sources: &'a [Ipv4Addr],
     /// Virtual routers of this node on the interface.
     pub vrids: &'a [Vrid],
+    /// Adverts may be signed; otherwise a signature is a wrong length.
+    pub trailers: bool,
 }
 
 /// An advert that passed every check.
@@ -64,6 +69,10 @@ pub struct Received<'a> {
     /// Form of its checksum; `None` = both forms give the same one (the pseudo-header's sum is
     /// zero).
     pub checksum: Option<ChecksumForm>,
+    /// The advert without the IP header, which a signature is over.
+    pub message: &'a [u8],
+    /// The signature, not verified yet: see [`crate::signature`].
+    pub trailer: Option<&'a [u8; TRAILER_LEN]>,
 }
 
 /// From where to where an advert goes, and how it is summed.

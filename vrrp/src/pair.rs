@@ -15,7 +15,7 @@
 //! | 32-39, 40-47 | echo: epoch and counter that it heard last from the receiver; zero = none |
 //! | 48-55 | its software's version |
 //! | 56-63 | hash of its configuration |
-//! | 64-71 | zero |
+//! | 64-71 | what its next advert would be stamped with (see [`crate::signature`]); zero = they are not signed |
 //! | then, for each VIP | VRID, state, priority, health, advert interval in centiseconds (2), zero (2) |
 //! | last 32 | HMAC-SHA256 over everything before |
 //!
@@ -79,6 +79,11 @@ impl Channel {
             verifying,
             guard: Guard::new(epoch),
         })
+    }
+
+    /// Epoch of the other node's last good datagram: another one, and it has started anew.
+    pub fn peer_epoch(&self) -> Option<u64> {
+        self.guard.peer_epoch()
     }
 
     /// Writes the next datagram into `out` and returns its length.

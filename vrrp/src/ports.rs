@@ -7,6 +7,7 @@ use common::config::{Config, NodeIndex, Transport, Vip, VipIndex};
 
 use crate::link::Address;
 use crate::packet::{Advert, EncodeError, Envelope, GROUP, MAX_DATAGRAM, encode};
+use crate::signature::{Keys, Stamp};
 
 /// An interface that carries VIPs, as the configuration has it.
 #[derive(Debug, Clone)]
@@ -112,7 +113,7 @@ impl EncodedAdvert {
     }
 }
 
-/// Writes the advert of a VIP; 0 as priority resigns. `None` if it has nobody to go to (unicast
+/// Writes the advert of a VIP, signed if there is a `signature`; 0 as priority resigns. `None` if it has nobody to go to (unicast
 /// without a peer).
 ///
 /// # Errors
@@ -122,6 +123,7 @@ pub(crate) fn advert(
     priority: u8,
     own: Ipv4Addr,
     peer: Option<Ipv4Addr>,
+    signature: Option<(&Keys, Stamp)>,
 ) -> Result<Option<EncodedAdvert>, EncodeError> {
     let destination = match vip.transport {
         Transport::Multicast => GROUP,
@@ -142,7 +144,7 @@ pub(crate) fn advert(
         destination,
         checksum: vip.checksum,
     };
-    let length = encode(&advert, &envelope, &mut bytes)?;
+    let length = encode(&advert, &envelope, signature, &mut bytes)?;
     Ok(Some(EncodedAdvert {
         bytes,
         length,

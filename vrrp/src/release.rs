@@ -8,11 +8,15 @@
 use std::io;
 use std::net::Ipv4Addr;
 
+use common::config::key::{KeyFileError, parse_key_file};
 use common::config::{Config, NodeIndex, Vip, VipIndex};
+
+use crate::clock;
 
 use crate::link::{Address, LinkError, RouteSocket};
 use crate::packet::EncodeError;
-use crate::ports::{self, EncodedAdvert, OwnAddress, PortPlan};
+use crate::ports::{self, OwnAddress, PortPlan};
+use crate::signature::{Keys, Signer, Stamp};
 use crate::socket::AdvertSender;
 
 /// Adverts are not acknowledged; a second copy costs nothing.
@@ -34,14 +38,27 @@ pub enum ReleaseError {
     /// The configuration holds what an advert cannot carry.
     #[error("write a priority-0 advert")]
     Encode(#[from] EncodeError),
+    #[error("read the key file that adverts are signed with")]
+    Key(#[from] KeyFileError),
 }
 
-/// A last will with its sockets open and its adverts written, so that executing it takes less than
-/// a millisecond.
+/// A last will with its sockets open, so that executing it takes less than a millisecond. Its adverts
+/// are signed when they are sent.
 #[derive(Debug)]
 pub struct Will {
     route: RouteSocket,
     ports: Vec<Port>,
+    /// `None` = ours are not signed.
+    signer: Option<Signer>,
+}
+
+/// What vrrp left on its board.
+#[derive(Debug, Clone, Copy)]
+pub struct Left<F> {
+    /// Whether a VIP was leased.
+    pub was_leased: F,
+    /// What its last advert was stamped with.
+    pub stamp: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -57,17 +74,23 @@ struct Ready {
     index: u32,
     sender: AdvertSender,
     own: Ipv4Addr,
-    /// In the order of the port's VIPs.
-    adverts: Vec<Option<EncodedAdvert>>,
 }
 
 impl Will {
     /// Opens what [`Will::execute`] needs. An interface that is missing now is looked for again
-    /// then.
+    /// then. `key` = the contents of the pair's key file, if there is one.
     ///
     /// # Errors
-    /// If rights are missing or the kernel gives no answer.
-    pub fn prepare(config: &Config, node: NodeIndex) -> Result<Self, ReleaseError> {
+    /// If rights are missing, the kernel gives no answer, or the key file is none.
+    pub fn prepare(
+        config: &Config,
+        node: NodeIndex,
+        key: Option<&str>,
+    ) -> Result<Self, ReleaseError> {
+        let keys = key.map(parse_key_file).transpose()?;
+        let signing = keys.filter(|_| config.pair.signing.signs());
+        let keys = signing.and_then(|keys| Keys::new(&keys));
+        let signer = keys.map(|keys| Signer::new(keys, None));
         let mut route = RouteSocket::open()?;
         let addresses = route.addresses()?;
         let mut ports = Vec::new();
@@ -86,24 +109,32 @@ impl Will {
             }
             ports.push(port);
         }
-        Ok(Self { route, ports })
+        Ok(Self {
+            route,
+            ports,
+            signer,
+        })
     }
 
-    /// Resigns for every VIP that `was_leased` (as vrrp's board says) or that has its lease on its
+    /// Resigns for every VIP that was leased (as vrrp's board says) or that has its lease on its
     /// interface now, and deletes those leases. Returns the VIPs whose lease was deleted. May be
     /// called again. What fails for one VIP or interface is logged and does not keep the others.
     ///
     /// # Errors
     /// If the kernel does not tell which addresses there are: then the adverts of those that
-    /// `was_leased` are out, and the leases lapse by themselves unless this is called again.
+    /// were leased are out, and the leases lapse by themselves unless this is called again.
     pub fn execute(
         &mut self,
-        was_leased: impl Fn(VipIndex) -> bool,
+        left: Left<impl Fn(VipIndex) -> bool>,
     ) -> Result<Vec<VipIndex>, ReleaseError> {
+        let Left { was_leased, stamp } = left;
+        if let (Some(signer), Some(stamp)) = (&mut self.signer, stamp) {
+            signer.pass(stamp);
+        }
         for port in &self.ports {
             for (place, (vip, _)) in port.vips.iter().enumerate() {
                 if was_leased(*vip) {
-                    port.resign(place);
+                    port.resign(place, self.signer.as_mut());
                 }
             }
         }
@@ -114,7 +145,8 @@ impl Will {
                 Ok(Some(interface)) => {
                     let leases = port.leases(interface.index, &addresses);
                     let late = |vip| !was_leased(vip);
-                    port.resign_late(interface.index, (&leases, &addresses), late);
+                    let found = (&leases[..], &addresses[..]);
+                    port.resign_late(interface.index, found, late, self.signer.as_mut());
                     released.extend(port.delete(&mut self.route, leases));
                 }
                 Ok(None) => {}
@@ -147,7 +179,7 @@ impl Port {
             .collect()
     }
 
-    /// Opens the sender and writes the adverts, unless they still fit the interface.
+    /// Opens the sender, unless it still fits the interface.
     fn make_ready(&mut self, index: u32, addresses: &[Address]) -> Result<(), ReleaseError> {
         let own = match (self.plan.own.find(index, addresses), &self.plan.own) {
             (Some(own), _) => own,
@@ -166,17 +198,11 @@ impl Port {
                 interface: self.plan.name.clone(),
                 source,
             })?;
-        let adverts = self
-            .vips
-            .iter()
-            .map(|(_, vip)| ports::advert(vip, 0, own, self.plan.peer))
-            .collect::<Result<_, _>>()?;
-        self.ready = Some(Ready {
-            index,
-            sender,
-            own,
-            adverts,
-        });
+        for (_, vip) in &self.vips {
+            // What cannot be written is to be known now.
+            ports::advert(vip, 0, own, self.plan.peer, None)?;
+        }
+        self.ready = Some(Ready { index, sender, own });
         Ok(())
     }
 
@@ -186,6 +212,7 @@ impl Port {
         index: u32,
         (leases, addresses): (&[(usize, &Address)], &[Address]),
         late: impl Fn(VipIndex) -> bool,
+        mut signer: Option<&mut Signer>,
     ) {
         let moved = self.ready.as_ref().is_none_or(|ready| ready.index != index);
         if leases.is_empty() {
@@ -196,7 +223,7 @@ impl Port {
         }
         for (place, _) in leases {
             if moved || late(self.vips[*place].0) {
-                self.resign(*place);
+                self.resign(*place, signer.as_deref_mut());
             }
         }
     }
@@ -218,14 +245,19 @@ impl Port {
         released
     }
 
-    fn resign(&self, place: usize) {
+    fn resign(&self, place: usize, mut signer: Option<&mut Signer>) {
         let Some(ready) = &self.ready else { return };
-        let Some(advert) = &ready.adverts[place] else {
-            return;
-        };
+        let vip = &self.vips[place].1;
         for _ in 0..COPIES {
-            if let Err(error) = ready.sender.send(advert.datagram(), advert.destination) {
-                tracing::warn!(vip = self.vips[place].1.name, %error, "a priority-0 advert was not sent");
+            // A copy is a new advert to whoever counts the stamps.
+            let signature = signer.as_mut().map(|signer| signer.next(clock::wall()));
+            let sent = match ports::advert(vip, 0, ready.own, self.plan.peer, signature) {
+                Ok(Some(advert)) => ready.sender.send(advert.datagram(), advert.destination),
+                Ok(None) => return,
+                Err(error) => Err(io::Error::other(error)),
+            };
+            if let Err(error) = sent {
+                tracing::warn!(vip = vip.name, %error, "a priority-0 advert was not sent");
             }
         }
     }
@@ -236,6 +268,13 @@ impl Port {
 ///
 /// # Errors
 /// As [`Will::prepare`] and [`Will::execute`].
-pub fn resign(config: &Config, node: NodeIndex) -> Result<Vec<VipIndex>, ReleaseError> {
-    Will::prepare(config, node)?.execute(|_| false)
+pub fn resign(
+    config: &Config,
+    node: NodeIndex,
+    key: Option<&str>,
+) -> Result<Vec<VipIndex>, ReleaseError> {
+    Will::prepare(config, node, key)?.execute(Left {
+        was_leased: |_| false,
+        stamp: None,
+    })
 }

@@ -1,7 +1,7 @@
-//! The two system calls that neither nix nor socket2 wraps.
+//! The system calls that neither nix nor socket2 wraps.
 #![expect(
     unsafe_code,
-    reason = "sched_setscheduler and binding a packet socket have no safe wrapper"
+    reason = "sched_setscheduler, binding a packet socket and adjtimex have no safe wrapper"
 )]
 
 use std::io;
@@ -31,6 +31,15 @@ pub fn schedule_fifo(priority: i32) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Whether somebody keeps the real-time clock right: no `STA_UNSYNC` in its status (adjtimex(2)).
+pub(crate) fn clock_is_synchronised() -> bool {
+    // SAFETY: it is plain data, and zero in `modes` only asks.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure lives for the call, which fills it.
+    let result = unsafe { libc::adjtimex(&raw mut state) };
+    result >= 0 && state.status & libc::STA_UNSYNC == 0
 }
 
 /// What a packet socket receives.

@@ -67,7 +67,7 @@ fn advert(priority: u8) -> Vec<u8> {
         checksum: ChecksumForm::Message,
     };
     let mut bytes = [0; MAX_DATAGRAM];
-    let length = encode(&advert, &envelope, &mut bytes).expect("it can be written");
+    let length = encode(&advert, &envelope, None, &mut bytes).expect("it can be written");
     bytes[..length].to_vec()
 }
 

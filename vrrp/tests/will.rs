@@ -17,7 +17,7 @@ use common::config::{NodeIndex, VipIndex};
 use lan::node::{Running, config};
 use lan::{Lan, OTHER_VIP, VIP, wait_for};
 use vrrp::link::{Placement, RouteSocket};
-use vrrp::release::{self, Will};
+use vrrp::release::{self, Left, Will};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,19 +35,27 @@ fn leave_lease(lan: &Lan, address: [u8; 4]) {
     });
 }
 
+/// A board on which these VIPs are leased.
+fn left<F: Fn(VipIndex) -> bool>(was_leased: F) -> Left<F> {
+    Left {
+        was_leased,
+        stamp: None,
+    }
+}
+
 #[test]
 fn the_last_will_resigns_twice_and_deletes_the_lease() {
     let lan = Lan::new(2);
     let config = config(SECOND);
     let mut will = lan.inside(1, || {
-        Will::prepare(&config, NodeIndex(0)).expect("root may prepare it")
+        Will::prepare(&config, NodeIndex(0), None).expect("root may prepare it")
     });
     let other = Running::start(&lan, 2, &config);
     wait_for("the other node is up", SECOND, || other.all(Backup));
     leave_lease(&lan, VIP);
     let start = Instant::now();
     let released = will
-        .execute(|vip| vip == VipIndex(0))
+        .execute(left(|vip| vip == VipIndex(0)))
         .expect("the kernel answers");
     let took = start.elapsed();
     let gap = took
@@ -63,7 +71,10 @@ fn the_last_will_resigns_twice_and_deletes_the_lease() {
     println!("last will took {took:?}, the other node was active {gap:?} after its start");
     assert!(took < Duration::from_millis(2), "{took:?}");
     assert!(gap < Duration::from_millis(20), "{gap:?}");
-    assert_eq!(will.execute(|_| false).expect("the kernel answers"), []);
+    assert_eq!(
+        will.execute(left(|_| false)).expect("the kernel answers"),
+        []
+    );
 }
 
 #[test]
@@ -71,7 +82,7 @@ fn a_prepared_will_fits_an_interface_that_was_replaced() {
     let lan = Lan::new(2);
     let config = config(SECOND);
     let mut will = lan.inside(1, || {
-        Will::prepare(&config, NodeIndex(0)).expect("root may prepare it")
+        Will::prepare(&config, NodeIndex(0), None).expect("root may prepare it")
     });
     lan.ip(1, &["link", "del", "eth0"]);
     lan.plug_in(1);
@@ -86,7 +97,9 @@ fn a_prepared_will_fits_an_interface_that_was_replaced() {
         });
         refused.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
     });
-    let released = lan.inside(1, || will.execute(|_| false).expect("the kernel answers"));
+    let released = lan.inside(1, || {
+        will.execute(left(|_| false)).expect("the kernel answers")
+    });
     assert_eq!(released, [VipIndex(1)]);
     wait_for("both adverts", SECOND, || {
         other.board.vips[1].priority_zero_received.get() == 2
@@ -99,12 +112,12 @@ fn what_was_held_is_resigned_for_even_if_its_lease_is_gone() {
     let lan = Lan::new(2);
     let config = config(SECOND);
     let mut will = lan.inside(1, || {
-        Will::prepare(&config, NodeIndex(0)).expect("root may prepare it")
+        Will::prepare(&config, NodeIndex(0), None).expect("root may prepare it")
     });
     let other = Running::start(&lan, 2, &config);
     wait_for("the other node is up", SECOND, || other.all(Backup));
     let released = will
-        .execute(|vip| vip == VipIndex(1))
+        .execute(left(|vip| vip == VipIndex(1)))
         .expect("the kernel answers");
     assert_eq!(released, [], "there was nothing to delete");
     wait_for("both adverts", SECOND, || {
@@ -118,7 +131,7 @@ fn release_without_a_lease_does_nothing() {
     let lan = Lan::new(1);
     let config = config(SECOND);
     lan.ip(1, &["address", "add", "192.0.2.10/32", "dev", "lo"]);
-    let released = lan.inside(1, || release::resign(&config, NodeIndex(0)));
+    let released = lan.inside(1, || release::resign(&config, NodeIndex(0), None));
     assert_eq!(released.expect("the kernel answers"), []);
     assert!(
         lan.has(1, "lo", VIP),

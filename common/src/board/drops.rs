@@ -16,6 +16,12 @@ board_enum! {
         Length = 10 => "length",
         Checksum = 11 => "checksum",
         IntervalZero = 12 => "interval_zero",
+        HmacMalformed = 13 => "hmac_malformed",
+        HmacStale = 14 => "hmac_stale",
+        HmacKey = 15 => "hmac_key",
+        HmacBad = 16 => "hmac_bad",
+        HmacReplay = 17 => "hmac_replay",
+        HmacMissing = 18 => "hmac_missing",
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn build(draft: &Draft) -> Option<Config> {
         pair: Pair {
             interface: pair.interface.as_ref()?.value.clone(),
             key_file: pair.key_file.as_ref().map(|file| file.value.clone()),
+            signing: pair.signing(&draft.nodes),
             heartbeat: pair.heartbeat.as_ref()?.value,
             port: pair.port.as_ref()?.value,
         },

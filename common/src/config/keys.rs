@@ -114,6 +114,22 @@ key_file = "/etc/fmc-lb/pair.key""#,
                   may read it",
         },
         Key {
+            name: "signing",
+            kind: Kind::Choice(Choice {
+                values: &["enforce", "permissive", "receive-only", "off"],
+                later: &[],
+            }),
+            default: Default::Unset(
+                "\"enforce\" with a key between two nodes that run fmc-lb, \"receive-only\" with a key \
+                 otherwise, \"off\" without",
+            ),
+            doc: "Adverts are signed with the key, as Keepalived 2.4 does (auth_hmac): \"enforce\" = ours are \
+                  signed, unsigned ones are dropped; \"permissive\" = ours are signed, unsigned ones are \
+                  heard; \"receive-only\" = ours are not. Signed ones that are wrong, old or repeated are \
+                  dropped always. To switch it on under way, take both nodes from \"receive-only\" over \
+                  \"permissive\" to \"enforce\"",
+        },
+        Key {
             name: "heartbeat",
             kind: Kind::Duration(DurationRange::new(TEN_MS, SECOND).or_off()),
             default: Default::Toml("\"20ms\""),

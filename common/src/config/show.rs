@@ -114,6 +114,7 @@ fn pair_value(pair: &Pair, key: &str) -> Option<String> {
     match key {
         "interface" => Some(quoted(&pair.interface)),
         "key_file" => path(pair.key_file.as_ref()),
+        "signing" => Some(quoted(pair.signing.word())),
         "heartbeat" => Some(or_off(pair.heartbeat)),
         "port" => Some(pair.port.to_string()),
         _ => None,

@@ -72,7 +72,7 @@ fn the_keys_of_the_json_are_a_promise() {
         files files[].changes files[].entries files[].holds files[].path files[].refusals \
         files[].refused files[].since_ms_ago \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
-        peer.pair_channel peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
+        peer.pair_channel peer.signing peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
         processes[].name processes[].pid processes[].state uptime_ms version vips vips[].address \
         vips[].health vips[].interface vips[].name vips[].priority vips[].reason vips[].since \

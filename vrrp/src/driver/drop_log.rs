@@ -50,7 +50,13 @@ impl DropLog {
             | DropReason::CountZero
             | DropReason::Length
             | DropReason::Checksum
-            | DropReason::IntervalZero => {
+            | DropReason::IntervalZero
+            | DropReason::HmacMalformed
+            | DropReason::HmacStale
+            | DropReason::HmacKey
+            | DropReason::HmacBad
+            | DropReason::HmacReplay
+            | DropReason::HmacMissing => {
                 tracing::warn!(?source, reason = reason.word(), "advert dropped");
             }
         }

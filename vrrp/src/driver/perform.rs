@@ -41,7 +41,11 @@ impl Driver {
         let vip = &self.config.vips[place];
         let unit = &mut self.units[place];
         let port = &self.ports[unit.port];
-        let sent = match ports::advert(vip, priority, port.own, port.plan.peer) {
+        let signature = self.signing.as_mut().and_then(|it| it.next(self.wall));
+        if let Some((_, stamp)) = signature {
+            self.board.advert_stamp.set(stamp.to_bits());
+        }
+        let sent = match ports::advert(vip, priority, port.own, port.plan.peer, signature) {
             Ok(Some(advert)) => port.send(advert.datagram(), advert.destination),
             Ok(None) => return,
             Err(error) => Err(std::io::Error::other(error)),

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use common::addr::Vrid;
-use common::config::{Config, Transport};
+use common::config::{Config, Signing as Mode, Transport};
 use nix::errno::Errno;
 
 use super::wake::Wake;
@@ -30,6 +30,8 @@ pub(super) struct Port {
     multicast: Vec<Vrid>,
     unicast: Vec<Vrid>,
     peers: Vec<Ipv4Addr>,
+    /// Adverts may be signed.
+    trailers: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl Port {
             multicast: ports::vrids(config, &plan.vips, Transport::Multicast).collect(),
             unicast: ports::vrids(config, &plan.vips, Transport::Unicast).collect(),
             peers: plan.peer.into_iter().collect(),
+            trailers: config.pair.signing != Mode::Off,
             plan,
         }
     }
@@ -150,6 +153,7 @@ impl Port {
             transport,
             sources: &self.peers,
             vrids,
+            trailers: self.trailers,
         }
     }
 

@@ -9,11 +9,13 @@ use nix::sys::socket::SockaddrIn;
 use super::drop_log::DropLog;
 use super::pair_link::{PairLink, take_heartbeat};
 use super::port::Port;
+use super::signing::Signing;
 use super::unit::Unit;
 use super::{Driver, Queues};
-use crate::clock::Clocks;
+use crate::clock::{self, Clocks};
 use crate::packet::{Received, decode};
 use crate::router::{Heard, Via};
+use crate::signature::Sight;
 use crate::socket::{Read, ReceiveBuffer};
 
 /// Most datagrams that one turn reads, over all sockets.
@@ -31,6 +33,7 @@ struct Turn<'a> {
     drops: &'a mut DropLog,
     buffer: &'a mut ReceiveBuffer,
     heard: &'a mut Vec<(usize, Heard)>,
+    signing: Option<&'a mut Signing>,
     clocks: Clocks,
     now: Moment,
     /// The queues were empty then.
@@ -50,6 +53,7 @@ impl Driver {
             heard,
             ports,
             pair,
+            signing,
             ..
         } = self;
         let sockets = ports.len() + usize::from(pair.is_some());
@@ -59,6 +63,7 @@ impl Driver {
             drops,
             buffer,
             heard,
+            signing: signing.as_mut(),
             clocks,
             now,
             emptied: self.emptied,
@@ -97,13 +102,18 @@ impl Turn<'_> {
                 Err(PairDrop::Source)
             };
             match opened {
-                Ok(summary) => self.heard.extend(take_heartbeat(
-                    &summary,
-                    self.units,
-                    &self.board.peer,
-                    pair.peer,
-                    read_until,
-                )),
+                Ok(summary) => {
+                    if let Some(signing) = &mut self.signing {
+                        signing.hear(&pair.channel, &summary, read_until);
+                    }
+                    self.heard.extend(take_heartbeat(
+                        &summary,
+                        self.units,
+                        &self.board.peer,
+                        pair.peer,
+                        read_until,
+                    ));
+                }
                 Err(reason) => self
                     .drops
                     .pair(self.board, reason, datagram.source, self.now),
@@ -130,7 +140,12 @@ impl Turn<'_> {
                 }
             };
             read_until = self.clocks.moment_of(datagram.stamp, self.emptied);
-            match decode(datagram.bytes, &port.expect(datagram.bytes)) {
+            let decoded = decode(datagram.bytes, &port.expect(datagram.bytes));
+            match verified(
+                decoded,
+                self.signing.as_deref_mut(),
+                (read_until, self.clocks),
+            ) {
                 Ok(received) => {
                     let at = read_until;
                     let units = self.units;
@@ -170,6 +185,20 @@ impl Turn<'_> {
             }
         }
     }
+}
+
+/// Lets an advert through that is signed as it has to be.
+fn verified<'a>(
+    decoded: Result<Received<'a>, DropReason>,
+    signing: Option<&mut Signing>,
+    (now, clocks): (Moment, Clocks),
+) -> Result<Received<'a>, DropReason> {
+    let received = decoded?;
+    if let Some(signing) = signing {
+        let wall = clock::is_synchronised().then(|| clocks.wall());
+        signing.check(&received, Sight { now, wall })?;
+    }
+    Ok(received)
 }
 
 fn publish_advert(board: &VrrpBoard, unit: &Unit, received: &Received<'_>, at: Moment) {

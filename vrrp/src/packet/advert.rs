@@ -10,6 +10,8 @@ use pnet_packet::ip::IpNextHeaderProtocols::Vrrp;
 use pnet_packet::ipv4::{self, Ipv4Packet, MutableIpv4Packet};
 use pnet_packet::util;
 
+use crate::signature::{Keys, Stamp, TRAILER_LEN};
+
 use super::{Advert, Envelope, Expect, GROUP, PROTOCOL, Received};
 
 /// An advert cannot be written.
@@ -71,10 +73,16 @@ pub fn decode<'a>(datagram: &'a [u8], expect: &Expect<'_>) -> Result<Received<'a
     if count == 0 {
         return Err(DropReason::CountZero);
     }
-    let (addresses, rest) = addresses.as_chunks::<4>();
-    if addresses.len() != usize::from(count) || !rest.is_empty() {
-        return Err(DropReason::Length);
-    }
+    let (addresses, rest) = addresses
+        .split_at_checked(usize::from(count) * 4)
+        .ok_or(DropReason::Length)?;
+    let trailer = match rest {
+        [] => None,
+        _ if !expect.trailers => return Err(DropReason::Length),
+        rest => Some(rest.try_into().map_err(|_| DropReason::Length)?),
+    };
+    let message = &message[..FIXED + addresses.len()];
+    let (addresses, _) = addresses.as_chunks::<4>();
     let destination = header.get_destination();
     let checksum = checksum_form(message, source, destination).ok_or(DropReason::Checksum)?;
     // RFC 9568, section 5.2.6: the four reserved bits are ignored.
@@ -92,10 +100,13 @@ pub fn decode<'a>(datagram: &'a [u8], expect: &Expect<'_>) -> Result<Received<'a
         },
         source,
         checksum: checksum.form(),
+        message,
+        trailer,
     })
 }
 
-/// Writes the whole IPv4 datagram (for a socket with `IP_HDRINCL`) and returns its length.
+/// Writes the whole IPv4 datagram (for a socket with `IP_HDRINCL`), signed if there is a `signature`,
+/// and returns its length.
 ///
 /// # Errors
 /// If the advert cannot exist on the wire, or `out` is shorter than [`super::MAX_DATAGRAM`] and too
@@ -103,6 +114,7 @@ pub fn decode<'a>(datagram: &'a [u8], expect: &Expect<'_>) -> Result<Received<'a
 pub fn encode(
     advert: &Advert<'_>,
     envelope: &Envelope,
+    signature: Option<(&Keys, Stamp)>,
     out: &mut [u8],
 ) -> Result<usize, EncodeError> {
     let count = match u8::try_from(advert.addresses.len()) {
@@ -110,14 +122,15 @@ pub fn encode(
         Ok(_) | Err(_) => return Err(EncodeError::Addresses(advert.addresses.len())),
     };
     let interval = centiseconds(advert.interval)?;
-    let length = u16::from(count) * 4 + (IP_HEADER + FIXED) as u16;
+    let trailer = if signature.is_some() { TRAILER_LEN } else { 0 };
+    let length = u16::from(count) * 4 + (IP_HEADER + FIXED + trailer) as u16;
     let needed = usize::from(length);
     let got = out.len();
     let datagram = out
         .get_mut(..needed)
         .ok_or(EncodeError::Buffer { needed, got })?;
 
-    let message = &mut datagram[IP_HEADER..];
+    let (message, trailer) = datagram[IP_HEADER..].split_at_mut(needed - IP_HEADER - trailer);
     message[0] = VERSION << 4 | TYPE;
     message[1] = advert.vrid.value();
     message[2] = advert.priority;
@@ -136,6 +149,9 @@ pub fn encode(
         ),
     };
     message[6..8].copy_from_slice(&checksum.to_be_bytes());
+    if let Some((keys, stamp)) = signature {
+        trailer.copy_from_slice(&keys.sign(envelope.source, message, stamp));
+    }
 
     write_ip_header(envelope, length, &mut datagram[..IP_HEADER]);
     Ok(needed)

@@ -1,7 +1,7 @@
 //! Vectors are written in hexadecimal.
 
 /// The bytes of `digits`.
-pub(super) fn hex(digits: &str) -> Vec<u8> {
+pub(crate) fn hex(digits: &str) -> Vec<u8> {
     assert!(digits.len().is_multiple_of(2), "an odd number of digits");
     (0..digits.len())
         .step_by(2)

@@ -7,6 +7,7 @@ use common::board::{PairDrop, VipState};
 use common::config::MAX_VIPS;
 
 use super::Stamp;
+use crate::signature as advert;
 
 /// Format that this version speaks.
 pub const FORMAT: u8 = 1;
@@ -41,6 +42,8 @@ pub struct Summary {
     pub version: u64,
     /// Hash of its configuration; 0 = unknown.
     pub config_hash: u64,
+    /// What its next advert would be stamped with; `None` = its adverts are not signed.
+    pub stamp: Option<advert::Stamp>,
     vips: [Option<VipRecord>; MAX_VIPS],
 }
 
@@ -64,6 +67,7 @@ impl Summary {
         Self {
             version,
             config_hash,
+            stamp: None,
             vips: [None; MAX_VIPS],
         }
     }
@@ -100,6 +104,7 @@ pub(super) fn encode(envelope: &Envelope, summary: &Summary, out: &mut [u8]) -> 
         (40, envelope.echo.counter),
         (48, summary.version),
         (56, summary.config_hash),
+        (64, summary.stamp.map_or(0, advert::Stamp::to_bits)),
     ] {
         header[at..at + 8].copy_from_slice(&number.to_be_bytes());
     }
@@ -148,6 +153,7 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
         },
     };
     let mut summary = Summary::new(number(48), number(56));
+    summary.stamp = advert::Stamp::from_bits(number(64));
     for record in records.chunks_exact(record_len) {
         if let Some(vip) = record.first_chunk().and_then(VipRecord::decode) {
             summary.push(vip);

@@ -37,6 +37,11 @@ impl Guard {
         }
     }
 
+    /// Of the newest datagram that was accepted.
+    pub(super) fn peer_epoch(&self) -> Option<u64> {
+        self.accepted.map(|stamp| stamp.epoch)
+    }
+
     /// The stamp of the next datagram that we send.
     pub(super) const fn next(&mut self) -> Stamp {
         self.sent.counter += 1;

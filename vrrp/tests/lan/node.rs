@@ -18,14 +18,16 @@ use common::board::{
     VipSlot, VipState, VrrpBoard,
 };
 use common::config::{
-    Admin, ChecksumForm, Config, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Transport, Vip,
+    Admin, ChecksumForm, Config, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Signing,
+    Transport, Vip,
 };
 use vrrp::{Control, Inputs, RunError};
 
 use super::{Lan, OTHER_VIP, VIP, enter};
 
 /// A key file with one key.
-const KEY_FILE: &str = "1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+pub(crate) const KEY_FILE: &str =
+    "1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
 
 /// Hosts 1 and 2 as nodes, two VIPs, adverts each `interval`, priorities 250 and 240.
 pub(crate) fn config(interval: Duration) -> Config {
@@ -54,6 +56,7 @@ pub(crate) fn config(interval: Duration) -> Config {
         pair: Pair {
             interface: "eth0".to_owned(),
             key_file: None,
+            signing: Signing::Off,
             heartbeat: None,
             port: 9601,
         },
@@ -72,10 +75,17 @@ pub(crate) fn config(interval: Duration) -> Config {
     }
 }
 
-/// The same with the pair channel on.
-pub(crate) fn paired_config(interval: Duration) -> Config {
+/// The same with a key, by which adverts are signed as `signing` says.
+pub(crate) fn signing_config(interval: Duration, signing: Signing) -> Config {
     let mut config = config(interval);
     config.pair.key_file = Some("/etc/fmc-lb/pair.key".into());
+    config.pair.signing = signing;
+    config
+}
+
+/// As the default with a key: the pair channel is on, and adverts are signed.
+pub(crate) fn paired_config(interval: Duration) -> Config {
+    let mut config = signing_config(interval, Signing::Enforce);
     config.pair.heartbeat = Some(Duration::from_millis(20));
     config
 }
@@ -209,6 +219,7 @@ fn vrrp_board() -> VrrpBoard {
         pair_drops: Default::default(),
         realtime: Default::default(),
         memory_locked: Default::default(),
+        advert_stamp: Default::default(),
         worst_lateness: Default::default(),
     }
 }

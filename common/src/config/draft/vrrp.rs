@@ -10,7 +10,7 @@ use super::byte;
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, Value, Values};
-use crate::config::{ChecksumForm, Runs, Transport};
+use crate::config::{ChecksumForm, MAX_NODES, Runs, Signing, Transport};
 
 #[derive(Debug)]
 pub(in crate::config) struct NodeDraft {
@@ -25,6 +25,7 @@ pub(in crate::config) struct PairDraft {
     pub(in crate::config) header: Span,
     pub(in crate::config) interface: Option<At<String>>,
     pub(in crate::config) key_file: Option<At<PathBuf>>,
+    pub(in crate::config) signing: Option<At<Signing>>,
     pub(in crate::config) heartbeat: Option<At<Option<Duration>>>,
     pub(in crate::config) port: Option<At<u16>>,
 }
@@ -73,10 +74,30 @@ impl PairDraft {
             header: values.header,
             interface: values.get("interface"),
             key_file: values.get("key_file"),
+            signing: values.get::<&str>("signing").and_then(|word| {
+                let (_, signing) = Signing::WORDS
+                    .iter()
+                    .find(|(name, _)| *name == word.value)?;
+                Some(word.with(*signing))
+            }),
             heartbeat: values.get("heartbeat"),
             port: values
                 .get::<u64>("port")
                 .and_then(|port| u16::try_from(port.value).ok().map(|value| port.with(value))),
+        }
+    }
+}
+
+impl PairDraft {
+    /// As the file says, or the default between these nodes.
+    pub(in crate::config) fn signing(&self, nodes: &[NodeDraft]) -> Signing {
+        let ours = nodes.iter().filter(|node| node.is_ours()).count();
+        match &self.signing {
+            Some(signing) => signing.value,
+            None if self.key_file.is_none() => Signing::Off,
+            None if ours == MAX_NODES => Signing::Enforce,
+            // Keepalived may not know signatures; a node that has left it behind may send some.
+            None => Signing::ReceiveOnly,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The nodes and what they have between them.
 
-use crate::config::MAX_NODES;
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::draft::{Draft, NodeDraft};
+use crate::config::{MAX_NODES, Signing};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     count(draft, findings);
     addresses(&draft.nodes, findings);
     key(draft, findings);
+    signing(draft, findings);
 }
 
 fn count(draft: &Draft, findings: &mut Findings) {
@@ -70,6 +71,36 @@ fn addresses(nodes: &[NodeDraft], findings: &mut Findings) {
                 "write the machine's address on the pair's interface",
             );
         }
+    }
+}
+
+fn signing(draft: &Draft, findings: &mut Findings) {
+    let Some(signing) = &draft.pair.signing else {
+        return;
+    };
+    if signing.value == Signing::Off {
+        if draft.pair.key_file.is_some() {
+            findings.warn(
+                signing.span,
+                "adverts are not signed: who can send on this network can take the VIPs",
+                "leave `signing` out",
+            );
+        }
+        return;
+    }
+    if draft.pair.key_file.is_none() {
+        findings.error(
+            signing.span,
+            "there is no key to sign adverts with",
+            "make one with `fmc-lb keygen` and name it in `key_file`",
+        );
+    }
+    if draft.nodes.iter().any(|node| !node.is_ours()) {
+        findings.warn(
+            signing.span,
+            "Keepalived before 2.4 drops signed adverts, and so both nodes would be active",
+            "make sure of its version and its auth_hmac, or leave `signing` out",
+        );
     }
 }
 

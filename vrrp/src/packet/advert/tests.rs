@@ -118,6 +118,7 @@ fn receive(datagram: &[u8]) -> Result<Received<'_>, DropReason> {
             },
             sources: if unicast { &[LB1] } else { &[] },
             vrids: &[1, 48, 51, 52].map(|id| Vrid::new(id).expect("not zero")),
+            trailers: false,
         },
     )
 }
@@ -146,7 +147,7 @@ fn cod_02_v5_to_v13_decode_and_encode_to_the_same_bytes_and_fields() {
         assert_eq!(received.advert, vector.advert(), "{}", vector.payload);
         assert_eq!(received.source, vector.envelope.source);
         let mut out = [0xaa; MAX_DATAGRAM];
-        let length = encode(&vector.advert(), &vector.envelope, &mut out).expect("it fits");
+        let length = encode(&vector.advert(), &vector.envelope, None, &mut out).expect("it fits");
         assert_eq!(&out[..length], wire, "{}", vector.payload);
     }
 }
@@ -155,7 +156,7 @@ fn cod_02_v5_to_v13_decode_and_encode_to_the_same_bytes_and_fields() {
 fn vector_ip4_the_header_of_v6() {
     let v6 = &vectors()[1];
     let mut out = [0xaa; MAX_DATAGRAM];
-    let length = encode(&v6.advert(), &v6.envelope, &mut out).expect("it fits");
+    let length = encode(&v6.advert(), &v6.envelope, None, &mut out).expect("it fits");
     assert_eq!(&out[..IP_HEADER], hex(IP4));
     assert_eq!(&out[IP_HEADER..length], hex(V6));
 }
@@ -217,7 +218,7 @@ fn cod_06_reserved_bits_are_ignored_and_never_sent() {
     assert_eq!(received.advert.interval, Duration::from_secs(1));
     let mut out = [0; MAX_DATAGRAM];
     let envelope = envelope(LB1, GROUP, ChecksumForm::Message);
-    let length = encode(&received.advert, &envelope, &mut out).expect("it fits");
+    let length = encode(&received.advert, &envelope, None, &mut out).expect("it fits");
     assert_eq!(&out[IP_HEADER..length], hex(V5));
 }
 
@@ -257,8 +258,8 @@ fn cod_14_cut_at_every_length_it_is_never_read_past_the_end() {
     };
     let mut out = [0; MAX_DATAGRAM];
     let envelope = envelope(LB1, GROUP, ChecksumForm::Pseudo);
-    let length = encode(&advert, &envelope, &mut out).expect("it fits");
-    assert_eq!(length, MAX_DATAGRAM);
+    let length = encode(&advert, &envelope, None, &mut out).expect("it fits");
+    assert_eq!(length, MAX_DATAGRAM - TRAILER_LEN);
     assert_eq!(receive(&out).expect("valid").advert, advert);
     for cut in 0..length {
         assert_eq!(receive(&out[..cut]), Err(DropReason::IpHeader), "{cut}");
@@ -314,6 +315,7 @@ fn destination_source_and_vrid_have_their_rungs() {
         transport: Transport::Unicast,
         sources: &[LB1],
         vrids: &vrid,
+        trailers: false,
     };
     let stranger = Ipv4Addr::new(192, 168, 0, 77);
     let reason = |source, destination, payload: &str| {
@@ -342,7 +344,7 @@ fn what_cannot_stand_on_the_wire_is_not_written() {
     let fine = vectors()[1].advert();
     let envelope = vectors()[1].envelope;
     let mut out = [0; MAX_DATAGRAM];
-    let mut try_with = |advert: Advert<'_>| encode(&advert, &envelope, &mut out);
+    let mut try_with = |advert: Advert<'_>| encode(&advert, &envelope, None, &mut out);
     let many = [API; 256];
     for addresses in [&many[..0], &many[..]] {
         assert_eq!(
@@ -358,7 +360,7 @@ fn what_cannot_stand_on_the_wire_is_not_written() {
         );
     }
     assert_eq!(
-        encode(&fine, &envelope, &mut [0; 35]),
+        encode(&fine, &envelope, None, &mut [0; 35]),
         Err(EncodeError::Buffer {
             needed: 36,
             got: 35
@@ -398,7 +400,7 @@ proptest! {
         };
         let form = if pseudo { ChecksumForm::Pseudo } else { ChecksumForm::Message };
         let mut out = [0; MAX_DATAGRAM];
-        let length = encode(&advert, &envelope(LB1, GROUP, form), &mut out).expect("it fits");
+        let length = encode(&advert, &envelope(LB1, GROUP, form), None, &mut out).expect("it fits");
         let received = receive(&out[..length]).expect("valid");
         prop_assert_eq!(received.advert, advert);
         prop_assert!(received.checksum.is_none_or(|got| got == form));
