@@ -30,6 +30,7 @@ fn endpoints() -> Endpoints {
 
 fn tlvs() -> OutgoingTlvs<'static> {
     OutgoingTlvs {
+        ssl: None,
         alpn: Some(b"h2"),
         authority: Some("api.example.org"),
         unique_id: Some(b"18f3a2b4c5d6e7f8-1a2b"),

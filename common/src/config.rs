@@ -60,7 +60,7 @@ pub use probe::{
     ProbeTls, SendExpect, StatusRange, Step, StepAction,
 };
 pub use schema::schema;
-pub use tls::{BackendTls, CertificateFiles, ListenerTls, TlsVersion, TlsVersions};
+pub use tls::{BackendTls, CertificateFiles, ClientCheck, ListenerTls, TlsVersion, TlsVersions};
 pub use watched::{TlsUse, Watched, WatchedKind, judge_list};
 
 /// Most nodes a configuration may name.

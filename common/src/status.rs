@@ -52,7 +52,7 @@ pub struct SessionLogStatus {
 #[serde(default)]
 pub struct FileStatus {
     pub path: String,
-    /// `networks`, `certificate`, `authorities`, or several of them.
+    /// `networks`, `certificate`, `authorities`, `revocations`, or several of them.
     pub holds: String,
     /// Of the list in use; `None` for what is no list.
     pub entries: Option<u64>,

@@ -36,6 +36,7 @@ pub(crate) fn header(
             let outgoing = OutgoingTlvs {
                 alpn: said.alpn.as_deref().filter(|_| tlvs.alpn),
                 authority: said.authority.as_deref().filter(|_| tlvs.authority),
+                ssl: said.ssl.as_deref().filter(|_| tlvs.ssl),
                 unique_id: unique_id.as_deref(),
                 crc32c: tlvs.crc32c,
                 custom: &custom,

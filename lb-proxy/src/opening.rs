@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::hello::{self, ClientHello, Inspection};
-use crate::proxy_protocol::{self, Accept, Decoded, Endpoints, HeaderError, Tlv};
+use crate::proxy_protocol::{self, Accept, Decoded, Endpoints, HeaderError, Tlv, common_name};
 use crate::registry::Session;
 use crate::route::Router;
 use crate::turns::Turns;
@@ -42,6 +42,10 @@ pub(crate) struct Said {
     /// The protocol that it would like best.
     pub(crate) alpn: Option<Vec<u8>>,
     pub(crate) unique_id: Option<Vec<u8>>,
+    /// What its TLS was like, as servers are told (PP2_TYPE_SSL).
+    pub(crate) ssl: Option<Vec<u8>>,
+    /// The common name in its certificate.
+    pub(crate) common_name: Option<String>,
     /// Entries for applications, to be passed on: type and value.
     pub(crate) custom: Vec<(u8, Vec<u8>)>,
 }
@@ -151,6 +155,8 @@ async fn receive_header(
                     said.endpoints = header.endpoints;
                     said.authority = header.tlvs.authority().map(str::to_owned);
                     said.alpn = header.tlvs.alpn().map(<[u8]>::to_vec);
+                    said.ssl = header.tlvs.ssl().map(<[u8]>::to_vec);
+                    said.common_name = header.tlvs.ssl().and_then(common_name).map(str::to_owned);
                     said.unique_id = header.tlvs.unique_id().map(<[u8]>::to_vec);
                     let custom = header.tlvs.custom();
                     said.custom = custom

@@ -17,6 +17,7 @@
 //!   the way an address is written.
 
 mod crc32c;
+mod ssl;
 mod tlv;
 mod v1;
 mod v2;
@@ -26,6 +27,7 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use self::ssl::{ClientCertificate, ClientTls, common_name};
 pub use self::tlv::{Tlv, TlvError, Tlvs};
 pub use self::v1::encode as encode_v1;
 pub use self::v2::{EncodeError, OutgoingTlvs, encode as encode_v2, local as encode_v2_local};

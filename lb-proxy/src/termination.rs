@@ -147,6 +147,7 @@ impl Cause {
             | TlsFailure::ExpiredCertificate
             | TlsFailure::RevokedCertificate
             | TlsFailure::WrongName
+            | TlsFailure::UnknownAuthority
             | TlsFailure::Misbehaved
             | TlsFailure::Other => Self::Proxy,
         }

@@ -10,6 +10,7 @@
 
 mod certificate;
 pub(crate) mod client;
+mod clients;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod handshake;
@@ -20,6 +21,7 @@ mod relay;
 mod server;
 pub(crate) mod session;
 mod side;
+mod told;
 pub(crate) mod validity;
 mod wire;
 
@@ -151,7 +153,7 @@ impl Tls {
             if let (Some(ended), Some(tls)) = (ended, &listener.tls)
                 && tls.files().any(is_new)
             {
-                listeners.push((ended, ended.prepare(tls, &files)?));
+                listeners.push((ended, ended.prepare(tls, &files, is_new)?));
             }
         }
         let mut probes: Vec<(&Clients, Settings)> = Vec::new();

@@ -33,6 +33,8 @@ board_enum! {
         Misbehaved = 12 => "misbehaved",
         /// A server's certificate is for another name.
         WrongName = 13 => "wrong_name",
+        /// The authority of its certificate is none of those that are trusted.
+        UnknownAuthority = 14 => "unknown_authority",
     }
 }
 

@@ -324,6 +324,8 @@ pub struct SendTlvs {
     pub alpn: bool,
     /// PP2_TYPE_AUTHORITY: the server name.
     pub authority: bool,
+    /// PP2_TYPE_SSL: how the client spoke TLS, and the name in its certificate.
+    pub ssl: bool,
     /// PP2_TYPE_CRC32C
     pub crc32c: bool,
     /// PP2_TYPE_UNIQUE_ID

@@ -7,8 +7,8 @@ use super::draft::{
 };
 use super::{
     AcceptProxy, AccessFiles, Backend, BackendIndex, BackendTls, Balance, CertificateFiles,
-    ClientCertificate, Config, Listener, ListenerTls, Node, Observe, Pair, Route, Runs, Server,
-    SessionLog, Track, Vip,
+    ClientCertificate, ClientCheck, Config, Listener, ListenerTls, Node, Observe, Pair, Route,
+    Runs, Server, SessionLog, Track, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -146,6 +146,11 @@ fn build_listener_tls(tls: &ListenerTlsDraft) -> Option<ListenerTls> {
     Some(ListenerTls {
         certificates: certificates.collect(),
         strict_sni: tls.strict_sni?,
+        clients: tls.client_ca_file.as_ref().map(|ca_file| ClientCheck {
+            ca_file: ca_file.value.clone(),
+            crl_file: tls.client_crl_file.as_ref().map(|file| file.value.clone()),
+            required: tls.client_verify.as_ref().is_none_or(|verify| verify.value),
+        }),
         versions: tls.versions.build()?,
         alpn: tls.alpn.as_ref()?.value.clone(),
         resumption: tls.resumption?,

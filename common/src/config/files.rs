@@ -52,6 +52,8 @@ pub struct ClientFiles {
 #[derive(Clone, Default)]
 pub struct ListenerFiles {
     pub certificates: Vec<CertificateContents>,
+    pub client_ca_file: Option<Content>,
+    pub client_crl_file: Option<Content>,
 }
 
 /// Path and content of a certificate and of its key, which may be in the same file.
@@ -80,6 +82,7 @@ enum Holds {
     PairKey,
     PrivateKey,
     Certificates,
+    Revocations,
     /// Whether it names all the clients of a listener.
     Networks {
         needed: bool,
@@ -94,6 +97,7 @@ impl Holds {
             Self::PairKey => "a key, as `fmc-lb keygen` makes it",
             Self::PrivateKey => "a private key as PEM",
             Self::Certificates => "certificates as PEM",
+            Self::Revocations => "lists of revoked certificates as PEM",
             Self::Networks { .. } => "one network or address to a line",
             Self::CertificateAndKey => "a certificate and its private key as PEM",
         }
@@ -167,6 +171,8 @@ pub(super) fn check(
     for (tls, files) in ended {
         let named: Vec<_> = certificates(tls)
             .flat_map(|one| std::iter::once(&one.cert_file).chain(&one.key_file))
+            .chain(&tls.client_ca_file)
+            .chain(&tls.client_crl_file)
             .collect();
         for objection in (facts.try_listener)(&files) {
             object((&named, tls.span), &objection, findings);
@@ -211,6 +217,8 @@ fn listener_files(
     tls: &ListenerTlsDraft,
     look: &mut impl FnMut(&Option<At<PathBuf>>, Holds) -> Option<Content>,
 ) -> ListenerFiles {
+    let client_ca_file = look(&tls.client_ca_file, Holds::Certificates);
+    let client_crl_file = look(&tls.client_crl_file, Holds::Revocations);
     let mut pair = |certificate: &CertificateDraft| {
         let cert_file = Some(certificate.cert_file.clone());
         match &certificate.key_file {
@@ -229,6 +237,8 @@ fn listener_files(
     };
     ListenerFiles {
         certificates: certificates(tls).map(&mut pair).collect(),
+        client_ca_file,
+        client_crl_file,
     }
 }
 
@@ -314,6 +324,7 @@ const fn remedy_if_missing(holds: Holds) -> &'static str {
         Holds::PairKey => "make it once with `fmc-lb keygen` and copy it to both nodes",
         Holds::PrivateKey
         | Holds::Certificates
+        | Holds::Revocations
         | Holds::CertificateAndKey
         | Holds::Networks { .. } => "copy it to both nodes; it must be there when the node starts",
     }
@@ -330,7 +341,7 @@ fn present(
     let secret = match holds {
         Holds::PairKey | Holds::PrivateKey => true,
         Holds::CertificateAndKey => has_key(text),
-        Holds::Certificates | Holds::Networks { .. } => false,
+        Holds::Certificates | Holds::Revocations | Holds::Networks { .. } => false,
     };
     if secret && mode & TOO_OPEN != 0 {
         findings.error(
@@ -366,6 +377,10 @@ fn present(
                 "write it as PEM, -----BEGIN CERTIFICATE-----",
             )
         }
+        Holds::Revocations if !text.contains("-----BEGIN X509 CRL-----") => (
+            format!("`{name}` holds no list of revoked certificates"),
+            "write it as PEM, -----BEGIN X509 CRL-----",
+        ),
         Holds::Networks { needed } => match judge_list(text, needed) {
             Ok(()) => return true,
             Err(why) => (
@@ -373,7 +388,9 @@ fn present(
                 "write one network or address to a line, \"10.8.0.0/24\"; `#` begins a comment",
             ),
         },
-        Holds::PrivateKey | Holds::Certificates | Holds::CertificateAndKey => return true,
+        Holds::PrivateKey | Holds::Certificates | Holds::Revocations | Holds::CertificateAndKey => {
+            return true;
+        }
     };
     findings.error(at.span, message, help);
     false

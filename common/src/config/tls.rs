@@ -12,6 +12,8 @@ pub struct ListenerTls {
     pub certificates: Vec<CertificateFiles>,
     /// Clients that ask for no name of a certificate are refused.
     pub strict_sni: bool,
+    /// `None` = clients are not asked for a certificate.
+    pub clients: Option<ClientCheck>,
     pub versions: TlsVersions,
     /// Protocols of ALPN, the best one first; empty = none is agreed on.
     pub alpn: Vec<String>,
@@ -19,6 +21,24 @@ pub struct ListenerTls {
     pub resumption: bool,
     /// Limit of the whole handshake, default 5 s.
     pub handshake_timeout: Duration,
+}
+
+/// How certificates of clients are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCheck {
+    /// Certificates that those of clients are checked against.
+    pub ca_file: PathBuf,
+    /// Lists of certificates that count no more.
+    pub crl_file: Option<PathBuf>,
+    /// Whether a client without a certificate is refused, default true.
+    pub required: bool,
+}
+
+impl ClientCheck {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.ca_file).chain(&self.crl_file)
+    }
 }
 
 /// TLS towards the servers of a backend.
@@ -89,9 +109,10 @@ impl TlsVersions {
 }
 
 impl ListenerTls {
-    /// The files that it names, each once.
+    /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.certificates.iter().flat_map(CertificateFiles::each)
+        let shown = self.certificates.iter().flat_map(CertificateFiles::each);
+        shown.chain(self.clients.iter().flat_map(ClientCheck::files))
     }
 }
 

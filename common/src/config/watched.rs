@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{CertificateFiles, ClientCertificate, Config, Listener};
+use super::{CertificateFiles, ClientCertificate, ClientCheck, Config, Listener};
 use crate::net_list;
 
 /// Files that are used together, and what they hold.
@@ -34,7 +34,7 @@ pub enum WatchedKind {
 }
 
 impl WatchedKind {
-    /// `networks`, `certificate`, `authorities`, or several of them.
+    /// `networks`, `certificate`, `authorities`, `revocations`, or several of them.
     pub fn words(&self) -> String {
         match self {
             Self::Networks { .. } => "networks".to_owned(),
@@ -54,6 +54,8 @@ pub enum TlsUse {
     Certificate(CertificateFiles),
     /// Certificates that those of others are checked against.
     Authorities(PathBuf),
+    /// What certificates of clients are checked by.
+    Clients(ClientCheck),
 }
 
 impl TlsUse {
@@ -61,6 +63,8 @@ impl TlsUse {
         match self {
             Self::Certificate(_) => "certificate",
             Self::Authorities(_) => "authorities",
+            Self::Clients(ClientCheck { crl_file: None, .. }) => "authorities",
+            Self::Clients(_) => "authorities, revocations",
         }
     }
 
@@ -69,6 +73,7 @@ impl TlsUse {
         match self {
             Self::Certificate(files) => files.each().collect(),
             Self::Authorities(path) => vec![path],
+            Self::Clients(clients) => clients.files().collect(),
         }
     }
 }
@@ -142,12 +147,15 @@ impl Config {
 
     fn tls_uses(&self) -> Vec<TlsUse> {
         let ended = self.listeners.iter().flat_map(|listener| &listener.tls);
-        let shown = ended.flat_map(|tls| &tls.certificates);
+        let shown = ended.clone().flat_map(|tls| &tls.certificates);
         let shown = shown.map(|files| TlsUse::Certificate(files.clone()));
+        let asked = ended.flat_map(|tls| &tls.clients);
+        let asked = asked.map(|clients| TlsUse::Clients(clients.clone()));
         let probes = self.backends.iter().flat_map(|backend| &backend.probe);
         let probes = probes.filter_map(|probe| probe.kind.tls());
         let begun = self.backends.iter().flat_map(|backend| &backend.tls);
         shown
+            .chain(asked)
             .chain(probes.flat_map(|tls| of_client(&tls.ca_file, &tls.client)))
             .chain(begun.flat_map(|tls| of_client(&tls.ca_file, &tls.client)))
             .collect()

@@ -22,6 +22,7 @@ fn samples() -> Vec<Vec<u8>> {
         value: b"\r\nPROXY ",
     }];
     let tlvs = OutgoingTlvs {
+        ssl: None,
         alpn: Some(b"h2"),
         authority: Some("api.example.org"),
         unique_id: Some(&[7; 128]),
@@ -147,14 +148,20 @@ proptest! {
         alpn in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..30)),
         authority in proptest::option::of(".{0,40}"),
         unique_id in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..=128)),
+        name in proptest::option::of(".{0,70}"),
         crc32c in any::<bool>(),
         custom in proptest::collection::vec(
             (0xe0..=0xef_u8, proptest::collection::vec(any::<u8>(), 0..50)), 0..5),
     ) {
         let custom: Vec<Tlv<'_>> =
             custom.iter().map(|(kind, value)| Tlv { kind: *kind, value }).collect();
+        let ssl = name.as_deref().map(|name| {
+            let certificate = ClientCertificate { earlier: crc32c, common_name: Some(name) };
+            ClientTls { version: "TLSv1.3", cipher: "", certificate: Some(certificate) }.encode()
+        });
         let tlvs = OutgoingTlvs {
             alpn: alpn.as_deref(),
+            ssl: ssl.as_deref(),
             authority: authority.as_deref(),
             unique_id: unique_id.as_deref(),
             crc32c,
@@ -168,6 +175,9 @@ proptest! {
         prop_assert_eq!(header.length, bytes.len());
         prop_assert_eq!(header.tlvs.alpn(), tlvs.alpn);
         prop_assert_eq!(header.tlvs.authority(), tlvs.authority);
+        prop_assert_eq!(header.tlvs.ssl(), tlvs.ssl);
+        let told = header.tlvs.ssl().and_then(common_name);
+        prop_assert_eq!(told, name.as_deref().map(|name| &name[..name.floor_char_boundary(256)]));
         prop_assert_eq!(header.tlvs.unique_id(), tlvs.unique_id);
         prop_assert_eq!(header.tlvs.custom().collect::<Vec<_>>(), custom);
         prop_assert_eq!(header.tlvs.value(tlv::CRC32C).is_some(), crc32c);

@@ -16,7 +16,7 @@ pub(super) const MAX_UNIQUE_ID: usize = 128;
 pub(super) const ENTRY_HEAD: usize = 3;
 pub(super) const CHECKSUM: usize = 4;
 /// The flags and the result of the verification, in front of the SSL entry's own entries.
-const SSL_HEAD: usize = 5;
+pub(super) const SSL_HEAD: usize = 5;
 
 /// One entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,11 @@ impl<'a> Tlvs<'a> {
         Some(text.expect("an authority was checked to be UTF-8"))
     }
 
+    /// What the client's TLS was like: flags, verdict, entries of its own.
+    pub fn ssl(self) -> Option<&'a [u8]> {
+        self.value(SSL)
+    }
+
     /// The name that the first proxy gave the connection, at most 128 bytes.
     pub fn unique_id(self) -> Option<&'a [u8]> {
         self.value(UNIQUE_ID)
@@ -131,7 +136,7 @@ fn entries<'a>(bytes: &'a [u8]) -> impl Iterator<Item = Tlv<'a>> {
     std::iter::from_fn(move || walk.entry().ok().flatten()).filter(|entry| entry.kind != NOOP)
 }
 
-fn first(bytes: &[u8], kind: u8) -> Option<&[u8]> {
+pub(super) fn first(bytes: &[u8], kind: u8) -> Option<&[u8]> {
     let mut of_kind = entries(bytes).filter(|entry| entry.kind == kind);
     of_kind.next().map(|entry| entry.value)
 }

@@ -131,6 +131,8 @@ pub struct OutgoingTlvs<'a> {
     pub alpn: Option<&'a [u8]>,
     /// The host name that the client asked for: the SNI of TLS.
     pub authority: Option<&'a str>,
+    /// What the client's TLS was like, see [`super::ClientTls::encode`].
+    pub ssl: Option<&'a [u8]>,
     /// At most 128 bytes.
     pub unique_id: Option<&'a [u8]>,
     /// Whether the header carries its checksum.
@@ -235,6 +237,7 @@ fn entries<'a>(tlvs: &OutgoingTlvs<'a>) -> impl Iterator<Item = Tlv<'a>> {
         (tlv::ALPN, tlvs.alpn),
         (tlv::AUTHORITY, tlvs.authority.map(str::as_bytes)),
         (tlv::UNIQUE_ID, tlvs.unique_id),
+        (tlv::SSL, tlvs.ssl),
     ];
     let known = known.into_iter();
     known

@@ -40,6 +40,7 @@ struct Open {
     accepted: u64,
     began: Moment,
     sni: Option<Box<str>>,
+    client_cn: Option<Box<str>>,
     stage: Stage,
 }
 
@@ -98,6 +99,7 @@ impl Entry {
             accepted: u64::try_from(clock::calendar().as_nanos()).unwrap_or(u64::MAX),
             began: clock::now(),
             sni: None,
+            client_cn: None,
             stage: Stage::Opening,
         })))
     }
@@ -106,6 +108,7 @@ impl Entry {
     pub(crate) fn wants(&mut self, backend: BackendIndex, said: &Said) {
         let Some(open) = &mut self.0 else { return };
         open.sni = said.authority.as_deref().map(shortened);
+        open.client_cn = said.common_name.as_deref().map(shortened);
         open.stage = Stage::Search(Box::new(Search {
             backend,
             began: clock::now(),
@@ -293,6 +296,7 @@ impl Open {
         line.bytes_out = session.down.get();
         line.counts = counts(&self.proxy, line.listener, line.backend.zip(Some(place)));
         line.sni = self.sni;
+        line.client_cn = self.client_cn;
         line.ended(ending, phase)
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct Line {
     pub(super) retries: u16,
     pub(super) redispatched: bool,
     pub(super) sni: Option<Box<str>>,
+    pub(super) client_cn: Option<Box<str>>,
     pub(super) termination: Termination,
     pub(super) reason: Option<String>,
 }
@@ -119,6 +120,7 @@ impl Line {
             retries: 0,
             redispatched: false,
             sni: None,
+            client_cn: None,
             termination: Termination::NORMAL,
             reason: None,
         }
@@ -164,6 +166,7 @@ impl Line {
             retries: self.retries,
             redispatched: self.redispatched,
             sni: self.sni.as_deref(),
+            client_cn: self.client_cn.as_deref(),
             termination: self.termination.to_string(),
             reason: self.reason.as_deref(),
         };
@@ -230,6 +233,7 @@ struct Json<'a> {
     retries: u16,
     redispatched: bool,
     sni: Option<&'a str>,
+    client_cn: Option<&'a str>,
     termination: String,
     reason: Option<&'a str>,
 }

@@ -141,12 +141,13 @@ fn with_certificate(
         })
 }
 
-/// Takes any certificate, for probes whose configuration names no authority.
+/// Takes any certificate, where the configuration names no authority.
 ///
-/// Such a probe asks whether a server answers at this address, not who it is: nothing secret
+/// A probe of that kind asks whether a server answers at this address, not who it is: nothing secret
 /// is sent (without an authority the client certificate proves itself by a signature, which cannot
-/// be reused), and the clients that are relayed check the server's certificate themselves. Somebody
-/// who sits between balancer and server can make a server look ready or not, as with a TCP probe.
+/// be reused). Somebody who sits between balancer and server can make a server look ready or not, as
+/// with a TCP probe. For sessions the file has to say `verify = false`, and is warned of: what clients
+/// say is kept from those who listen, not from those who answer.
 #[derive(Debug)]
 struct Unchecked(Arc<CryptoProvider>);
 

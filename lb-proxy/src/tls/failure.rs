@@ -73,6 +73,7 @@ fn of_certificate(error: &CertificateError) -> TlsFailure {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             TlsFailure::WrongName
         }
+        CertificateError::UnknownIssuer => TlsFailure::UnknownAuthority,
         CertificateError::Revoked => TlsFailure::RevokedCertificate,
         _ => TlsFailure::BadCertificate,
     }
@@ -125,6 +126,14 @@ mod tests {
             ),
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                TlsFailure::UnknownAuthority,
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::NotValidForName),
+                TlsFailure::WrongName,
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::UnknownRevocationStatus),
                 TlsFailure::BadCertificate,
             ),
             (Error::NoApplicationProtocol, TlsFailure::Protocol),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::VerifierBuilderError;
 use x509_parser::error::X509Error;
 
 /// A certificate or key file that cannot be used.
@@ -28,6 +29,12 @@ pub enum TlsError {
         path: PathBuf,
         #[source]
         source: rustls::Error,
+    },
+    #[error("taking the lists in {} of revoked certificates", path.display())]
+    Revocations {
+        path: PathBuf,
+        #[source]
+        source: VerifierBuilderError,
     },
     #[error("using {} with its private key", path.display())]
     Pair {
@@ -60,6 +67,7 @@ impl TlsError {
             | Self::Cut { path, .. }
             | Self::Pem { path, .. }
             | Self::Authority { path, .. }
+            | Self::Revocations { path, .. }
             | Self::Pair { path, .. }
             | Self::Certificate { path, .. }
             | Self::Expired { path, .. }
@@ -77,6 +85,7 @@ impl TlsError {
             | Self::Cut { .. }
             | Self::NoCertificate(_)
             | Self::Authority { .. }
+            | Self::Revocations { .. }
             | Self::Pair { .. }
             | Self::Certificate { .. }
             | Self::Tickets(_)
@@ -97,6 +106,7 @@ impl TlsError {
             | Self::Pem { .. }
             | Self::Cut { .. }
             | Self::Authority { .. }
+            | Self::Revocations { .. }
             | Self::Certificate { .. }
             | Self::Tickets(_)
             | Self::Versions(_) => {
@@ -129,6 +139,20 @@ pub(crate) fn authorities(
             })?;
     }
     Ok(roots)
+}
+
+/// The lists of revoked certificates of a file, at least one.
+pub(crate) fn revocations(
+    path: &Path,
+    files: &BTreeMap<PathBuf, Vec<u8>>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let lists: Result<Vec<_>, _> =
+        CertificateRevocationListDer::pem_slice_iter(contents(path, files)?).collect();
+    match lists {
+        Ok(lists) if lists.is_empty() => Err(no_pem(path, pem::Error::NoItemsFound)),
+        Ok(lists) => Ok(lists),
+        Err(fault) => Err(no_pem(path, fault)),
+    }
 }
 
 /// The certificates of a file in their order, at least one.

@@ -1,12 +1,13 @@
 //! What a listener needs to end its clients' TLS.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use common::board::CertificateSlot;
 use common::config::{
-    CertificateFiles, Content, ListenerFiles, ListenerTls, TlsVersion, TlsVersions,
+    CertificateFiles, ClientCheck, Content, ListenerFiles, ListenerTls, TlsVersion, TlsVersions,
 };
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
@@ -14,6 +15,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 use super::Files;
 use super::certificate::Certificate;
+use super::clients::verifier;
 use super::files::{TlsError, certificates, private_key};
 use super::names::Named;
 
@@ -47,7 +49,7 @@ impl Prepared {
             .iter()
             .map(read)
             .collect::<Result<_, _>>()?;
-        let config = server_config(tls, &certificates, provider)?;
+        let config = server_config(tls, (&certificates, files), provider)?;
         Ok(Self {
             config,
             certificates,
@@ -85,14 +87,25 @@ impl Ended {
         self.config.load_full()
     }
 
-    /// The same for other contents of its files. Sessions that began before can be resumed: a ticket
-    /// does not depend on the certificate.
+    /// The same for other contents of its files. Sessions that began before can be resumed, since
+    /// a ticket does not depend on the certificate; but not when clients are checked by others now.
     ///
     /// # Errors
     ///
     /// A file that cannot be used.
-    pub(crate) fn prepare(&self, tls: &ListenerTls, files: &Files) -> Result<Prepared, TlsError> {
+    pub(crate) fn prepare(
+        &self,
+        tls: &ListenerTls,
+        files: &Files,
+        is_new: impl Fn(&PathBuf) -> bool,
+    ) -> Result<Prepared, TlsError> {
         let mut prepared = Prepared::new(tls, files)?;
+        let mut checked_by = tls.clients.iter().flat_map(ClientCheck::files);
+        if checked_by.any(is_new) {
+            // Whoever is not let in any more has a ticket from before.
+            resume(tls, &mut prepared.config)?;
+            return Ok(prepared);
+        }
         let current = self.config();
         prepared.config.ticketer = Arc::clone(&current.ticketer);
         prepared.config.session_storage = Arc::clone(&current.session_storage);
@@ -109,15 +122,18 @@ impl Ended {
 
 fn server_config(
     tls: &ListenerTls,
-    certificates: &[Certificate],
+    (certificates, files): (&[Certificate], &Files),
     provider: Arc<CryptoProvider>,
 ) -> Result<ServerConfig, TlsError> {
     let named = Named::new(certificates, tls.strict_sni);
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(tls.versions))
-        .map_err(TlsError::Versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(named));
+        .map_err(TlsError::Versions)?;
+    let builder = match &tls.clients {
+        Some(clients) => builder.with_client_cert_verifier(verifier(clients, files, provider)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(named));
     config.alpn_protocols = tls
         .alpn
         .iter()
@@ -172,6 +188,16 @@ pub fn check_files(given: &ListenerFiles, now: i64) -> Vec<TlsError> {
             Ok(certificate) => errors.extend(certificate.objection(&named, now)),
             Err(error) => errors.push(error),
         }
+    }
+    if let Some((ca_file, _)) = &given.client_ca_file {
+        let all = [&given.client_ca_file, &given.client_crl_file];
+        let files: Files = all.into_iter().flatten().map(in_bytes).collect();
+        let clients = ClientCheck {
+            ca_file: ca_file.clone(),
+            crl_file: given.client_crl_file.as_ref().map(|(path, _)| path.clone()),
+            required: true,
+        };
+        errors.extend(verifier(&clients, &files, Arc::new(provider)).err());
     }
     errors
 }

@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 
-use common::config::{Backend, BackendIndex, Listener};
+use common::config::{Backend, BackendIndex, Listener, SendProxy};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use super::listener::Ended;
 use super::relay::relay;
 use super::server::{Begun, Secured, SecuredStream};
 use super::side::Side;
+use super::told;
 use super::wire::Wire;
 use crate::announce;
 use crate::connect::{First, Link, Taken, keepalive_options};
@@ -156,6 +157,13 @@ async fn open(
     // What was agreed on counts more than what is told of it.
     said.authority = connection.server_name().map(str::to_owned);
     said.alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
+    said.common_name = told::common_name(connection);
+    said.ssl = match proxy.config.backends[backend.0].send_proxy {
+        Some(SendProxy::V2(tlvs)) if tlvs.ssl => {
+            Some(told::entry(connection, said.common_name.as_deref()))
+        }
+        Some(SendProxy::V1 | SendProxy::V2(_)) | None => None,
+    };
     let opening = Opening {
         backend,
         head: Vec::new(),

@@ -142,6 +142,7 @@ const VERSIONS: [(SendProxy, Writing); 2] = [
             alpn: false,
             authority: false,
             crc32c: false,
+            ssl: false,
             unique_id: false,
         }),
         block,

@@ -256,6 +256,7 @@ fn version_2_tells_addresses_name_protocol_and_identity() {
         alpn: true,
         authority: true,
         crc32c: true,
+        ssl: false,
         unique_id: true,
     }));
     let proxy = setup.start();

@@ -1,5 +1,6 @@
 //! TLS that the proxy speaks itself, with real clients and servers.
 
+mod clients;
 mod ends;
 mod handshakes;
 mod log;

@@ -15,7 +15,7 @@ static HANDSHAKES: Family = Family::counter(
 static FAILURES: Family = Family::counter(
     "fmc_lb_listener_tls_failures_total",
     &["listener", "reason"],
-    "Handshakes with clients that came to nothing (timeout, gone, not_tls, incompatible, name, protocol, refused, no_certificate, bad_certificate, expired_certificate, revoked_certificate, misbehaved, other).",
+    "Handshakes with clients that came to nothing (timeout, gone, not_tls, incompatible, name, protocol, refused, no_certificate, unknown_authority, expired_certificate, revoked_certificate, bad_certificate, misbehaved, other).",
 );
 static TRUNCATED: Family = Family::counter(
     "fmc_lb_listener_tls_truncated_total",
@@ -36,7 +36,7 @@ static SERVER_HANDSHAKES: Family = Family::counter(
 static SERVER_FAILURES: Family = Family::counter(
     "fmc_lb_backend_tls_failures_total",
     &["backend", "reason"],
-    "Handshakes with servers that came to nothing, each a connect error of its server (timeout, gone, not_tls, incompatible, protocol, refused, bad_certificate, expired_certificate, revoked_certificate, wrong_name, misbehaved, other).",
+    "Handshakes with servers that came to nothing, each a connect error of its server (timeout, gone, not_tls, incompatible, protocol, refused, unknown_authority, expired_certificate, revoked_certificate, wrong_name, bad_certificate, misbehaved, other).",
 );
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ fn the_keys_of_the_json_are_a_promise() {
         listeners[].tls.failures.incompatible listeners[].tls.failures.name \
         listeners[].tls.failures.protocol listeners[].tls.failures.refused \
         listeners[].tls.failures.no_certificate listeners[].tls.failures.bad_certificate \
-        listeners[].tls.failures.expired_certificate listeners[].tls.failures.revoked_certificate listeners[].tls.failures.wrong_name \
+        listeners[].tls.failures.expired_certificate listeners[].tls.failures.revoked_certificate listeners[].tls.failures.wrong_name listeners[].tls.failures.unknown_authority \
         listeners[].tls.failures.misbehaved listeners[].tls.truncated listeners[].tls.certificates \
         listeners[].tls.certificates[].file listeners[].tls.certificates[].names \
         listeners[].tls.certificates[].not_after listeners[].tls.certificates[].not_after_timestamp \

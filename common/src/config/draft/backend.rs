@@ -166,6 +166,7 @@ fn send_proxy(values: &Values) -> Option<Option<At<SendProxy>>> {
             alpn: says("alpn"),
             authority: says("authority"),
             crc32c: says("crc32c"),
+            ssl: says("ssl"),
             unique_id: says("unique-id"),
         }),
     };

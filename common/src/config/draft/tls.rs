@@ -14,6 +14,10 @@ pub(in crate::config) struct ListenerTlsDraft {
     /// Without those that were wrong.
     pub(in crate::config) certificates: Option<At<Vec<At<CertificateDraft>>>>,
     pub(in crate::config) strict_sni: Option<bool>,
+    pub(in crate::config) client_ca_file: Option<At<PathBuf>>,
+    /// Whether clients have to show a certificate.
+    pub(in crate::config) client_verify: Option<At<bool>>,
+    pub(in crate::config) client_crl_file: Option<At<PathBuf>>,
     pub(in crate::config) versions: VersionsDraft,
     pub(in crate::config) alpn: Option<At<Vec<String>>>,
     pub(in crate::config) resumption: Option<bool>,
@@ -43,6 +47,11 @@ impl ListenerTlsDraft {
             span: at.span,
             certificates: certificates(table),
             strict_sni: table.get("strict_sni").map(|strict| strict.value),
+            client_ca_file: table.get("client_ca_file"),
+            client_verify: table
+                .get::<&str>("client_verify")
+                .map(|word| word.with(word.value == "required")),
+            client_crl_file: table.get("client_crl_file"),
             versions: VersionsDraft::of(table),
             alpn: alpn(table),
             resumption: table.get("resumption").map(|may| may.value),

@@ -224,13 +224,14 @@ pub(in crate::config) const SEND_PROXY: Section = Section {
         Key {
             name: "tlvs",
             kind: Kind::List(&Kind::Choice(Choice {
-                values: &["alpn", "authority", "crc32c", "unique-id"],
+                values: &["alpn", "authority", "crc32c", "ssl", "unique-id"],
                 later: &[],
             })),
             default: Default::Toml("[]"),
             doc: "What version 2 tells beside the addresses: first protocol and server name that the \
-                  client asked for (if the listener has `routes`, or received them), a checksum, an \
-                  identity of the session",
+                  client asked for (if the listener has `routes` or `tls`, or received them), a checksum, \
+                  what the client's TLS was like that ended here or before (version, cipher, its \
+                  certificate's CN), an identity of the session",
         },
     ],
 };

@@ -33,6 +33,29 @@ pub(in crate::config) const LISTENER_TLS: Section = Section {
             doc: "Clients that ask for no name of a certificate are refused",
         },
         Key {
+            name: "client_ca_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("clients are not asked for a certificate"),
+            doc: "Certificates (PEM) of the authorities that those of clients are checked against",
+        },
+        Key {
+            name: "client_verify",
+            kind: Kind::Choice(Choice {
+                values: &["required", "optional"],
+                later: &[],
+            }),
+            default: Default::Unset("\"required\" with a client_ca_file"),
+            doc: "Whether a client without a certificate is refused. One that shows a bad one always is",
+        },
+        Key {
+            name: "client_crl_file",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("no certificate counts as revoked"),
+            doc: "Lists of revoked certificates (PEM), one of each authority above a client's certificate; it is \
+                  not asked when they are to be renewed. A change of this file or of client_ca_file ends what \
+                  could be resumed",
+        },
+        Key {
             name: "min_version",
             kind: Kind::Choice(VERSION),
             default: Default::Toml("\"1.2\""),

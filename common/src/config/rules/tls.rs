@@ -27,6 +27,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         };
         versions(&tls.versions, findings);
         certificates(tls, findings);
+        clients(tls, findings);
         unspoken(listener, tls, findings);
         let own = tls.certificates.as_ref();
         count += own.map_or(0, |list| list.value.len());
@@ -40,6 +41,28 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             );
             return;
         }
+    }
+}
+
+/// What is said of clients' certificates means something only where they are asked for.
+fn clients(tls: &ListenerTlsDraft, findings: &mut Findings) {
+    if tls.client_ca_file.is_some() {
+        return;
+    }
+    let verify = tls
+        .client_verify
+        .as_ref()
+        .map(|at| ("client_verify", at.span));
+    let crl_file = tls
+        .client_crl_file
+        .as_ref()
+        .map(|at| ("client_crl_file", at.span));
+    for (key, span) in verify.into_iter().chain(crl_file) {
+        findings.error(
+            span,
+            format!("`{key}` does nothing without `client_ca_file`"),
+            "name the file with the authorities of the clients' certificates, or remove it",
+        );
     }
 }
 

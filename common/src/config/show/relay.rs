@@ -93,6 +93,7 @@ fn send_proxy(send: Option<SendProxy>) -> String {
         ("alpn", tlvs.alpn),
         ("authority", tlvs.authority),
         ("crc32c", tlvs.crc32c),
+        ("ssl", tlvs.ssl),
         ("unique-id", tlvs.unique_id),
     ];
     inline(&keys::SEND_PROXY, |key| match key {

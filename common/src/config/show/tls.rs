@@ -9,7 +9,16 @@ pub(super) fn listener_tls(tls: Option<&ListenerTls>) -> String {
     let Some(tls) = tls else {
         return quoted("off");
     };
+    let clients = tls.clients.as_ref();
     inline(&keys::LISTENER_TLS, |key| match key {
+        "client_ca_file" => path(clients.map(|clients| &clients.ca_file)),
+        "client_verify" => clients.map(|clients| {
+            quoted(match clients.required {
+                true => "required",
+                false => "optional",
+            })
+        }),
+        "client_crl_file" => path(clients.and_then(|clients| clients.crl_file.as_ref())),
         "certificates" => Some(certificates(&tls.certificates)),
         "strict_sni" => Some(tls.strict_sni.to_string()),
         "min_version" => Some(quoted(tls.versions.min.word())),

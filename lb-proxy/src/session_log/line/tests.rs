@@ -95,6 +95,7 @@ fn json_has_the_same_keys_always() {
     };
     let line = Line {
         sni: Some("a\"b\n\u{1}.example.org".into()),
+        client_cn: Some("worker \"1\"".into()),
         via: Some(([10, 7, 0, 1], 1).into()),
         ..example()
     };
@@ -127,6 +128,7 @@ fn json_has_the_same_keys_always() {
         (&3.into(), &false.into())
     );
     assert_eq!(full["sni"], "a\"b\n\u{1}.example.org");
+    assert_eq!(full["client_cn"], "worker \"1\"");
     assert_eq!(full["termination"], "--");
     assert!(full["reason"].is_null());
     let bare = parse(&refused());

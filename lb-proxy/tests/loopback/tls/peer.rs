@@ -38,6 +38,7 @@ impl TlsSetup {
         this.setup.listener().tls = Some(ListenerTls {
             certificates: Vec::new(),
             strict_sni: false,
+            clients: None,
             versions: TlsVersions {
                 min: TlsVersion::V1_2,
                 max: TlsVersion::V1_3,

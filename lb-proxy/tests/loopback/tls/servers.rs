@@ -157,7 +157,7 @@ fn expect_failure(setup: Setup, why: TlsFailure) {
 
 #[test]
 fn chain_name_and_date_of_a_server_are_checked() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::new(), Authority::called("another"));
     let of = |params| plain(&authority, &[echo_of(&authority, params)], tls());
     expect_failure(of(named("app.example.org")), TlsFailure::WrongName);
     let mut expired = named("127.0.0.1");
@@ -166,7 +166,7 @@ fn chain_name_and_date_of_a_server_are_checked() {
     expect_failure(of(expired), TlsFailure::ExpiredCertificate);
     let foreign = echo_of(&other, named("127.0.0.1"));
     let foreign = plain(&authority, &[foreign], tls());
-    expect_failure(foreign, TlsFailure::BadCertificate);
+    expect_failure(foreign, TlsFailure::UnknownAuthority);
     expect_failure(
         plain(&authority, &[echo_server()], tls()),
         TlsFailure::Misbehaved,
@@ -181,7 +181,7 @@ fn chain_name_and_date_of_a_server_are_checked() {
 
 #[test]
 fn without_verification_any_certificate_will_do() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other) = (Authority::new(), Authority::called("another"));
     let address = echo_of(&other, named("app.example.org"));
     let proxy = plain(&authority, &[address], unchecked()).start();
     ping(&mut proxy.connect());
@@ -376,7 +376,7 @@ fn a_proxy_header_goes_before_tls() {
 
 #[test]
 fn changed_authorities_hold_for_new_sessions_and_nothing_older_is_resumed() {
-    let (old, new) = (Authority::new(), Authority::new());
+    let (old, new) = (Authority::new(), Authority::called("another"));
     let address = echo_of(&new, named("127.0.0.1"));
     let proxy = plain(&old, &[address], tls()).start();
     expect_refusal(&proxy);
@@ -392,7 +392,7 @@ fn changed_authorities_hold_for_new_sessions_and_nothing_older_is_resumed() {
     give(&old);
     expect_refusal(&proxy);
     ping(&mut kept);
-    let failed = towards(&proxy).failure(TlsFailure::BadCertificate);
+    let failed = towards(&proxy).failure(TlsFailure::UnknownAuthority);
     assert_eq!(failed.get(), 2);
 }
 
