@@ -27,7 +27,7 @@ use crate::connect::{First, Link, Taken, keepalive_options};
 use crate::context::Thread;
 use crate::opening::{self, Heard, Opening};
 use crate::registry::Session;
-use crate::relay::Meter;
+use crate::relay::{self, Meter};
 use crate::session::{
     Client, NoSession, account_for, begin, caller, close_in_order, find, finish, idle_limit,
     lifetime, reach,
@@ -67,10 +67,33 @@ pub(crate) async fn serve(client: Client, thread: Arc<Thread>) {
         idle: idle_limit(&thread.proxy.config, listener, ready.backend),
         lifetime: lifetime(&thread, listener),
     };
+    if let (Side::Plain(_), Side::Plain(_)) = (&ready.client_side, &ready.server_side) {
+        return Box::pin(relay_plainly((client, ready), &meter, &mut entry)).await;
+    }
     let sockets = [&*client, &*ready.server];
     let sides = (&mut ready.client_side, &mut ready.server_side);
     let end = relay(sides, sockets, &meter).await;
     finish(end, sockets, &meter, &mut entry);
+}
+
+/// A session of a listener of which only others speak TLS: it has no less than on a listener without.
+async fn relay_plainly(
+    (client, ready): (Arc<TcpStream>, Ready<'_>),
+    meter: &Meter<'_>,
+    entry: &mut Entry,
+) {
+    let Ready {
+        server,
+        client_side,
+        server_side,
+        _taken,
+        ..
+    } = ready;
+    drop((client_side, server_side));
+    let [mut client, mut server] =
+        [client, server].map(|socket| Arc::into_inner(socket).expect("only its side had it too"));
+    let end = relay::relay(&mut client, &mut server, meter).await;
+    finish(end, [&client, &server], meter, entry);
 }
 
 /// A session that can begin.

@@ -14,6 +14,7 @@ use rustls::{ProtocolVersion, ServerConfig, ServerConnection, StreamOwned};
 use super::peer::*;
 use crate::apiserver::Authority;
 use crate::harness::*;
+use crate::opening::{hello, route};
 use crate::secured::{Clients, named, settings};
 
 type Served = StreamOwned<ServerConnection, TcpStream>;
@@ -111,6 +112,45 @@ fn a_plain_client_reaches_a_server_that_speaks_tls() {
     });
     assert_eq!(proxy.listener().aborted.get(), 0);
     assert_eq!(proxy.board.servers[0].connected.get(), 1);
+}
+
+#[test]
+fn a_route_to_servers_without_tls_passes_it_through() {
+    let authority = Authority::new();
+    let secured = echo_of(&authority, named("127.0.0.1"));
+    let mut setup = plain(&authority, &[secured], tls());
+    let config = &mut setup.config;
+    let mut second = config.backends[0].clone();
+    second.name = "second".into();
+    second.first_server = 1;
+    second.servers[0].address = echo_server();
+    second.tls = None;
+    config.backends.push(second);
+    setup.listener().routes = vec![route(&["b.example.org"], &[])];
+    let proxy = setup.start();
+    // To the default backend in TLS: what is no ClientHello, and one for another name.
+    let other = hello("a.example.org", &[]);
+    let routed = hello("b.example.org", &[]);
+    for first in [b"\x01no ClientHello".to_vec(), other, routed] {
+        let mut client = proxy.connect();
+        let sent = [first, vec![9; 1_000_000]].concat();
+        let mut writer = client.try_clone().expect("a second handle");
+        let bytes = sent.clone();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&bytes).expect("write");
+            writer.shutdown(Shutdown::Write).expect("FIN");
+        });
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).expect("the echo, and FIN");
+        writing.join().expect("it was written");
+        assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+    }
+    assert_eq!(proxy.board.servers[0].connected.get(), 2);
+    assert_eq!(proxy.board.servers[1].connected.get(), 1);
+    let handshakes = |how: &TlsHandshake| towards(&proxy).handshake(*how).get();
+    assert_eq!(TlsHandshake::ALL.iter().map(handshakes).sum::<u64>(), 2);
+    eventually("all have ended", || proxy.listener().sessions.get() == 0);
+    assert_eq!(proxy.listener().aborted.get(), 0);
 }
 
 #[test]
