@@ -7,6 +7,7 @@
 mod answers;
 pub(crate) mod clock;
 mod expiry;
+mod external;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -109,6 +110,12 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     header.layout.store(LAYOUT, Ordering::Release);
     header.pid.store(std::process::id(), Ordering::Release);
     header.started.set(clock::now());
+    let node = inputs.config.nodes[inputs.node.0].name.clone();
+    let boards = (inputs.boards.proxy, inputs.boards.admin);
+    let programs = external::Runner::new((&inputs.config, node), boards);
+    if let Some(runner) = programs.context("prepare for programs that probe")? {
+        tokio::spawn(runner.serve());
+    }
     let allow = inputs.config.admin.allow.clone();
     let view = View {
         config: inputs.config,

@@ -19,7 +19,7 @@ use common::config::{
 };
 use thiserror::Error;
 
-use crate::{output, rights, session_log};
+use crate::{output, program, rights, session_log};
 
 /// Longest configuration file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -111,6 +111,7 @@ fn load_as(
             try_client: &try_client,
             try_listener: &|files| try_listener(files, purpose),
             try_log: &session_log::objection,
+            try_program: &program::objection,
         }),
         capacity: Some(rights::capacity()),
     };

@@ -194,6 +194,7 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     }
     let inputs = lb_proxy::Inputs {
         board: work.own_board(Writer::Proxy)?,
+        admin: work.board(Writer::Admin)?,
         config: work.config,
         node: work.node,
         threads: work.threads,

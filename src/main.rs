@@ -14,6 +14,7 @@ mod logging;
 mod memory;
 mod operate;
 mod output;
+mod program;
 mod release;
 mod rights;
 mod schema;

@@ -71,6 +71,16 @@ fn unwritable(path: &Path) -> Option<Objection> {
     })
 }
 
+/// As of a machine where nobody may run `/programs/plain`.
+fn not_executable(path: &Path) -> Option<Objection> {
+    (path == Path::new("/programs/plain")).then(|| Objection {
+        path: path.to_owned(),
+        severity: Severity::Warning,
+        why: "nobody may execute it".to_owned(),
+        remedy: "chmod a+x".to_owned(),
+    })
+}
+
 fn file_name(path: &Path) -> &str {
     path.file_name()
         .and_then(|name| name.to_str())
@@ -89,6 +99,7 @@ fn findings(path: &Path) -> (Option<Config>, String) {
             try_client: &|_| Vec::new(),
             try_listener: &|_| Vec::new(),
             try_log: &unwritable,
+            try_program: &not_executable,
         }),
         capacity: Some(Capacity {
             cores: 4,

@@ -19,15 +19,11 @@ use lab::Node;
 use lab::backend::Service;
 use lab::balancer::{Balancer as _, Part};
 use lab::client::{Speak, who};
-use lab::process::Process;
 use serde_json::Value;
 
-use crate::site::{BINARY, Site, config_at, web};
+use crate::site::{PROXY_UID, Site, config_at, start_with_users, web};
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// Of the proxy in the second test.
-const PROXY_UID: u32 = 61_002;
-
 /// The reference site; port 80 logs JSON to a file, port 443 tcplog where the process logs.
 fn config(log: &Path) -> Result<String> {
     let config = config_at(Duration::from_millis(100));
@@ -150,42 +146,6 @@ fn each_session_is_a_line_also_after_a_death_and_a_rotation() -> Result<()> {
         ensure!(status["lost"] == 0 && status["problem"] == "", "{status}");
         Ok(())
     })
-}
-
-/// A supervisor on lb1 with users of their own for its processes: a view of the user database that
-/// only its process has.
-fn start_with_users(site: &Site, folder: &Path) -> Result<Process> {
-    let mut users = fs::read_to_string("/etc/passwd")?;
-    for (name, uid) in [("vrrp", 61_001), ("proxy", PROXY_UID), ("admin", 61_003)] {
-        users.push_str(&format!("fmc-lb-{name}:x:{uid}:{uid}::/:/bin/false\n"));
-    }
-    let database = folder.join("passwd");
-    fs::write(&database, users)?;
-    let script = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
-    let (database, config) = (database.display().to_string(), site.pair.config_file());
-    let (config, runtime) = (
-        config.display().to_string(),
-        site.pair.runtime_dir(Node::Lb1).display().to_string(),
-    );
-    let line = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        script,
-        &database,
-        BINARY,
-        "run",
-        "--config",
-        &config,
-        "--node",
-        "lb1",
-        "--runtime-dir",
-        &runtime,
-    ];
-    Process::start(&site.lab, Node::Lb1, "with-users", &line)
 }
 
 #[test]

@@ -13,14 +13,16 @@
 //! | [`SupervisorBoard`] | supervisor | vrrp, admin |
 //! | [`VrrpBoard`] | vrrp | supervisor, admin |
 //! | [`ProxyBoard`] | proxy | vrrp, supervisor, admin |
-//! | [`AdminBoard`] | admin | supervisor |
+//! | [`AdminBoard`] | admin | supervisor, proxy |
 
 mod overrides;
 mod text;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+pub use self::admin::AdminBoard;
 pub use self::drops::{DropReason, PairDrop};
+pub use self::external::{ExternalAnswer, ExternalEnd, ExternalWish};
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
 pub use self::roster::{Entrant, Presence, RosterSlot};
@@ -140,7 +142,9 @@ macro_rules! board_enum {
 }
 
 // Behind the macro that they are made with.
+mod admin;
 mod drops;
+mod external;
 mod probe_status;
 mod roster;
 mod session_log;
@@ -355,6 +359,8 @@ pub struct ProxyBoard {
     pub roster: [RosterSlot; MAX_SERVERS],
     /// TLS towards the servers, by backend.
     pub server_tls: [TlsSlot; MAX_SERVERS],
+    /// Programs that are to be run as probes, by place of their servers.
+    pub external: [ExternalWish; MAX_SERVERS],
 }
 
 /// One listener, by its place in the configuration.
@@ -473,15 +479,4 @@ pub struct ServerSlot {
     pub certificate_not_after: Cell,
     /// [`AdminState`] of the server that it follows.
     pub inherited: Cell,
-}
-
-/// What admin says.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct AdminBoard {
-    pub header: Header,
-    /// HTTP connections from addresses that `[admin] allow` does not list: told so, and closed.
-    pub http_denied: Cell,
-    /// HTTP connections closed without an answer, because too many were open.
-    pub http_dropped: Cell,
 }

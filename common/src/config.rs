@@ -56,8 +56,8 @@ pub use listener::{
 pub use manual::manual;
 pub use parse::{Parsed, Viewpoint, Who};
 pub use probe::{
-    ClientCertificate, Escaped, HttpProbe, HttpVersion, InitialState, Probe, ProbeKind, ProbeProxy,
-    ProbeTls, SendExpect, StatusRange, Step, StepAction,
+    ClientCertificate, Escaped, ExternalProbe, HttpProbe, HttpVersion, InitialState, Probe,
+    ProbeKind, ProbeProxy, ProbeTls, SendExpect, StatusRange, Step, StepAction,
 };
 pub use schema::schema;
 pub use tls::{BackendTls, CertificateFiles, ClientCheck, ListenerTls, TlsVersion, TlsVersions};

@@ -172,6 +172,7 @@ fn check(text: &str, as_node: bool) -> Result<bool, TestCaseError> {
         try_client: &|_| Vec::new(),
         try_listener: &|_| Vec::new(),
         try_log: &|_| None,
+        try_program: &|_| None,
     };
     let whose = Viewpoint {
         who,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use common::board::{Cell, ProxyBoard};
+use common::board::{AdminBoard, Cell, ProxyBoard};
 use common::config::Config;
 use common::roster::Roster;
 use common::time::Moment;
@@ -36,6 +36,8 @@ use crate::waiting::Waiting;
 pub(crate) struct Proxy {
     pub(crate) config: Arc<Config>,
     pub(crate) board: &'static ProxyBoard,
+    /// What the admin process says.
+    pub(crate) admin: &'static AdminBoard,
     pub(crate) pool: Pool,
     /// As it stands on the board; the keeper publishes it.
     pub(crate) roster: ArcSwap<Roster>,

@@ -88,7 +88,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::board::ProxyBoard;
+use common::board::{AdminBoard, ProxyBoard};
 use common::config::{Config, NodeIndex};
 
 pub use self::control::{Control, Unanswered};
@@ -105,6 +105,8 @@ pub struct Inputs {
     pub config: Arc<Config>,
     pub node: NodeIndex,
     pub board: &'static ProxyBoard,
+    /// What the admin process says: how programs that are probes have ended.
+    pub admin: &'static AdminBoard,
     /// Relay threads; there is one socket for each port of each bind and thread.
     pub threads: usize,
     pub sockets: Vec<ListeningSocket>,

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod exchange;
+mod external;
 mod handshake;
 mod http;
 mod kind;
@@ -29,6 +30,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use self::external::External;
 use self::kind::{Kind, Recipe};
 use crate::announce;
 use crate::clock;
@@ -48,7 +50,8 @@ pub(crate) struct Target {
     server: SocketAddr,
     /// Where the probes go.
     address: SocketAddr,
-    kind: Kind,
+    /// `None` = a program is run.
+    kind: Option<Kind>,
     intervals: Intervals,
     timeout: Duration,
     pace: watch::Receiver<Pace>,
@@ -139,7 +142,7 @@ impl Target {
             server: self.server,
             ended,
             took: ended.since(started),
-            certificate_not_after: self.kind.certificate_not_after(),
+            certificate_not_after: self.kind.as_ref().and_then(Kind::certificate_not_after),
             verdict,
         };
         outcomes.send(outcome).await.is_ok()
@@ -159,11 +162,16 @@ impl Target {
     }
 
     async fn probe(&self, deadline: Instant) -> Verdict {
+        let Some(kind) = &self.kind else {
+            let place = (self.backend, self.place);
+            let program = External::of(&self.proxy, place, (self.address, self.timeout));
+            return program.run().await;
+        };
         let stream = match self.connect(deadline).await {
             Ok(stream) => stream,
             Err(verdict) => return verdict,
         };
-        self.kind.ask(stream, deadline).await
+        kind.ask(stream, deadline).await
     }
 
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Verdict> {

@@ -188,6 +188,7 @@ fn prepare(inputs: &Inputs, session_log: SessionLog) -> Result<Arc<Proxy>, RunEr
     Ok(Arc::new(Proxy {
         config: Arc::clone(config),
         board,
+        admin: inputs.admin,
         pool: Pool::new(
             config,
             Snapshot::new(config, &roster, standing),

@@ -199,7 +199,9 @@ fn is_spoken(config: &Config, listener: &Listener) -> bool {
 fn of_probe(probe: &Probe, files: &Files) -> Option<Result<Settings, TlsError>> {
     let tls = probe.kind.tls()?;
     let protocols = match &probe.kind {
-        ProbeKind::Tcp | ProbeKind::Tls(_) | ProbeKind::SendExpect(_) => &[],
+        ProbeKind::Tcp | ProbeKind::Tls(_) | ProbeKind::SendExpect(_) | ProbeKind::External(_) => {
+            &[]
+        }
         ProbeKind::Http(_) | ProbeKind::KubeApiserver(_) => HTTP,
     };
     Some(Settings::of_probe(tls, protocols, files))

@@ -92,6 +92,7 @@ pub(crate) fn empty_boards() -> Boards {
         session_log: SessionLogSlot::default(),
         roster: array::from_fn(|_| Default::default()),
         server_tls: std::array::from_fn(|_| Default::default()),
+        external: array::from_fn(|_| Default::default()),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),

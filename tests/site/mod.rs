@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +12,16 @@ use lab::backend::Service;
 use lab::balancer::{Balancer as _, Settings};
 use lab::cluster::Cluster;
 use lab::fmclb::{FmcLb, reference_config};
+use lab::process::Process;
 use lab::topology::{API_VIP, WEB_VIP};
 use lab::{Lab, Node, capture, lease, limits, scenario};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_fmc-lb");
+
+/// Users of [`start_with_users`].
+pub(crate) const PROXY_UID: u32 = 61_002;
+pub(crate) const ADMIN_UID: u32 = 61_003;
 
 /// A running site. Fields are dropped in this order: balancers, servers, namespaces.
 #[derive(Debug)]
@@ -107,6 +113,42 @@ impl Site {
             })
             .collect())
     }
+}
+
+/// A supervisor on lb1 with users of their own for its processes: a view of the user database that
+/// only its process has.
+pub(crate) fn start_with_users(site: &Site, folder: &Path) -> Result<Process> {
+    let mut users = fs::read_to_string("/etc/passwd")?;
+    for (name, uid) in [("vrrp", 61_001), ("proxy", PROXY_UID), ("admin", ADMIN_UID)] {
+        users.push_str(&format!("fmc-lb-{name}:x:{uid}:{uid}::/:/bin/false\n"));
+    }
+    let database = folder.join("passwd");
+    fs::write(&database, users)?;
+    let script = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
+    let (database, config) = (database.display().to_string(), site.pair.config_file());
+    let (config, runtime) = (
+        config.display().to_string(),
+        site.pair.runtime_dir(Node::Lb1).display().to_string(),
+    );
+    let line = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        script,
+        &database,
+        BINARY,
+        "run",
+        "--config",
+        &config,
+        "--node",
+        "lb1",
+        "--runtime-dir",
+        &runtime,
+    ];
+    Process::start(&site.lab, Node::Lb1, "with-users", &line)
 }
 
 /// The web VIP's port 80.

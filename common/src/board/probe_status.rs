@@ -34,6 +34,12 @@ board_enum! {
         L7Rsp = 12 => "L7RSP",
         /// An answer, and not the one that was wanted.
         L7Sts = 13 => "L7STS",
+        /// The program that is the probe failed: another exit code than 0, or a signal.
+        ProcErr = 14 => "PROCERR",
+        /// It was killed because its time was over.
+        ProcTout = 15 => "PROCTOUT",
+        /// It ended with exit code 0.
+        ProcOk = 16 => "PROCOK",
     }
 }
 
@@ -41,7 +47,7 @@ impl ProbeStatus {
     /// Whether the probe found what it wanted.
     pub const fn is_good(self) -> bool {
         match self {
-            Self::L4Ok | Self::L6Ok | Self::L7Ok => true,
+            Self::L4Ok | Self::L6Ok | Self::L7Ok | Self::ProcOk => true,
             Self::Unk
             | Self::Ini
             | Self::SockErr
@@ -52,7 +58,9 @@ impl ProbeStatus {
             | Self::L7Okc
             | Self::L7Tout
             | Self::L7Rsp
-            | Self::L7Sts => false,
+            | Self::L7Sts
+            | Self::ProcErr
+            | Self::ProcTout => false,
         }
     }
 }

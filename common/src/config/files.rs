@@ -35,6 +35,8 @@ pub struct FileFacts<'a> {
     pub try_listener: &'a dyn Fn(&ListenerFiles) -> Vec<Objection>,
     /// Why the proxy could not append to a file, if that is known.
     pub try_log: &'a dyn Fn(&Path) -> Option<Objection>,
+    /// Why a program could not be run, if that is known.
+    pub try_program: &'a dyn Fn(&Path) -> Option<Objection>,
 }
 
 /// Path and content of a file.
@@ -184,14 +186,22 @@ pub(super) fn check(
         .filter_map(|listener| listener.session_log_file.as_ref())
     {
         if let Some(objection) = (facts.try_log)(&file.value) {
-            unwritable(file, &objection, if_missing, findings);
+            unusable((file, "written"), &objection, if_missing, findings);
+        }
+    }
+    let probes = draft.backends.iter();
+    let probes = probes.filter_map(|backend| backend.probe.as_ref()?.as_ref());
+    for program in probes.filter_map(|probe| probe.program.as_ref()) {
+        if let Some(objection) = (facts.try_program)(&program.value) {
+            unusable((program, "run"), &objection, if_missing, findings);
         }
     }
 }
 
-/// A node that cannot log its sessions serves them all the same.
-fn unwritable(
-    file: &At<PathBuf>,
+/// A node that cannot log its sessions serves them all the same, and so it does with servers that
+/// cannot be probed.
+fn unusable(
+    (file, done): (&At<PathBuf>, &str),
     objection: &Objection,
     if_missing: IfMissing,
     findings: &mut Findings,
@@ -203,7 +213,7 @@ fn unwritable(
     let (name, why) = (file.value.display(), &objection.why);
     findings.warn(
         file.span,
-        format!("`{name}` cannot be written{here}: {why}"),
+        format!("`{name}` cannot be {done}{here}: {why}"),
         &objection.remedy,
     );
 }

@@ -1,11 +1,14 @@
 //! Checks of servers.
 
+mod external;
 mod send_expect;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use external::ExternalProbe;
+pub(super) use external::unknown_placeholder;
 pub use send_expect::{Escaped, SendExpect, Step, StepAction};
 
 /// A periodic check of each server of a backend.
@@ -91,7 +94,10 @@ impl Probe {
     /// Whether a server can say itself that it is not ready, and is believed at once.
     pub fn hears_not_ready(&self) -> bool {
         match &self.kind {
-            ProbeKind::Tcp | ProbeKind::Tls(_) | ProbeKind::SendExpect(_) => false,
+            ProbeKind::Tcp
+            | ProbeKind::Tls(_)
+            | ProbeKind::SendExpect(_)
+            | ProbeKind::External(_) => false,
             ProbeKind::Http(http) => !http.drain_status.is_empty(),
             ProbeKind::KubeApiserver(_) => true,
         }
@@ -111,6 +117,8 @@ pub enum ProbeKind {
     KubeApiserver(ProbeTls),
     /// A dialogue goes as the file says, with TLS or without.
     SendExpect(SendExpect),
+    /// A program says so, which the admin process runs.
+    External(ExternalProbe),
 }
 
 impl ProbeKind {
@@ -124,13 +132,14 @@ impl ProbeKind {
             Self::KubeApiserver(_) => "kube-apiserver",
             Self::SendExpect(SendExpect { tls: None, .. }) => "send-expect",
             Self::SendExpect(SendExpect { tls: Some(_), .. }) => "send-expect-tls",
+            Self::External(_) => "external",
         }
     }
 
     /// How it speaks TLS, if it does.
     pub const fn tls(&self) -> Option<&ProbeTls> {
         match self {
-            Self::Tcp => None,
+            Self::Tcp | Self::External(_) => None,
             Self::Tls(tls) | Self::KubeApiserver(tls) => Some(tls),
             Self::Http(http) => http.tls.as_ref(),
             Self::SendExpect(dialogue) => dialogue.tls.as_ref(),

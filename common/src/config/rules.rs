@@ -4,6 +4,7 @@
 mod backends;
 pub(super) mod capacity;
 mod client_ports;
+mod external;
 mod listeners;
 mod lists;
 mod nodes;

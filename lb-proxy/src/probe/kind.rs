@@ -35,6 +35,8 @@ pub(super) enum Recipe {
     Http(Box<HttpProbe>, Option<TlsClients>),
     Readyz(TlsClients),
     Dialogue(Box<SendExpect>, Option<TlsClients>),
+    /// Not over a connection of ours.
+    External,
 }
 
 impl Recipe {
@@ -51,6 +53,7 @@ impl Recipe {
                 Self::Http(Box::new(probe.clone()), probe.tls.as_ref().map(clients))
             }
             ProbeKind::KubeApiserver(tls) => Self::Readyz(clients(tls)),
+            ProbeKind::External(_) => Self::External,
             ProbeKind::SendExpect(dialogue) => Self::Dialogue(
                 Box::new(dialogue.clone()),
                 dialogue.tls.as_ref().map(clients),
@@ -58,9 +61,10 @@ impl Recipe {
         }
     }
 
-    /// For the server whose probes go to this address.
-    pub(super) fn kind_for(&self, address: SocketAddr) -> Kind {
-        match self {
+    /// For the server whose probes go to this address; `None` = we do not ask it ourselves.
+    pub(super) fn kind_for(&self, address: SocketAddr) -> Option<Kind> {
+        Some(match self {
+            Self::External => return None,
             Self::Tcp => Kind::Tcp,
             Self::Tls(clients) => Kind::Tls(TlsClient::new(clients, address)),
             Self::Http(probe, clients) => Kind::Http(Http {
@@ -78,7 +82,7 @@ impl Recipe {
                     .map(|clients| TlsClient::new(clients, address)),
                 steps: dialogue.steps.clone(),
             }),
-        }
+        })
     }
 }
 

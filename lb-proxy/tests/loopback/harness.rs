@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::board::{
-    BackendSlot, Cell, CertificateSlot, Header, ListenerSlot, MomentCell, ProxyBoard, ServerSlot,
-    SessionLogSlot,
+    AdminBoard, BackendSlot, Cell, CertificateSlot, ExternalWish, Header, ListenerSlot, MomentCell,
+    ProxyBoard, ServerSlot, SessionLogSlot,
 };
 use common::config::{
     Backend, Bind, Config, Listener, NodeIndex, Probe, ProbeKind, Server, VipIndex,
@@ -53,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) threads: usize,
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) board: &'static ProxyBoard,
+    /// What admin says.
+    pub(crate) admin: &'static AdminBoard,
     pub(crate) process_log: ProcessLog,
 }
 
@@ -79,6 +81,7 @@ impl Setup {
             threads: 1,
             files: BTreeMap::new(),
             board: empty_board(),
+            admin: Box::leak(Box::default()),
             process_log: |_| panic!("no session is to be logged"),
         }
     }
@@ -106,6 +109,7 @@ impl Setup {
             config: Arc::new(self.config),
             node: NodeIndex(0),
             board: self.board,
+            admin: self.admin,
             threads: self.threads,
             sockets,
             files: self.files,
@@ -159,6 +163,7 @@ fn empty_board() -> &'static ProxyBoard {
         session_log: SessionLogSlot::default(),
         roster: std::array::from_fn(|_| Default::default()),
         server_tls: std::array::from_fn(|_| Default::default()),
+        external: std::array::from_fn(|_| ExternalWish::default()),
     }))
 }
 

@@ -21,6 +21,7 @@ mod opening;
 mod policy;
 mod ports;
 mod probe;
+mod probe_external;
 mod probe_http;
 mod probe_steps;
 mod probe_timing;

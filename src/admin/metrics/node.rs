@@ -1,5 +1,6 @@
 //! Metrics of the node and its processes.
 
+use common::board::Cell;
 use common::status::Status;
 
 use super::{Family, Page, flag, seconds};
@@ -48,6 +49,27 @@ static HTTP_DROPPED: Family = Family::counter(
     "HTTP connections closed without an answer, because too many were open.",
 );
 
+static PROGRAM_RUNS: Family = Family::counter(
+    "fmc_lb_admin_probe_programs_total",
+    &[],
+    "Programs that were run as probes (kind external).",
+);
+static PROGRAM_KILLS: Family = Family::counter(
+    "fmc_lb_admin_probe_programs_killed_total",
+    &[],
+    "Of these, those that were killed: their time was over, or they wrote too much.",
+);
+static PROGRAMS_RUNNING: Family = Family::gauge(
+    "fmc_lb_admin_probe_programs_running",
+    &[],
+    "Programs that run as probes now; eight at most.",
+);
+static PROGRAMS_WAITING: Family = Family::gauge(
+    "fmc_lb_admin_probe_programs_waiting",
+    &[],
+    "Programs that are due as probes and wait until others have ended.",
+);
+
 #[cfg(test)]
 pub(super) static FAMILIES: &[&Family] = &[
     &BUILD_INFO,
@@ -58,6 +80,10 @@ pub(super) static FAMILIES: &[&Family] = &[
     &DEATHS,
     &HTTP_DENIED,
     &HTTP_DROPPED,
+    &PROGRAM_RUNS,
+    &PROGRAM_KILLS,
+    &PROGRAMS_RUNNING,
+    &PROGRAMS_WAITING,
 ];
 
 pub(super) fn fill(page: &mut Page, view: &View, status: &Status, clocks: Clocks) {
@@ -69,6 +95,11 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status, clocks: Clocks
     let admin = view.boards.admin;
     page.count(&HTTP_DENIED, &[], admin.http_denied.get());
     page.count(&HTTP_DROPPED, &[], admin.http_dropped.get());
+    page.count(&PROGRAM_RUNS, &[], admin.external_runs.get());
+    page.count(&PROGRAM_KILLS, &[], admin.external_kills.get());
+    let gauge = |cell: &Cell| cell.get() as f64;
+    page.gauge(&PROGRAMS_RUNNING, &[], gauge(&admin.external_running));
+    page.gauge(&PROGRAMS_WAITING, &[], gauge(&admin.external_waiting));
     for process in &status.processes {
         let labels = [process.name.as_str()];
         page.gauge(&PROCESS_UP, &labels, flag(process.state == "running"));

@@ -381,6 +381,25 @@ fn refusals_of_the_http_server_are_counted() {
 }
 
 #[test]
+fn programs_that_probe_are_counted() {
+    let view = fixture::healthy();
+    let admin = view.boards.admin;
+    admin.external_runs.add(7);
+    admin.external_kills.add(2);
+    admin.external_running.set(8);
+    admin.external_waiting.set(3);
+    let page = page_of(&view);
+    for (name, wanted) in [
+        ("fmc_lb_admin_probe_programs_total", 7.0),
+        ("fmc_lb_admin_probe_programs_killed_total", 2.0),
+        ("fmc_lb_admin_probe_programs_running", 8.0),
+        ("fmc_lb_admin_probe_programs_waiting", 3.0),
+    ] {
+        assert!((value(&page, name) - wanted).abs() < f64::EPSILON, "{name}");
+    }
+}
+
+#[test]
 fn what_an_administrator_says_is_counted_by_kind() {
     let view = fixture::healthy();
     let proxy = view.boards.proxy;

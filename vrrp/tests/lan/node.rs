@@ -251,5 +251,6 @@ fn proxy_board() -> ProxyBoard {
         session_log: Default::default(),
         roster: array::from_fn(|_| Default::default()),
         server_tls: array::from_fn(|_| Default::default()),
+        external: std::array::from_fn(|_| Default::default()),
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::config::draft::ProbeDraft;
-use crate::config::{ClientCertificate, HttpProbe, Probe, ProbeKind, ProbeTls, SendExpect};
+use crate::config::value::At;
+use crate::config::{
+    ClientCertificate, ExternalProbe, HttpProbe, Probe, ProbeKind, ProbeTls, SendExpect,
+};
 
 /// The longest a probe may take where the file does not say.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -11,6 +14,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The probe of a backend.
 pub(super) fn build(probe: &ProbeDraft) -> Option<Probe> {
     let interval = probe.interval.as_ref()?.value;
+    let or_steady = |own: &Option<At<Duration>>| own.as_ref().map_or(interval, |at| at.value);
     Some(Probe {
         kind: match probe.kind.as_ref()?.value {
             "kube-apiserver" => ProbeKind::KubeApiserver(tls(probe)?),
@@ -19,11 +23,12 @@ pub(super) fn build(probe: &ProbeDraft) -> Option<Probe> {
             "https" => ProbeKind::Http(http(probe, Some(tls(probe)?))?),
             "send-expect" => ProbeKind::SendExpect(dialogue(probe, None)?),
             "send-expect-tls" => ProbeKind::SendExpect(dialogue(probe, Some(tls(probe)?))?),
+            "external" => ProbeKind::External(external(probe)?),
             _ => ProbeKind::Tcp,
         },
         interval,
-        fast_interval: probe.fast_interval.unwrap_or(interval),
-        down_interval: probe.down_interval.unwrap_or(interval),
+        fast_interval: or_steady(&probe.fast_interval),
+        down_interval: or_steady(&probe.down_interval),
         timeout: probe
             .timeout
             .as_ref()
@@ -70,5 +75,13 @@ fn dialogue(probe: &ProbeDraft, tls: Option<ProbeTls>) -> Option<SendExpect> {
     Some(SendExpect {
         tls,
         steps: steps.map(|at| at.value.build()).collect::<Option<_>>()?,
+    })
+}
+
+fn external(probe: &ProbeDraft) -> Option<ExternalProbe> {
+    let arguments = probe.arguments.as_ref()?.value.iter();
+    Some(ExternalProbe {
+        program: probe.program.as_ref()?.value.clone(),
+        arguments: arguments.map(|at| at.value.clone()).collect(),
     })
 }

@@ -91,7 +91,7 @@ pub(super) fn any(text: &str) -> Result<Value, Fault> {
         return Ok(Value::Text(text.to_owned()));
     }
     Err(Fault::new(
-        format!("a text of {} bytes is looked for", text.len()),
+        format!("a text of {} bytes is empty or too long", text.len()),
         format!("write 1 to {MAX_TEXT} bytes"),
     ))
 }

@@ -25,13 +25,15 @@ pub(in crate::config) const PROBE: Section = Section {
                     "kube-apiserver",
                     "send-expect",
                     "send-expect-tls",
+                    "external",
                 ],
                 later: &[],
             }),
             default: Default::Toml("\"tcp\""),
             doc: "\"tcp\": a connection can be made; \"tls\": a TLS handshake can be made; \
                   \"http\" and \"https\": a request is answered as expected; \"kube-apiserver\": TLS and GET /readyz; \
-                  \"send-expect\" and \"send-expect-tls\": a dialogue goes as `steps` say",
+                  \"send-expect\" and \"send-expect-tls\": a dialogue goes as `steps` say; \
+                  \"external\": a program ends with exit code 0",
         },
         Key {
             name: "interval",
@@ -207,6 +209,22 @@ pub(in crate::config) const PROBE: Section = Section {
             kind: Kind::List(&Kind::TableOr(&STEP, "expect")),
             default: Default::Toml("[]"),
             doc: "With \"send-expect\" and \"send-expect-tls\": what is sent and what is expected, one after the other",
+        },
+        Key {
+            name: "program",
+            kind: Kind::Text(Form::Path),
+            default: Default::Unset("a program is needed with \"external\""),
+            doc: "With \"external\": what the admin process runs, as its user, without any right and in a process group of \
+                  its own, which is killed when `timeout` is over. Exit code 0 is good; the first line that it \
+                  writes is in the reason. Its environment: PATH, FMC_LB_NODE, FMC_LB_BACKEND, FMC_LB_SERVER \
+                  (address and port), FMC_LB_SERVER_ADDRESS, FMC_LB_SERVER_PORT, FMC_LB_TIMEOUT_MS. Eight programs \
+                  run at a time, more wait",
+        },
+        Key {
+            name: "arguments",
+            kind: Kind::List(&Kind::Text(Form::Text)),
+            default: Default::Toml("[]"),
+            doc: "With \"external\": arguments of the program; {backend}, {address} and {port} are the server's",
         },
     ],
 };

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::backends::listener_at;
-use super::steps;
 use super::tls::client_pair;
+use super::{external, steps};
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, HttpDraft, ProbeDraft};
 use crate::config::kind::show_duration;
@@ -39,6 +39,9 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         }
         if DIALOGUE.contains(&kind) {
             steps::check(probe, findings);
+        }
+        if kind == "external" {
+            external::check(probe, findings);
         }
     }
 }
@@ -113,6 +116,8 @@ const OF_SOME_KINDS: &[(&str, &[&str])] = &[
     ("expect_body", HTTP),
     ("body_limit", HTTP),
     ("steps", DIALOGUE),
+    ("program", &["external"]),
+    ("arguments", &["external"]),
 ];
 const WITH_TLS: &[&str] = &["tls", "https", "kube-apiserver", "send-expect-tls"];
 const VERIFIED: &[&str] = &["tls", "https", "send-expect-tls"];

@@ -22,6 +22,7 @@ fn probe_value(probe: &Probe, key: &str) -> Option<String> {
         "port" => shown(probe.port),
         "send_proxy" => probe.send_proxy.map(|header| quoted(header.word())),
         "steps" => steps(&probe.kind),
+        "program" | "arguments" => external_value(&probe.kind, key),
         _ => tls_value(&probe.kind, key).or_else(|| http_value(&probe.kind, key)),
     }
 }
@@ -36,7 +37,7 @@ fn tls_value(kind: &ProbeKind, key: &str) -> Option<String> {
             ProbeKind::Tls(_) | ProbeKind::Http(_) | ProbeKind::SendExpect(_) => {
                 Some(tls.ca_file.is_some().to_string())
             }
-            ProbeKind::Tcp | ProbeKind::KubeApiserver(_) => None,
+            ProbeKind::Tcp | ProbeKind::KubeApiserver(_) | ProbeKind::External(_) => None,
         },
         "ca_file" => path(tls.ca_file.as_ref()),
         "cert_file" => path(client.map(|client| &client.cert_file)),
@@ -52,7 +53,8 @@ fn http_value(kind: &ProbeKind, key: &str) -> Option<String> {
         ProbeKind::Tcp
         | ProbeKind::Tls(_)
         | ProbeKind::KubeApiserver(_)
-        | ProbeKind::SendExpect(_) => return None,
+        | ProbeKind::SendExpect(_)
+        | ProbeKind::External(_) => return None,
     };
     match key {
         "method" => Some(quoted(&http.method)),
@@ -80,9 +82,11 @@ fn http_value(kind: &ProbeKind, key: &str) -> Option<String> {
 fn steps(kind: &ProbeKind) -> Option<String> {
     let dialogue = match kind {
         ProbeKind::SendExpect(dialogue) => dialogue,
-        ProbeKind::Tcp | ProbeKind::Tls(_) | ProbeKind::Http(_) | ProbeKind::KubeApiserver(_) => {
-            return None;
-        }
+        ProbeKind::Tcp
+        | ProbeKind::Tls(_)
+        | ProbeKind::Http(_)
+        | ProbeKind::KubeApiserver(_)
+        | ProbeKind::External(_) => return None,
     };
     let steps = dialogue.steps.iter();
     let steps: Vec<String> = steps
@@ -99,5 +103,21 @@ fn step_value(step: &Step, key: &str) -> Option<String> {
         ("fail", StepAction::Expect { fail, .. }) => fail.as_ref().map(bytes),
         ("comment", _) => step.comment.as_ref().map(quoted),
         (_, StepAction::Send(_) | StepAction::Expect { .. }) => None,
+    }
+}
+
+fn external_value(kind: &ProbeKind, key: &str) -> Option<String> {
+    let external = match kind {
+        ProbeKind::External(external) => external,
+        ProbeKind::Tcp
+        | ProbeKind::Tls(_)
+        | ProbeKind::Http(_)
+        | ProbeKind::KubeApiserver(_)
+        | ProbeKind::SendExpect(_) => return None,
+    };
+    match key {
+        "program" => path(Some(&external.program)),
+        "arguments" => Some(array(external.arguments.iter())),
+        _ => None,
     }
 }

@@ -1,0 +1,40 @@
+//! What admin says.
+
+use super::{Cell, ExternalAnswer, Header};
+use crate::config::MAX_SERVERS;
+
+/// What admin says.
+#[repr(C)]
+#[derive(Debug)]
+pub struct AdminBoard {
+    pub header: Header,
+    /// HTTP connections from addresses that `[admin] allow` does not list: told so, and closed.
+    pub http_denied: Cell,
+    /// HTTP connections closed without an answer, because too many were open.
+    pub http_dropped: Cell,
+    /// How the programs ended that are probes, by place of their servers.
+    pub external: [ExternalAnswer; MAX_SERVERS],
+    /// Programs that were run as probes.
+    pub external_runs: Cell,
+    /// Of these, those that were killed: their time was over, or they wrote too much.
+    pub external_kills: Cell,
+    /// Gauge: programs that run now.
+    pub external_running: Cell,
+    /// Gauge: programs that wait for their turn.
+    pub external_waiting: Cell,
+}
+
+impl Default for AdminBoard {
+    fn default() -> Self {
+        Self {
+            header: Header::default(),
+            http_denied: Cell::default(),
+            http_dropped: Cell::default(),
+            external: std::array::from_fn(|_| ExternalAnswer::default()),
+            external_runs: Cell::default(),
+            external_kills: Cell::default(),
+            external_running: Cell::default(),
+            external_waiting: Cell::default(),
+        }
+    }
+}
