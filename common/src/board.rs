@@ -21,6 +21,7 @@ mod text;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::admin::AdminBoard;
+pub use self::agent::{AgentSlot, AgentWord};
 pub use self::drops::{DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalWish};
 pub use self::overrides::{Override, Said};
@@ -143,6 +144,7 @@ macro_rules! board_enum {
 
 // Behind the macro that they are made with.
 mod admin;
+mod agent;
 mod drops;
 mod external;
 mod probe_status;
@@ -479,4 +481,5 @@ pub struct ServerSlot {
     pub certificate_not_after: Cell,
     /// [`AdminState`] of the server that it follows.
     pub inherited: Cell,
+    pub agent: AgentSlot,
 }

@@ -4,6 +4,7 @@
 //! `draft` resolves names and defaults; `rules` and `files` check what must hold between values; `build` makes the
 //! [`Config`]. Every step reports all it finds, with the place in the file and a remedy ([`Report`]).
 
+mod agent;
 mod backend;
 mod build;
 pub mod capacity;
@@ -21,6 +22,7 @@ mod listener;
 mod manual;
 mod nearest;
 mod parse;
+mod placeholders;
 mod probe;
 mod reader;
 mod rules;
@@ -39,6 +41,7 @@ use ipnet::IpNet;
 
 use crate::addr::{Priority, Vrid};
 
+pub use agent::Agent;
 pub use backend::{
     AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, PortOffset, PortRange, SendProxy,
     SendTlvs, Server, Track,
@@ -311,6 +314,17 @@ impl Config {
     pub fn probes_of(&self, backend: BackendIndex) -> impl Iterator<Item = &Probe> {
         let servers = 0..self.backends[backend.0].servers.len();
         servers.filter_map(move |server| self.probe_of(Track { backend, server }))
+    }
+
+    /// The agents that may keep sessions from the servers of a backend: its own, and those of servers
+    /// that are followed.
+    pub fn agents_of(&self, backend: BackendIndex) -> impl Iterator<Item = &Agent> {
+        let servers = 0..self.backends[backend.0].servers.len();
+        let followed = move |at: &Track| self.backends[at.backend.0].servers[at.server].track;
+        let ways = servers.flat_map(move |server| {
+            std::iter::successors(Some(Track { backend, server }), followed)
+        });
+        ways.filter_map(|at| self.backends[at.backend.0].agent.as_ref())
     }
 
     /// Servers over all backends.

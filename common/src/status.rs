@@ -3,10 +3,12 @@
 //! A key that an older node does not know is read as empty, one that a newer node has added is
 //! skipped: `status` of one version can ask a node of another.
 
+mod agent;
 mod tls;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::agent::AgentStatus;
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 
 /// The state of one node, as its admin process read it from the boards.
@@ -279,6 +281,8 @@ pub struct ServerStatus {
     pub backup: bool,
     /// What slow start leaves of its share, in percent.
     pub slow_start_percent: u64,
+    /// `None` = it has none.
+    pub agent: Option<AgentStatus>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //!
 //! There is one keeper, on the probe thread: the only writer of states, pool and VIP health.
 
+mod agent;
 mod follow;
 mod membership;
 
@@ -23,7 +24,7 @@ use crate::context::Proxy;
 use crate::fail_open::{self, Candidacy};
 use crate::health::{Health, Verdict, state_before, usable};
 use crate::observe;
-use crate::pool::{Snapshot, Standing};
+use crate::pool::{AgentShare, Snapshot, Standing};
 use crate::registry::Cut;
 use crate::vip_health::vip_health;
 
@@ -129,7 +130,7 @@ pub(crate) fn state_of(slot: &ServerSlot) -> ServerState {
 /// Whether a server may have new sessions, by what stands on the board.
 pub(crate) fn candidacy(slot: &ServerSlot, now: Moment) -> Candidacy {
     let probed = slot.probed.get().is_some();
-    Candidacy::new(slot.effective_admin(now), state_of(slot), probed)
+    Candidacy::new(slot.effective_admin(now), slot.verdict(), probed)
 }
 
 impl Keeper {
@@ -346,16 +347,17 @@ impl Keeper {
         } = &*self.proxy;
         self.followers.inherit(board, now);
         let admin = |place: usize| board.servers[place].effective_admin(now);
-        let state = |place: usize| admin(place).over(self.servers[place].health.state());
+        let verdict = |place: usize| match board.servers[place].agent.is_down() {
+            true => ServerState::Down,
+            false => self.servers[place].health.state(),
+        };
+        let state = |place: usize| admin(place).over(verdict(place));
         let ramp =
             |place: usize| slow_start::ramp(self.servers[place].came_up, self.time(place), now);
         let roster = &*self.roster;
         let snapshot = Snapshot::new(config, roster, |place| Standing {
-            candidacy: Candidacy::new(
-                admin(place),
-                self.servers[place].health.state(),
-                self.servers[place].probed,
-            ),
+            candidacy: Candidacy::new(admin(place), verdict(place), self.servers[place].probed),
+            share: AgentShare::of(&board.servers[place].agent),
             ramp: ramp(place),
             weight: board.servers[place]
                 .admin_weight(now)
@@ -378,7 +380,9 @@ impl Keeper {
             });
             board.vip_sure[index].set(sure);
             let hope = |place: usize| {
-                admin(place) == AdminState::None && self.servers[place].health.is_hoped_for()
+                let agent = &board.servers[place].agent;
+                let kept_out = admin(place) != AdminState::None || agent.is_down();
+                !kept_out && self.servers[place].health.is_hoped_for()
             };
             board.vip_hope[index].set(vip_health((config, roster), vip, hope));
         }

@@ -37,6 +37,7 @@
 //! file but the session logs.
 
 pub mod access;
+mod agent;
 mod announce;
 pub mod balance;
 mod clock;

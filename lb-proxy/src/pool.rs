@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use common::board::ProxyBoard;
-use common::config::{Backend, BackendIndex, Balance, Config};
+use common::board::{AgentSlot, ProxyBoard};
+use common::config::{Backend, BackendIndex, Balance, Config, MAX_WEIGHT};
 use common::roster::Roster;
 
 use crate::balance::{
@@ -25,7 +25,54 @@ pub(crate) struct Standing {
     pub(crate) ramp: u16,
     /// What an administrator has put in the place of its configured weight.
     pub(crate) weight: Option<u16>,
+    pub(crate) share: AgentShare,
 }
+
+/// What the agent of a server says of its share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct AgentShare {
+    /// Of the configured weight.
+    percent: Option<u16>,
+    /// Sessions at the same time; 0 = no limit.
+    max_sessions: Option<u32>,
+}
+
+impl AgentShare {
+    pub(crate) fn of(slot: &AgentSlot) -> Self {
+        Self {
+            percent: slot.percent(),
+            max_sessions: slot.max_sessions(),
+        }
+    }
+}
+
+impl Standing {
+    /// The weight in force. Where agents speak of weights these are in hundredths: a percentage of a
+    /// small weight would be nothing, or all of it. An administrator's weight is not divided.
+    fn weight(&self, configured: u16, in_hundredths: bool) -> u16 {
+        let percent = match (self.weight, self.share.percent) {
+            (None, Some(percent)) => percent,
+            (Some(_), _) | (None, None) => WHOLE,
+        };
+        let weight = self.weight.unwrap_or(configured);
+        if !in_hundredths {
+            return weight;
+        }
+        let most = MAX_WEIGHT * u64::from(WHOLE);
+        let weight = (u64::from(weight) * u64::from(percent)).min(most);
+        u16::try_from(weight).unwrap_or(u16::MAX)
+    }
+
+    fn limit(&self, configured: Option<u32>) -> Option<u32> {
+        match self.share.max_sessions {
+            None => configured,
+            Some(most) => Some(most).filter(|most| *most > 0),
+        }
+    }
+}
+
+/// In percent.
+const WHOLE: u16 = 100;
 
 /// All servers of all backends; nobody changes a published one.
 #[derive(Debug)]
@@ -52,10 +99,15 @@ impl Snapshot {
         let backends = backends.map(|(index, backend)| {
             let known = roster.present(BackendIndex(index)).map(|member| {
                 let standing = standing(member.place);
-                let weight = standing.weight.unwrap_or(member.server.weight);
-                (member, standing, weight)
+                (member, standing)
             });
             let known: Vec<_> = known.collect();
+            let in_hundredths = known.iter().any(|(_, one)| one.share.percent.is_some());
+            let weighed = known.into_iter().map(|(member, standing)| {
+                let weight = standing.weight(member.server.weight, in_hundredths);
+                (member, standing, weight)
+            });
+            let known: Vec<_> = weighed.collect();
             let servers = known.iter().map(|(_, it, weight)| (*weight, it.candidacy));
             let in_need = fail_open::is_due(backend, servers);
             let candidates = known.into_iter();
@@ -66,7 +118,7 @@ impl Snapshot {
                 ramp: standing.ramp,
                 // All are tried, whatever they are.
                 backup: member.server.backup && !in_need,
-                limit: member.server.max_sessions,
+                limit: standing.limit(member.server.max_sessions),
                 usable: match standing.candidacy {
                     Candidacy::Usable => true,
                     Candidacy::Doubted => in_need,

@@ -4,6 +4,7 @@
     reason = "opens connections to the servers on a schedule"
 )]
 
+pub(crate) mod agent;
 mod certificate;
 mod exchange;
 mod external;

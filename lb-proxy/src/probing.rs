@@ -1,4 +1,5 @@
-//! Who is probed now: a task for each server that is present and follows no other one.
+//! Who is probed now: a task for each server that is present and follows no other one, and one for
+//! each agent.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,6 +13,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::context::Proxy;
 use crate::keeper::Outcome;
+use crate::probe::agent::{self, Patron, Report};
 use crate::probe::{self, Target};
 use crate::spread::first_start;
 
@@ -19,18 +21,31 @@ use crate::spread::first_start;
 pub(crate) struct Probing {
     proxy: Arc<Proxy>,
     outcomes: mpsc::Sender<Outcome>,
+    reports: mpsc::Sender<Report>,
     running: JoinSet<Infallible>,
-    /// By place and address.
-    tasks: BTreeMap<(usize, SocketAddr), AbortHandle>,
+    tasks: BTreeMap<Key, AbortHandle>,
     /// What they were made of.
     roster: Option<Arc<Roster>>,
 }
 
+/// Place and address of a server, and what is asked.
+type Key = (usize, SocketAddr, Asked);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    Server,
+    Agent,
+}
+
 impl Probing {
-    pub(crate) fn new(proxy: Arc<Proxy>, outcomes: mpsc::Sender<Outcome>) -> Self {
+    pub(crate) fn new(
+        proxy: Arc<Proxy>,
+        (outcomes, reports): (mpsc::Sender<Outcome>, mpsc::Sender<Report>),
+    ) -> Self {
         Self {
             proxy,
             outcomes,
+            reports,
             running: JoinSet::new(),
             tasks: BTreeMap::new(),
             roster: None,
@@ -48,28 +63,51 @@ impl Probing {
             return;
         }
         let is_start = before.is_none();
-        let wanted: Vec<&Member> = roster.all().filter(|one| self.is_probed(one)).collect();
-        let key = |one: &Member| (one.place, one.server.address);
+        let present = || roster.all().filter(|one| one.is_present());
+        let servers = present().filter(|one| self.is_probed(one));
+        let agents = present().filter(|one| self.has_agent(one));
+        let wanted: Vec<(Key, &Member)> = servers
+            .map(|one| (key(one, Asked::Server), one))
+            .chain(agents.map(|one| (key(one, Asked::Agent), one)))
+            .collect();
         self.tasks.retain(|known, task| {
-            let stays = wanted.iter().any(|one| key(one) == *known);
+            let stays = wanted.iter().any(|(key, _)| key == known);
             if !stays {
                 task.abort();
             }
             stays
         });
-        for (index, member) in wanted.iter().enumerate() {
-            if self.tasks.contains_key(&key(member)) {
+        for (index, (key, member)) in wanted.iter().enumerate() {
+            if self.tasks.contains_key(key) {
                 continue;
             }
             let offset = match is_start {
-                true => self.offset(member, (index, wanted.len())),
+                true => first_start(index, wanted.len(), self.interval(member, key.2)),
                 false => Duration::ZERO,
             };
-            if let Some(target) = Target::of(&self.proxy, member, offset) {
-                let task = probe::probe_loop(target, self.outcomes.clone());
-                self.tasks.insert(key(member), self.running.spawn(task));
+            if let Some(task) = self.start((member, key.2), offset) {
+                self.tasks.insert(*key, task);
             }
         }
+    }
+
+    fn start(
+        &mut self,
+        (member, asked): (&Member, Asked),
+        offset: Duration,
+    ) -> Option<AbortHandle> {
+        Some(match asked {
+            Asked::Server => {
+                let target = Target::of(&self.proxy, member, offset)?;
+                let task = probe::probe_loop(target, self.outcomes.clone());
+                self.running.spawn(task)
+            }
+            Asked::Agent => {
+                let patron = Patron::of(&self.proxy, member, offset)?;
+                let task = agent::ask_loop(patron, self.reports.clone());
+                self.running.spawn(task)
+            }
+        })
     }
 
     /// Returns when a task has ended unasked.
@@ -85,12 +123,24 @@ impl Probing {
 
     fn is_probed(&self, member: &Member) -> bool {
         let backend = &self.proxy.config.backends[member.backend.0];
-        member.is_present() && member.follows.is_none() && backend.probe.is_some()
+        member.follows.is_none() && backend.probe.is_some()
     }
 
-    fn offset(&self, member: &Member, (index, count): (usize, usize)) -> Duration {
-        let probe = self.proxy.config.backends[member.backend.0].probe.as_ref();
-        let interval = probe.map_or(Duration::ZERO, |probe| probe.fast_interval);
-        first_start(index, count, interval)
+    fn has_agent(&self, member: &Member) -> bool {
+        let backend = &self.proxy.config.backends[member.backend.0];
+        backend.agent.is_some()
     }
+
+    fn interval(&self, member: &Member, asked: Asked) -> Duration {
+        let backend = &self.proxy.config.backends[member.backend.0];
+        let interval = match asked {
+            Asked::Server => backend.probe.as_ref().map(|probe| probe.fast_interval),
+            Asked::Agent => backend.agent.as_ref().map(|agent| agent.interval),
+        };
+        interval.unwrap_or_default()
+    }
+}
+
+fn key(member: &Member, asked: Asked) -> Key {
+    (member.place, member.server.address, asked)
 }

@@ -36,7 +36,7 @@ use crate::limit::Limits;
 use crate::listener::{accept_loop, adopt};
 use crate::lists::{ListError, Lists};
 use crate::pace::Paces;
-use crate::pool::{Pool, Snapshot, Standing};
+use crate::pool::{AgentShare, Pool, Snapshot, Standing};
 use crate::probing::Probing;
 use crate::registry::Registry;
 use crate::relay;
@@ -175,6 +175,7 @@ fn prepare(inputs: &Inputs, session_log: SessionLog) -> Result<Arc<Proxy>, RunEr
         weight: board.servers[place]
             .admin_weight(now)
             .map(|said| said.value),
+        share: AgentShare::of(&board.servers[place].agent),
     };
     let sources = Sources::new(config, *node, is_of_this_node);
     for backend in sources.without_any(config) {
@@ -443,7 +444,8 @@ fn probe_thread(
 ) -> Result<(), RunError> {
     in_runtime("probe", async move {
         let (sender, mut outcomes) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
-        let mut probing = Probing::new(keeper.proxy(), sender);
+        let (reporter, mut reports) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
+        let mut probing = Probing::new(keeper.proxy(), (sender, reporter));
         let mut ticker = ticker();
         loop {
             probing.follow(&keeper.roster());
@@ -456,6 +458,7 @@ fn probe_thread(
                 }
                 _ = &mut stopped => return Ok(()),
                 Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
+                Some(report) = reports.recv() => keeper.handle_agent(report),
                 Some(order) = next_order(&mut orders) => obey(order, &mut keeper),
                 () = probing.ended() => return Err(RunError::Ended("probe".into())),
             }

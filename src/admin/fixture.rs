@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{
-    AdminBoard, BackendSlot, Cell, FileSlot, Header, MomentCell, PeerSlot, ProbeStatus, ProxyBoard,
-    ServerSlot, ServerState, SessionLogSlot, SupervisorBoard, Text, VipSlot, VipState, VrrpBoard,
+    AdminBoard, AgentSlot, AgentWord, BackendSlot, Cell, FileSlot, Header, MomentCell, PeerSlot,
+    ProbeStatus, ProxyBoard, ServerSlot, ServerState, SessionLogSlot, SupervisorBoard, Text,
+    VipSlot, VipState, VrrpBoard,
 };
 use common::config::{Config, MAX_THREADS, NodeIndex};
 use common::time::Moment;
@@ -54,6 +55,7 @@ probe = { kind = "kube-apiserver" }
 [backends.traefik-https]
 servers = ["10.17.4.24:443", "10.17.4.25:443", "10.17.4.26:443"]
 tls = { verify = false }
+agent = { port = 9777 }
 [admin]
 http = "off"
 "#;
@@ -163,8 +165,20 @@ pub(crate) fn healthy() -> View {
         slot.sessions.set(index as u64);
         slot.probed.set(ago(400));
         slot.probe_time.set(1_250_000);
+        if index >= 3 {
+            agent_is_content(&slot.agent);
+        }
     }
     view
+}
+
+fn agent_is_content(slot: &AgentSlot) {
+    slot.word.set(AgentWord::Up.on_board());
+    slot.set_percent(100);
+    slot.set_max_sessions(30);
+    slot.asked.set(1_500);
+    slot.heard.set(ago(700));
+    slot.said.set("up 100% maxconn:30");
 }
 
 /// Heartbeats of every process at one moment.

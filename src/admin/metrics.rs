@@ -3,6 +3,7 @@
 //! Each file below describes its metrics once, as [`Family`] values; the page and `docs/metrics.md` come from them.
 //! The boards count, so a page is built anew for each question and nothing is kept here.
 
+mod agents;
 mod files;
 mod node;
 mod proxy;
@@ -73,6 +74,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     node::fill(&mut page, view, status, clocks);
     vrrp::fill(&mut page, view, status);
     proxy::fill(&mut page, status);
+    agents::fill(&mut page, status);
     files::fill(&mut page, status);
     tls::fill(&mut page, status);
     session_log::fill(&mut page, status);

@@ -15,7 +15,7 @@ use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{files, peer, session_log, tls, warnings};
+use super::{agents, files, peer, session_log, tls, warnings};
 use crate::status::human;
 
 impl View {
@@ -204,6 +204,10 @@ impl View {
                         follows: self.followed_by(member, roster),
                         replaces: replaced
                             .map_or_else(String::new, |of| of.server.address.to_string()),
+                        agent: backend
+                            .agent
+                            .as_ref()
+                            .map(|_| agents::status(&slot.agent, now)),
                         ..self::server((member, slot), proxy, now)
                     };
                     with_certificate(status, certificate(slot))
@@ -315,7 +319,10 @@ fn reason(slot: &ServerSlot, now: Moment) -> String {
         (None, AdminState::Drain | AdminState::Maintenance) => {
             "by administrator of whom it follows".to_owned()
         }
-        (None, AdminState::None) => return reason,
+        (None, AdminState::None) => match agents::reason(&slot.agent) {
+            Some(who) => who,
+            None => return reason,
+        },
     };
     format!("{who}; probes: {verdict}, {reason}")
 }

@@ -8,6 +8,7 @@ use common::roster::Roster;
 use common::status::{BackendStatus, Status};
 use common::time::Moment;
 
+use super::agents;
 use super::expiry;
 use super::files;
 use super::peer::Channel;
@@ -50,6 +51,7 @@ pub(crate) fn of(
     found.extend(status.listeners.iter().flat_map(tls::warnings));
     let backends = view.config.backends.iter().zip(&status.backends);
     found.extend(backends.flat_map(|(config, status)| expiry::warnings(config, status)));
+    found.extend(status.backends.iter().filter_map(agents::warning));
     found.extend(session_log::warnings(status.session_log.as_ref()));
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);

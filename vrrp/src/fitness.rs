@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::config::{Config, Listener, Probe, VipIndex};
+use common::config::{BackendIndex, Config, Listener, Probe, VipIndex};
 use common::time::Moment;
 
 use crate::router::Cause;
@@ -74,10 +74,13 @@ pub fn patience(config: &Config, vip: VipIndex) -> Duration {
         .listeners
         .iter()
         .filter(|listener| listener.required && listener.serves(vip));
-    let probes = required
-        .flat_map(Listener::backends)
-        .flat_map(|backend| config.probes_of(backend));
-    probes.map(out_of_step).max().unwrap_or_default() + NEWS
+    let backends: Vec<BackendIndex> = required.flat_map(Listener::backends).collect();
+    let probes = backends.iter().flat_map(|one| config.probes_of(*one));
+    // One answer of an agent is enough, and the other node may have asked just before.
+    let agents = backends.iter().flat_map(|one| config.agents_of(*one));
+    let agents = agents.map(|agent| agent.interval * 105 / 100);
+    let apart = probes.map(out_of_step).chain(agents).max();
+    apart.unwrap_or_default() + NEWS
 }
 
 fn out_of_step(probe: &Probe) -> Duration {

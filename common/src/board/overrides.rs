@@ -103,12 +103,20 @@ impl ServerSlot {
         let said = self.admin_state(now);
         let own = said.map_or(AdminState::None, |said| said.value);
         own.or(self.inherited_state())
+            .or(self.agent.effective_state())
+    }
+
+    /// What the probes say, as far as its agent lets it be up.
+    pub fn verdict(&self) -> ServerState {
+        if self.agent.is_down() {
+            return ServerState::Down;
+        }
+        ServerState::from_board(self.state.get())
     }
 
     /// The state in which it is: what the probes say, and what is said over it.
     pub fn effective_state(&self, now: Moment) -> ServerState {
-        let verdict = ServerState::from_board(self.state.get());
-        self.effective_admin(now).over(verdict)
+        self.effective_admin(now).over(self.verdict())
     }
 }
 

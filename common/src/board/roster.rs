@@ -151,7 +151,9 @@ impl ServerSlot {
             error_limits,
             certificate_not_after,
             inherited,
+            agent,
         } = self;
+        agent.forget();
         for cell in [
             state,
             sessions,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{BackendIndex, BackendTls, Keepalive, Probe, ProbeProxy};
+use super::{Agent, BackendIndex, BackendTls, Keepalive, Probe, ProbeProxy};
 
 /// A pool of servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Backend {
     pub queue_timeout: Duration,
     /// Of the servers that follow no other one; `None` = nobody probes them, or all do.
     pub probe: Option<Probe>,
+    /// Says what may be done with a server, whatever the probes find; `None` = nobody.
+    pub agent: Option<Agent>,
     /// The backend that all servers follow for which the file says nothing else.
     pub track: Option<BackendIndex>,
     /// What of the sessions' connections tells of a server's health; `None` = nothing.

@@ -215,6 +215,10 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
             Some(probe) if !backend.follows_all() => Some(probe::build(probe)?),
             Some(_) | None => None,
         },
+        agent: match backend.agent.as_ref()? {
+            Some(agent) => Some(agent.build()?),
+            None => None,
+        },
         track: backend.followed.map(BackendIndex),
         connect_timeout: backend.connect_timeout?,
         retries: backend.retries?,

@@ -1,6 +1,7 @@
 //! The configuration while it is checked: every value with its place in the file, and holes where
 //! something was wrong (a hole has been reported, so the checks pass over it).
 
+mod agent;
 mod backend;
 mod http;
 mod listener;
@@ -23,6 +24,7 @@ use super::keys;
 use super::value::{At, FromValue, Value, Values};
 use super::{Admin, AdminHttp, Keepalive, Proxy};
 
+pub(super) use self::agent::AgentDraft;
 pub(super) use self::backend::{BackendDraft, ServerDraft};
 pub(super) use self::http::HttpDraft;
 pub(super) use self::listener::{BindDraft, ListenerDraft, RouteDraft};

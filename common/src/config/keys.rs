@@ -1,6 +1,7 @@
 //! Every key of the file: its kind, its default and what it does. Nothing else in the program knows
 //! a key that is not here.
 
+mod agent;
 mod backend;
 mod listener;
 mod probe;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use super::kind::{Choice, Default, DurationRange, Form, IntegerRange, Key, Kind, Section, Shape};
 
+pub(super) use agent::AGENT;
 pub(super) use backend::{BACKENDS, SEND_PROXY, SERVER, TIMEOUTS};
 pub(super) use listener::{ACCEPT_PROXY, LISTENERS, ROUTE, SOURCE_LIMIT};
 pub(super) use probe::PROBE;

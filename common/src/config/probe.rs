@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use external::ExternalProbe;
-pub(super) use external::unknown_placeholder;
 pub use send_expect::{Escaped, SendExpect, Step, StepAction};
 
 /// A periodic check of each server of a backend.

@@ -1,6 +1,7 @@
 //! What must hold between the values of a file, over both nodes. Each rule reports the text that
 //! breaks it and a remedy.
 
+mod agents;
 mod backends;
 pub(super) mod capacity;
 mod client_ports;
@@ -34,6 +35,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     backends::check(draft, findings);
     client_ports::check(draft, findings);
     probes::check(draft, findings);
+    agents::check(draft, findings);
     policy::check(draft, findings);
     process::check(draft, findings);
     capacity::check(draft, findings);

@@ -1,7 +1,7 @@
 //! Servers that follow another one (`track`) instead of being probed themselves: what is found of
 //! that one, and what an administrator says of it, is so of them.
 
-use common::board::{AdminState, ProbeStatus, ProxyBoard, ServerState};
+use common::board::{AdminState, AgentWord, ProbeStatus, ProxyBoard, ServerState};
 use common::config::{Config, MAX_SERVERS};
 use common::roster::Roster;
 use common::time::Moment;
@@ -51,13 +51,21 @@ impl Followers {
             .map(|one| one.place)
     }
 
-    /// Puts on the board what an administrator says of the servers that are followed.
+    /// Puts on the board what administrators and agents say of the servers that are followed.
     pub(super) fn inherit(&self, board: &ProxyBoard, now: Moment) {
         for follower in &self.0 {
-            let way = follower.way.iter();
-            let said = way.filter_map(|place| board.servers[*place].admin_state(now));
+            let way = || follower.way.iter().map(|place| &board.servers[*place]);
+            let said = way().filter_map(|one| one.admin_state(now));
             let all = said.fold(AdminState::None, |all, one| all.or(one.value));
-            board.servers[follower.place].inherited.set(all.on_board());
+            let slot = &board.servers[follower.place];
+            slot.inherited.set(all.on_board());
+            let state = way().map(|one| one.agent.state());
+            let state = state.fold(AdminState::None, AdminState::or);
+            slot.agent.inherited_state.set(state.on_board());
+            let mut words = way().map(|one| one.agent.word());
+            let down = words.find(|word| word.is_down());
+            let down = down.unwrap_or(AgentWord::None);
+            slot.agent.inherited_word.set(down.on_board());
         }
     }
 }

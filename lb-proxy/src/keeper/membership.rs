@@ -88,6 +88,7 @@ impl Keeper {
         // What was found of it may be long past, and what was said of it was said of one that left.
         slot.probed.clear();
         slot.state_override.clear();
+        slot.agent.forget();
         self.read_roster();
         self.begin(place, Some(InitialState::Down), now);
     }

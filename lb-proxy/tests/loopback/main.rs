@@ -6,6 +6,7 @@
 )]
 
 mod accept;
+mod agent;
 mod apiserver;
 mod balance;
 mod client_ports;

@@ -14,7 +14,7 @@ use crate::harness::*;
 use crate::runtime::{act, ask, exchange, lettered, letters, name, sessions, wish};
 use crate::session_log::Log;
 
-fn add(address: SocketAddr) -> Command {
+pub(crate) fn add(address: SocketAddr) -> Command {
     add_for(name(address), None)
 }
 
@@ -36,7 +36,7 @@ fn move_to(from: SocketAddr, address: SocketAddr, for_ms: Option<u64>) -> Comman
     }
 }
 
-fn remove(address: SocketAddr, sessions: Remaining) -> Command {
+pub(crate) fn remove(address: SocketAddr, sessions: Remaining) -> Command {
     Command::ServerRemove {
         server: name(address),
         sessions,

@@ -15,6 +15,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         node::FAMILIES,
         vrrp::FAMILIES,
         proxy::FAMILIES,
+        agents::FAMILIES,
         files::FAMILIES,
         tls::FAMILIES,
         session_log::FAMILIES,

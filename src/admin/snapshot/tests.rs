@@ -52,7 +52,10 @@ fn the_keys_of_the_json_are_a_promise() {
     let mut found = BTreeSet::new();
     keys(&json, "", &mut found);
     let promised = "backends backends[].balance backends[].name backends[].probe backends[].servers \
-        backends[].servers[].address backends[].servers[].client_port backends[].servers[].connect_errors backends[].servers[].connected \
+        backends[].servers[].address backends[].servers[].agent backends[].servers[].agent.administrative \
+        backends[].servers[].agent.asked backends[].servers[].agent.failures backends[].servers[].agent.heard_ms_ago \
+        backends[].servers[].agent.max_sessions backends[].servers[].agent.problem backends[].servers[].agent.says \
+        backends[].servers[].agent.weight_percent backends[].servers[].agent.word backends[].servers[].client_port backends[].servers[].connect_errors backends[].servers[].connected \
         backends[].servers[].follows backends[].servers[].inherited backends[].servers[].errors_in_row backends[].servers[].error_limits backends[].servers[].downs backends[].servers[].probe_failures backends[].servers[].probe_ms_ago \
         backends[].servers[].probe_time_ms backends[].servers[].probes backends[].servers[].reason \
         backends[].servers[].sessions backends[].servers[].since_ms_ago backends[].servers[].state \

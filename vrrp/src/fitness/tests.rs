@@ -215,6 +215,10 @@ probe = {probe}
     assert_eq!(patience(often, true), 50);
     let draining = r#"{ kind = "kube-apiserver", interval = "1s", down_interval = "100ms" }"#;
     assert_eq!(patience(draining, true), 1_100);
+    // An agent's word counts at once.
+    let agent = "\"off\"\nagent = { port = 9777, interval = \"3s\" }";
+    assert_eq!(patience(agent, true), 3_200);
+    assert_eq!(patience(agent, false), 50);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::agent::AgentDraft;
 use super::probe::ProbeDraft;
 use super::tls::BackendTlsDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
@@ -24,6 +25,7 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) queue: Option<At<usize>>,
     pub(in crate::config) queue_timeout: Option<At<Duration>>,
     pub(in crate::config) probe: Option<Option<ProbeDraft>>,
+    pub(in crate::config) agent: Option<Option<AgentDraft>>,
     /// The name of the backend that it follows.
     pub(in crate::config) track: Option<At<String>>,
     /// Index into the backends.
@@ -87,6 +89,9 @@ impl BackendDraft {
             probe: values
                 .get::<Option<Values>>("probe")
                 .map(|probe| probe.value.map(|values| ProbeDraft::of(&values, name.span))),
+            agent: values
+                .get::<Option<Values>>("agent")
+                .map(|agent| agent.value.map(|values| AgentDraft::of(&values))),
             track: values.get("track"),
             followed: None,
             observe: values

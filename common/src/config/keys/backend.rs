@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::agent::AGENT;
 use super::probe::PROBE;
 use super::tcp::{KEEPALIVE, USER_TIMEOUT};
 use super::tls::BACKEND_TLS;
@@ -83,6 +84,12 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             kind: Kind::TableOrOff(&PROBE),
             default: Default::Toml("{}"),
             doc: "How servers are checked, or \"off\": all count as up",
+        },
+        Key {
+            name: "agent",
+            kind: Kind::TableOrOff(&AGENT),
+            default: Default::Toml("\"off\""),
+            doc: "An agent beside each server that says what may be done with it, whatever the probes find",
         },
         Key {
             name: "track",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::ProbeDraft;
 use crate::config::kind::show_duration;
-use crate::config::probe::unknown_placeholder;
+use crate::config::placeholders::unknown;
 
 /// A process is not started more often for each server.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ pub(super) fn check(probe: &ProbeDraft, findings: &mut Findings) {
         );
     }
     for argument in probe.arguments.iter().flat_map(|list| &list.value) {
-        if let Some(unknown) = unknown_placeholder(&argument.value) {
+        if let Some(unknown) = unknown(&argument.value) {
             findings.error(
                 argument.span,
                 format!("`{unknown}` is nothing of a server"),

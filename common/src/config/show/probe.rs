@@ -3,10 +3,22 @@
 use super::{array, inline, path, quoted, shown};
 use crate::config::keys;
 use crate::config::kind::show_duration;
-use crate::config::{Escaped, Probe, ProbeKind, Step, StepAction};
+use crate::config::{Agent, Escaped, Probe, ProbeKind, Step, StepAction};
 
 pub(super) fn probe(probe: &Probe) -> String {
     inline(&keys::PROBE, |key| probe_value(probe, key))
+}
+
+/// An agent as TOML.
+pub(super) fn agent(agent: &Agent) -> String {
+    inline(&keys::AGENT, |key| match key {
+        "port" => Some(agent.port.to_string()),
+        "address" => agent.address.map(quoted),
+        "interval" => Some(quoted(show_duration(agent.interval))),
+        "timeout" => Some(quoted(show_duration(agent.timeout))),
+        "send" => agent.send.as_ref().map(quoted),
+        _ => None,
+    })
 }
 
 fn probe_value(probe: &Probe, key: &str) -> Option<String> {

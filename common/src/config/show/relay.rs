@@ -173,6 +173,10 @@ pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Op
             Some(probe) => super::probe::probe(probe),
             None => quoted("off"),
         }),
+        "agent" => Some(match &backend.agent {
+            Some(agent) => super::probe::agent(agent),
+            None => quoted("off"),
+        }),
         "connect_timeout" => Some(quoted(show_duration(backend.connect_timeout))),
         "retries" => Some(backend.retries.to_string()),
         "server_timeout" => Some(or_off(backend.server_timeout)),

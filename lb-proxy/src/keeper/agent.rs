@@ -1,0 +1,114 @@
+//! What agents say of their servers: on the board, beside what probes find and administrators say,
+//! and in force.
+
+use common::board::{AgentSlot, AgentWord, ServerState};
+use common::config::OnMarkedDown;
+use common::time::Moment;
+use tracing::{debug, info};
+
+use super::Keeper;
+use crate::agent::Said;
+use crate::health::usable;
+use crate::probe::agent::Report;
+use crate::registry::Cut;
+
+impl Keeper {
+    /// Takes what an agent has said. That it says nothing changes nothing: whether the server lives,
+    /// its probes tell.
+    pub(crate) fn handle_agent(&mut self, report: Report) {
+        let proxy = self.proxy();
+        let (place, server) = (report.place, report.server);
+        let known = self.roster.at(place).filter(|one| one.is_present());
+        let Some(member) = known.filter(|one| one.server.address == server) else {
+            // It has left since.
+            return;
+        };
+        let backend = &proxy.config.backends[member.backend.0];
+        let slot = &proxy.board.servers[place].agent;
+        slot.asked.add(1);
+        let said = match report.heard {
+            Ok(said) => said,
+            Err(problem) => {
+                slot.failures.add(1);
+                if slot.problem.get() != problem {
+                    info!(backend = backend.name, %server, problem, "an agent says nothing");
+                    slot.problem.set(&problem);
+                }
+                return;
+            }
+        };
+        slot.heard.set(report.ended);
+        slot.problem.set(&match &said.unknown {
+            Some(word) => format!("it says `{word}`, which means nothing"),
+            None => String::new(),
+        });
+        if slot.said.get() != said.text {
+            slot.said.set(&said.text);
+            let said = &said.text;
+            info!(backend = backend.name, %server, said, "an agent says something else");
+        }
+        let all: Vec<usize> = std::iter::once(place)
+            .chain(self.followers.of_place(place))
+            .collect();
+        let state = |place: usize| proxy.board.servers[place].effective_state(report.ended);
+        let before: Vec<ServerState> = all.iter().map(|place| state(*place)).collect();
+        if !apply(slot, &said) {
+            return;
+        }
+        self.followers.inherit(proxy.board, report.ended);
+        for (place, before) in all.into_iter().zip(before) {
+            self.change(place, (before, state(place)), report.ended);
+        }
+        self.publish(report.ended);
+    }
+
+    /// What follows from the change of a server's state.
+    fn change(&mut self, place: usize, (before, now): (ServerState, ServerState), at: Moment) {
+        if before == now {
+            return;
+        }
+        debug!(place, from = before.word(), to = now.word(), "by an agent");
+        match (usable(before), usable(now)) {
+            (true, false) => self.servers[place].came_up = None,
+            (false, true) => self.servers[place].came_up = Some(at),
+            (true, true) | (false, false) => {}
+        }
+        if now != ServerState::Down {
+            return;
+        }
+        let proxy = self.proxy();
+        proxy.board.servers[place].downs.add(1);
+        let member = self.roster.at(place);
+        let of = member.map(|member| &proxy.config.backends[member.backend.0]);
+        if of.is_some_and(|backend| backend.on_marked_down == OnMarkedDown::Cut) {
+            let cut = proxy.cut(Cut::ServerDown, |one| one.server() == Some(place));
+            info!(place, cut, "its sessions are ended");
+        }
+    }
+}
+
+/// Puts on the board what has changed; whether something has.
+fn apply(slot: &AgentSlot, said: &Said) -> bool {
+    let mut changed = false;
+    if let Some(word) = said.operating.filter(|word| *word != slot.word()) {
+        // Between the words for "down" only the word changes.
+        changed |= word.is_down() != slot.word().is_down();
+        slot.word.set(AgentWord::on_board(word));
+    }
+    if let Some(state) = said.state.filter(|state| *state != slot.state()) {
+        changed = true;
+        slot.state.set(state.on_board());
+    }
+    if let Some(percent) = said.percent.filter(|one| Some(*one) != slot.percent()) {
+        changed = true;
+        slot.set_percent(percent);
+    }
+    if let Some(most) = said
+        .max_sessions
+        .filter(|one| Some(*one) != slot.max_sessions())
+    {
+        changed = true;
+        slot.set_max_sessions(most);
+    }
+    changed
+}
