@@ -10,8 +10,19 @@ use common::config::{AcceptProxy, PortOffset, ProbeKind, ProxyVersions};
 use crate::harness::*;
 use crate::probe::{expect_state, quick};
 
-const SAME: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-const BELOW: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+/// Addresses of this process alone: the ports are fixed, and another run of this test has the same.
+fn own(last: u8) -> IpAddr {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(127, high | 0x80, low, last))
+}
+
+fn same() -> IpAddr {
+    own(2)
+}
+
+fn lower() -> IpAddr {
+    own(3)
+}
 
 fn below() -> PortOffset {
     PortOffset::new(-8_000).expect("it is an offset")
@@ -56,10 +67,10 @@ fn ports(setup: &mut Setup) -> Vec<u16> {
 
 #[test]
 fn a_session_goes_to_the_port_of_its_client_and_so_many_more() {
-    let mut setup = setup(&[(SAME, PortOffset::SAME), (BELOW, below())]);
+    let mut setup = setup(&[(same(), PortOffset::SAME), (lower(), below())]);
     for port in ports(&mut setup) {
-        tells_its_port(SAME, port);
-        tells_its_port(BELOW, port - 8_000);
+        tells_its_port(same(), port);
+        tells_its_port(lower(), port - 8_000);
     }
     let proxy = setup.start();
     for address in &proxy.addresses {
@@ -71,16 +82,16 @@ fn a_session_goes_to_the_port_of_its_client_and_so_many_more() {
 
 #[test]
 fn the_port_of_a_trusted_header_counts() {
-    let mut setup = setup(&[(SAME, PortOffset::SAME), (BELOW, below())]);
+    let mut setup = setup(&[(same(), PortOffset::SAME), (lower(), below())]);
     setup.listener().accept_proxy = Some(AcceptProxy {
         from: vec![net("127.0.0.0/8")],
         version: ProxyVersions::Any,
         timeout: Duration::from_secs(5),
     });
     let said = ports(&mut setup)[2];
-    tells_its_port(SAME, said);
-    tells_its_port(BELOW, 7_431);
-    tells_its_port(SAME, 7_431);
+    tells_its_port(same(), said);
+    tells_its_port(lower(), 7_431);
+    tells_its_port(same(), 7_431);
     let proxy = setup.start();
     let ask = |port: u16| {
         let mut client = proxy.connect();
@@ -100,9 +111,9 @@ fn the_port_of_a_trusted_header_counts() {
 
 #[test]
 fn a_probe_goes_to_the_port_that_it_is_told() {
-    let mut setup = setup(&[(SAME, PortOffset::SAME), (BELOW, below())]);
+    let mut setup = setup(&[(same(), PortOffset::SAME), (lower(), below())]);
     let port = ports(&mut setup)[0];
-    tells_its_port(SAME, port);
+    tells_its_port(same(), port);
     let mut probe = quick(ProbeKind::Tcp);
     probe.port = Some(port);
     setup.probe(probe);
