@@ -13,7 +13,7 @@ use lb_proxy::proxy_protocol::{
     Accept, Decoded, Endpoints, OutgoingTlvs, decode, encode_v1, encode_v2,
 };
 use rustls::pki_types::ServerName;
-use vrrp::packet::{self, Advert, Envelope, Expect, GROUP};
+use vrrp::packet::{self, Advert, Envelope, Expect, GROUP, Version, Virtual};
 use vrrp::signature::{Keys, Stamp};
 
 fn main() {
@@ -136,7 +136,7 @@ const LB2: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 12);
 const ADVERT: Envelope = Envelope {
     source: LB1,
     destination: GROUP,
-    checksum: ChecksumForm::Pseudo,
+    version: Version::V3(ChecksumForm::Pseudo),
 };
 
 fn vrid() -> Vrid {
@@ -168,7 +168,10 @@ fn advert_read(bencher: Bencher) {
         own: LB2,
         transport: Transport::Multicast,
         sources: &[LB1],
-        vrids: &[vrid()],
+        routers: &[Virtual {
+            vrid: vrid(),
+            v2: None,
+        }],
         trailers: false,
     };
     bencher.bench_local(|| {

@@ -273,7 +273,7 @@ pub struct VrrpBoard {
     pub vips: [VipSlot; MAX_VIPS],
     pub peer: PeerSlot,
     /// Dropped packets of protocol 112 by [`DropReason`].
-    pub drops: [Cell; 24],
+    pub drops: [Cell; 32],
     /// Dropped datagrams of the pair channel by [`PairDrop`].
     pub pair_drops: [Cell; 8],
     /// 1 = the loop runs with real-time priority.

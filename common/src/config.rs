@@ -31,6 +31,7 @@ mod show;
 mod syntax;
 mod tls;
 mod value;
+mod vrrp;
 mod watched;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -64,6 +65,7 @@ pub use probe::{
 };
 pub use schema::schema;
 pub use tls::{BackendTls, CertificateFiles, ClientCheck, ListenerTls, TlsVersion, TlsVersions};
+pub use vrrp::{Signing, VrrpVersion};
 pub use watched::{TlsUse, Watched, WatchedKind, judge_list};
 
 /// Most nodes a configuration may name.
@@ -146,43 +148,6 @@ pub struct Pair {
     pub port: u16,
 }
 
-/// How adverts are signed with the pair's key, in the modes of Keepalived 2.4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signing {
-    /// Ours are signed; unsigned ones are dropped.
-    Enforce,
-    /// Ours are signed; unsigned ones are heard.
-    Permissive,
-    /// Ours are not signed; both are heard.
-    ReceiveOnly,
-    /// Ours are not signed, and signed ones are dropped for their length.
-    Off,
-}
-
-impl Signing {
-    /// All of them, and their words in the file and in status.
-    pub const WORDS: &[(&str, Self)] = &[
-        ("enforce", Self::Enforce),
-        ("permissive", Self::Permissive),
-        ("receive-only", Self::ReceiveOnly),
-        ("off", Self::Off),
-    ];
-
-    /// The word in the file and in status.
-    pub fn word(self) -> &'static str {
-        let (word, _) = Self::WORDS
-            .iter()
-            .find(|(_, signing)| *signing == self)
-            .expect("every one has a word");
-        word
-    }
-
-    /// Whether our adverts are signed.
-    pub const fn signs(self) -> bool {
-        matches!(self, Self::Enforce | Self::Permissive)
-    }
-}
-
 /// One virtual IP and its virtual router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vip {
@@ -202,6 +167,7 @@ pub struct Vip {
     pub preempt_delay: Duration,
     pub transport: Transport,
     pub checksum: ChecksumForm,
+    pub version: VrrpVersion,
 }
 
 /// How adverts reach the other node.

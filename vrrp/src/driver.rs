@@ -159,7 +159,7 @@ impl Driver {
         Ok(Self {
             ports: ports::plan(&inputs.config, inputs.node)
                 .into_iter()
-                .map(|plan| Port::new(plan, &inputs.config))
+                .map(|plan| Port::new(plan, &inputs.config, inputs.node))
                 .collect(),
             units: Vec::new(),
             config: Arc::clone(&inputs.config),

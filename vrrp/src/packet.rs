@@ -5,6 +5,7 @@ mod advert;
 mod arp;
 #[cfg(test)]
 pub(crate) mod hex;
+mod v2;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -21,18 +22,18 @@ pub use self::arp::{ARP_FRAME_LEN, gratuitous_reply, gratuitous_request};
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// IP protocol number of VRRP (RFC 9568, section 5.1.1.4).
 pub const PROTOCOL: u8 = 112;
-/// Bytes of the longest datagram that [`encode`] writes: IPv4 header, fixed part, 255 addresses,
-/// signature.
-pub const MAX_DATAGRAM: usize = 20 + 8 + 4 * 255 + TRAILER_LEN;
+/// Bytes of the longest datagram that [`encode`] writes: IPv4 header, fixed part, 255 addresses, a
+/// password of version 2, signature.
+pub const MAX_DATAGRAM: usize = 20 + 8 + 4 * 255 + v2::AUTH_DATA_LEN + TRAILER_LEN;
 
-/// One VRRPv3 advert for IPv4 (RFC 9568, section 5.2). The addresses stay where they were read
+/// One advert for IPv4 (RFC 9568 or 3768, section 5.2 and 5.3). The addresses stay where they were read
 /// from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advert<'a> {
     pub vrid: Vrid,
     /// 0 = the sender resigns.
     pub priority: u8,
-    /// 10 ms to 40.95 s in steps of 10 ms.
+    /// 10 ms to 40.95 s in steps of 10 ms; in version 2 whole seconds, 1 to 255.
     pub interval: Duration,
     /// The virtual addresses in network order, 1 to 255 of them (`&[vip.octets()]`).
     pub addresses: &'a [[u8; 4]],
@@ -56,9 +57,28 @@ pub struct Expect<'a> {
     /// list is empty.
     pub sources: &'a [Ipv4Addr],
     /// Virtual routers of this node on the interface.
-    pub vrids: &'a [Vrid],
+    pub routers: &'a [Virtual],
     /// Adverts may be signed; otherwise a signature is a wrong length.
     pub trailers: bool,
+}
+
+/// A virtual router of this node, and what its adverts have to agree with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Virtual {
+    pub vrid: Vrid,
+    /// `None` = version 3, which only warns of differences.
+    pub v2: Option<V2>,
+}
+
+/// What an advert of version 2 has to agree with (RFC 3768, section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct V2 {
+    /// `None` = no authentication.
+    pub pass: Option<[u8; 8]>,
+    pub seconds: u8,
+    pub address: Ipv4Addr,
+    /// We have priority 255, and nobody else may advertise.
+    pub owner: bool,
 }
 
 /// An advert that passed every check.
@@ -67,7 +87,7 @@ pub struct Received<'a> {
     pub advert: Advert<'a>,
     pub source: Ipv4Addr,
     /// Form of its checksum; `None` = both forms give the same one (the pseudo-header's sum is
-    /// zero).
+    /// zero), or version 2.
     pub checksum: Option<ChecksumForm>,
     /// The advert without the IP header, which a signature is over.
     pub message: &'a [u8],
@@ -81,5 +101,22 @@ pub struct Envelope {
     pub source: Ipv4Addr,
     /// [`GROUP`] or the other node.
     pub destination: Ipv4Addr,
-    pub checksum: ChecksumForm,
+    pub version: Version,
+}
+
+/// What differs between the versions in an advert that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    V3(ChecksumForm),
+    /// With its password, if there is one.
+    V2(Option<[u8; 8]>),
+}
+
+impl Version {
+    const fn number(self) -> u8 {
+        match self {
+            Self::V3(_) => 3,
+            Self::V2(_) => 2,
+        }
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use common::addr::Vrid;
-use common::config::{Config, NodeIndex, Transport, Vip, VipIndex};
+use common::addr::Priority;
+use common::config::{Config, NodeIndex, Transport, Vip, VipIndex, VrrpVersion};
 
 use crate::link::Address;
-use crate::packet::{Advert, EncodeError, Envelope, GROUP, MAX_DATAGRAM, encode};
+use crate::packet::{
+    Advert, EncodeError, Envelope, GROUP, MAX_DATAGRAM, V2, Version, Virtual, encode,
+};
 use crate::signature::{Keys, Stamp};
 
 /// An interface that carries VIPs, as the configuration has it.
@@ -142,7 +144,10 @@ pub(crate) fn advert(
     let envelope = Envelope {
         source: own,
         destination,
-        checksum: vip.checksum,
+        version: match vip.version {
+            VrrpVersion::V3 => Version::V3(vip.checksum),
+            VrrpVersion::V2 { pass } => Version::V2(pass),
+        },
     };
     let length = encode(&advert, &envelope, signature, &mut bytes)?;
     Ok(Some(EncodedAdvert {
@@ -152,16 +157,28 @@ pub(crate) fn advert(
     }))
 }
 
-/// The VRIDs of some VIPs.
-pub(crate) fn vrids<'a>(
+/// The virtual routers of some VIPs.
+pub(crate) fn routers<'a>(
     config: &'a Config,
+    node: NodeIndex,
     vips: &'a [VipIndex],
     transport: Transport,
-) -> impl Iterator<Item = Vrid> + 'a {
+) -> impl Iterator<Item = Virtual> + 'a {
     vips.iter()
         .map(|vip| &config.vips[vip.0])
         .filter(move |vip| vip.transport == transport)
-        .map(|vip| vip.vrid)
+        .map(move |vip| Virtual {
+            vrid: vip.vrid,
+            v2: match vip.version {
+                VrrpVersion::V3 => None,
+                VrrpVersion::V2 { pass } => Some(V2 {
+                    pass,
+                    seconds: u8::try_from(vip.advert_interval.as_secs()).unwrap_or(u8::MAX),
+                    address: vip.address,
+                    owner: vip.priorities[node.0] == Priority::OWNER,
+                }),
+            },
+        })
 }
 
 #[cfg(test)]

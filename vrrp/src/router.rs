@@ -18,12 +18,15 @@ use common::addr::{Priority, Vrid};
 use common::board::VipState;
 use common::time::Moment;
 
+use crate::timing::Skew;
+
 /// What a router is told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Params {
     pub vrid: Vrid,
     pub priority: Priority,
     pub advert_interval: Duration,
+    pub skew: Skew,
     pub preempt: bool,
     pub preempt_delay: Duration,
     /// This node's address on the VIP's interface: adverts' source, and the tie-break.

@@ -5,21 +5,41 @@ use std::time::Duration;
 
 use common::addr::Priority;
 
-/// Skew_Time = (256 - priority) × interval / 256.
+/// Skew_Time = (256 - priority) × interval / 256. In version 2 the interval of this formula is one
+/// second always (RFC 3768, section 6.1): see [`Skew`].
 pub fn skew_time(priority: Priority, interval: Duration) -> Duration {
     // Multiplied first, divided last: whole centiseconds would give every Backup the same skew at
     // short intervals.
     interval * u32::from(256 - u16::from(priority.value())) / 256
 }
 
+/// What a skew time is a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skew {
+    /// Version 3: the interval of the Active.
+    OfInterval,
+    /// Version 2.
+    OfSecond,
+}
+
+impl Skew {
+    /// Skew_Time of a Backup that hears adverts of this interval.
+    pub fn time(self, priority: Priority, interval: Duration) -> Duration {
+        match self {
+            Self::OfInterval => skew_time(priority, interval),
+            Self::OfSecond => skew_time(priority, Duration::from_secs(1)),
+        }
+    }
+}
+
 /// Active_Down_Interval = 3 × interval + Skew_Time, and never below three heartbeats of the pair
 /// channel (`heartbeat` is its interval; `None` = the channel is off).
 pub fn active_down_interval(
-    priority: Priority,
+    (priority, skew): (Priority, Skew),
     interval: Duration,
     heartbeat: Option<Duration>,
 ) -> Duration {
-    let by_adverts = interval * 3 + skew_time(priority, interval);
+    let by_adverts = interval * 3 + skew.time(priority, interval);
     by_adverts.max(heartbeat.unwrap_or_default() * 3)
 }
 
@@ -41,6 +61,18 @@ mod tests {
     }
 
     #[test]
+    fn tim_37_in_version_2_the_skew_is_a_share_of_a_second_at_any_interval() {
+        for priority in priorities() {
+            let share = (256 - u64::from(priority.value())) * 1_000_000_000 / 256;
+            for seconds in [1, 3, 255] {
+                let interval = Duration::from_secs(seconds);
+                let down = active_down_interval((priority, Skew::OfSecond), interval, None);
+                assert_eq!(down, interval * 3 + Duration::from_nanos(share));
+            }
+        }
+    }
+
+    #[test]
     fn tim_37_skew_and_active_down_interval_are_exact_for_all_priorities() {
         for centiseconds in CENTISECONDS {
             let interval = Duration::from_millis(centiseconds * 10);
@@ -53,7 +85,7 @@ mod tests {
                     "{priority}, {centiseconds} cs"
                 );
                 assert_eq!(
-                    active_down_interval(priority, interval, None).as_nanos(),
+                    active_down_interval((priority, Skew::OfInterval), interval, None).as_nanos(),
                     (3 * 256 * nanos + skew_256ths) / 256,
                     "{priority}, {centiseconds} cs"
                 );
@@ -75,7 +107,7 @@ mod tests {
             let interval = Duration::from_millis(milliseconds);
             (
                 skew_time(priority, interval),
-                active_down_interval(priority, interval, None),
+                active_down_interval((priority, Skew::OfInterval), interval, None),
             )
         };
         let micros = Duration::from_micros;
@@ -89,7 +121,7 @@ mod tests {
         let priority = Priority::new(250).expect("not zero");
         let down = |interval, heartbeat| {
             active_down_interval(
-                priority,
+                (priority, Skew::OfInterval),
                 Duration::from_millis(interval),
                 Some(Duration::from_millis(heartbeat)),
             )
@@ -97,7 +129,11 @@ mod tests {
         assert_eq!(down(10, 20), Duration::from_millis(60));
         assert_eq!(
             down(100, 20),
-            active_down_interval(priority, Duration::from_millis(100), None)
+            active_down_interval(
+                (priority, Skew::OfInterval),
+                Duration::from_millis(100),
+                None
+            )
         );
     }
 

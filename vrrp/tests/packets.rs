@@ -18,7 +18,7 @@ use common::config::ChecksumForm;
 use lan::node::{Running, config, paired_config};
 use lan::{Lan, VIP, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp::packet::{Advert, Envelope, GROUP, MAX_DATAGRAM, encode};
+use vrrp::packet::{Advert, Envelope, GROUP, MAX_DATAGRAM, Version, encode};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TENTH: Duration = Duration::from_millis(100);
@@ -64,7 +64,7 @@ fn advert(priority: u8) -> Vec<u8> {
         source: Ipv4Addr::new(192, 0, 2, 2),
         destination: GROUP,
         // Without the pseudo-header a new source leaves the checksum right.
-        checksum: ChecksumForm::Message,
+        version: Version::V3(ChecksumForm::Message),
     };
     let mut bytes = [0; MAX_DATAGRAM];
     let length = encode(&advert, &envelope, None, &mut bytes).expect("it can be written");

@@ -19,7 +19,7 @@ use common::config::{ChecksumForm, NodeIndex, Signing, VipIndex};
 use lan::node::{KEY_FILE, Running, signing_config};
 use lan::{Lan, VIP, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp::packet::{Advert, Envelope, GROUP, MAX_DATAGRAM, encode};
+use vrrp::packet::{Advert, Envelope, GROUP, MAX_DATAGRAM, Version, encode};
 use vrrp::release::{Left, Will};
 use vrrp::signature::{Keys, Stamp};
 
@@ -85,7 +85,7 @@ fn advert(priority: u8, signature: Option<(&Keys, Stamp)>) -> Vec<u8> {
     let envelope = Envelope {
         source: LB2,
         destination: GROUP,
-        checksum: ChecksumForm::Pseudo,
+        version: Version::V3(ChecksumForm::Pseudo),
     };
     let mut bytes = [0; MAX_DATAGRAM];
     let length = encode(&advert, &envelope, signature, &mut bytes).expect("it can be written");
@@ -120,9 +120,9 @@ fn two_nodes_elect_fail_and_return_with_signed_adverts() {
     let config = signing_config(INTERVAL, Signing::Enforce);
     let stranger = Stranger::on(&lan, 3);
     let one = Running::start(&lan, 1, &config);
+    wait_for("node 1 is active", SECOND * 5, || one.all(Active));
     let two = Running::start(&lan, 2, &config);
-    wait_for("node 1 is active", SECOND * 2, || one.all(Active));
-    assert!(two.all(Backup));
+    wait_for("node 2 is up", SECOND * 5, || two.all(Backup));
     let datagram = stranger.hear(LB1);
     assert_eq!(datagram.len(), 20 + 12 + 28);
     assert_eq!(
@@ -155,7 +155,7 @@ fn forged_adverts_are_dropped_by_their_reasons_and_move_nothing() {
     let config = signing_config(INTERVAL, Signing::Enforce);
     let stranger = Stranger::on(&lan, 3);
     let one = Running::start(&lan, 1, &config);
-    wait_for("node 1 is active", SECOND * 2, || one.all(Active));
+    wait_for("node 1 is active", SECOND * 5, || one.all(Active));
     let changes = one.board.vips[0].became_active.get();
     let good = advert(253, Some((&pair_key(), now())));
     let mut malformed = good.clone();
@@ -194,10 +194,11 @@ fn recorded_adverts_do_not_keep_a_dead_node_alive() {
     let config = signing_config(INTERVAL, Signing::Enforce);
     let stranger = Stranger::on(&lan, 3);
     let one = Running::start(&lan, 1, &config);
+    wait_for("node 1 is active", SECOND * 5, || one.all(Active));
     let two = Running::start(&lan, 2, &config);
-    wait_for("node 1 is active", SECOND * 2, || one.all(Active));
+    wait_for("node 2 is up", SECOND * 5, || two.all(Backup));
     let recorded: Vec<_> = (0..10).map(|_| stranger.hear(LB1)).collect();
-    wait_for("node 2 has heard them", SECOND, || {
+    wait_for("node 2 has heard them", SECOND * 3, || {
         two.board.vips[0].adverts_received.get() > 5
     });
     lan::ip(&["-n", &lan.bridge(), "link", "set", "p1", "down"]);
@@ -219,7 +220,7 @@ fn a_node_in_permissive_mode_hears_both_and_signs() {
     let stranger = Stranger::on(&lan, 3);
     let config = signing_config(INTERVAL, Signing::Permissive);
     let one = Running::start(&lan, 1, &config);
-    wait_for("node 1 is active", SECOND * 2, || one.all(Active));
+    wait_for("node 1 is active", SECOND * 5, || one.all(Active));
     assert_eq!(stranger.hear(LB1).len(), 20 + 12 + 28);
     stranger.say(&advert(100, Some((&key(1, 7), now()))));
     wait_for("a bad signature", SECOND, || {
@@ -236,8 +237,8 @@ fn signing_is_switched_on_step_by_step_without_two_actives() {
     for pair in steps.windows(2) {
         for (older, newer) in [(pair[0], pair[1]), (pair[1], pair[0])] {
             let one = Running::start(&lan, 1, &signing_config(INTERVAL, older));
+            wait_for("node 1 is active", SECOND * 5, || one.all(Active));
             let two = Running::start(&lan, 2, &signing_config(INTERVAL, newer));
-            wait_for("node 1 is active", SECOND * 2, || one.all(Active));
             let length = Stranger::on(&lan, 3).hear(LB1).len();
             assert_eq!(length == 20 + 12 + 28, older.signs(), "{older:?}");
             std::thread::sleep(ACTIVE_DOWN * 2);

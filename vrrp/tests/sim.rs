@@ -12,7 +12,7 @@ use common::addr::{Priority, Vrid};
 use common::board::VipState;
 use common::time::Moment;
 use vrrp::router::{Action, Cause, Heard, Params, Via, VirtualRouter};
-use vrrp::timing::active_down_interval;
+use vrrp::timing::{Skew, active_down_interval};
 
 const SEEDS: u64 = 120;
 /// Turns over all seeds, so that a simulation that stands still is noticed.
@@ -95,7 +95,11 @@ impl Node {
 
     fn down(&self) -> Duration {
         let params = &self.params;
-        active_down_interval(params.priority, params.advert_interval, params.heartbeat)
+        active_down_interval(
+            (params.priority, params.skew),
+            params.advert_interval,
+            params.heartbeat,
+        )
     }
 
     fn has_lease(&self, now: Moment) -> bool {
@@ -133,6 +137,7 @@ impl Sim {
                 advert_interval: Duration::from_millis(interval),
                 preempt,
                 preempt_delay: Duration::from_millis(preempt_delay),
+                skew: Skew::OfInterval,
                 own: address(own),
                 sole_peer: Some(address(peer)),
                 heartbeat,

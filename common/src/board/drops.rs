@@ -22,6 +22,11 @@ board_enum! {
         HmacBad = 16 => "hmac_bad",
         HmacReplay = 17 => "hmac_replay",
         HmacMissing = 18 => "hmac_missing",
+        AuthType = 19 => "auth_type",
+        AuthFail = 20 => "auth_fail",
+        Interval = 21 => "interval",
+        AddrList = 22 => "addr_list",
+        Owner = 23 => "owner",
     }
 }
 

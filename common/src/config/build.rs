@@ -70,6 +70,7 @@ fn build_vip(vip: &VipDraft) -> Option<Vip> {
         preempt_delay: vip.preempt_delay.as_ref()?.value,
         transport: vip.transport?,
         checksum: vip.checksum?,
+        version: vip.spoken(),
     })
 }
 

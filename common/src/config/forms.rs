@@ -119,6 +119,7 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Protocol => protocol(text),
         Form::Bind => bind(text),
         Form::Ports => ports::ports(text),
+        Form::Pass => pass(text),
         Form::Http => admin_http(text),
         Form::Path => path(text),
     }
@@ -152,6 +153,24 @@ fn interface(text: &str) -> Result<Value, Fault> {
     Err(Fault::new(
         format!("`{text}` cannot be the name of an interface"),
         "use the name that `ip link` shows, for example \"eth0\"",
+    ))
+}
+
+/// Keepalived takes the first eight bytes of its auth_pass.
+fn pass(text: &str) -> Result<Value, Fault> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let help = "use letters, digits and signs of ASCII, up to 8 of them".to_owned();
+        return Err(not_a(text, Form::Pass, help));
+    }
+    let Some(first) = text.get(..8).filter(|first| first.len() < text.len()) else {
+        return Ok(Value::Text(text.to_owned()));
+    };
+    Err(Fault::new(
+        format!(
+            "a password of VRRPv2 has 8 characters, this one {}",
+            text.len()
+        ),
+        format!("write \"{first}\": Keepalived leaves out what is behind it"),
     ))
 }
 

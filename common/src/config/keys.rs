@@ -52,6 +52,7 @@ const TRANSPORT: Choice = Choice {
     values: &["multicast", "unicast"],
     later: &[],
 };
+const VERSION: IntegerRange = IntegerRange::new(2, 3);
 const CHECKSUM: Choice = Choice {
     values: &["pseudo", "message"],
     later: &[],
@@ -149,7 +150,7 @@ key_file = "/etc/fmc-lb/pair.key""#,
 pub(in crate::config) const VRRP: Section = Section {
     name: "vrrp",
     shape: Shape::Once,
-    doc: "How the nodes elect the holder of a VIP (VRRPv3, RFC 9568). A VIP may override each of these.",
+    doc: "How the nodes elect the holder of a VIP (VRRP, RFC 9568). A VIP may override each of these.",
     example: r#"[vrrp]
 preempt_delay = "30s"
 advert_interval = "100ms""#,
@@ -191,6 +192,20 @@ advert_interval = "100ms""#,
             default: Default::Toml("\"pseudo\""),
             doc: "Checksum of our adverts: with the pseudo-header (RFC 5798; Keepalived and FRR) or \
                   over the message only (RFC 9568); both are accepted",
+        },
+        Key {
+            name: "version",
+            kind: Kind::Integer(VERSION),
+            default: Default::Toml("3"),
+            doc: "Version of VRRP; 2 (RFC 3768, intervals of whole seconds) for a pair with a Keepalived that \
+                  is not set to 3",
+        },
+        Key {
+            name: "auth_pass",
+            kind: Kind::Text(Form::Pass),
+            default: Default::Unset("no authentication"),
+            doc: "With version 2: Keepalived's auth_pass. Everybody on the network can read it, so it keeps \
+                  mistakes away and nobody else",
         },
         Key {
             name: "together",
@@ -246,6 +261,8 @@ priority = { lb1 = 240, lb2 = 250 }  # the other node holds this one"#,
         inherited_from_vrrp("advert_interval", Kind::Duration(ADVERT_INTERVAL)),
         inherited_from_vrrp("transport", Kind::Choice(TRANSPORT)),
         inherited_from_vrrp("checksum", Kind::Choice(CHECKSUM)),
+        inherited_from_vrrp("version", Kind::Integer(VERSION)),
+        inherited_from_vrrp("auth_pass", Kind::Text(Form::Pass)),
     ],
 };
 

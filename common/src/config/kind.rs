@@ -146,6 +146,8 @@ pub enum Form {
     Bind,
     /// `10000-60000`: a range of ports.
     Ports,
+    /// `s3cret`: a password of VRRPv2.
+    Pass,
     /// `node:9600`, an address with a port, or `off`.
     Http,
     /// A full path.
@@ -177,6 +179,7 @@ impl Form {
             Self::Protocol => "a protocol name",
             Self::Bind => "a VIP or an address, with a port or a range of ports",
             Self::Ports => "a range of ports",
+            Self::Pass => "a password of VRRPv2",
             Self::Http => "an address with a port, `node` with a port, or \"off\"",
             Self::Path => "a full path",
         }
@@ -205,6 +208,7 @@ impl Form {
             Self::Protocol => "h2",
             Self::Bind => "vips.api:6443",
             Self::Ports => "10000-60000",
+            Self::Pass => "s3cret",
             Self::Http => "node:9600",
             Self::Path => "/etc/fmc-lb/pair.key",
         }
@@ -239,6 +243,7 @@ impl Form {
                 r"^(vips\.[A-Za-z0-9._-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+(-\d+)?$"
             }
             Self::Ports => r"^\d+-\d+$",
+            Self::Pass => r"^[!-~]{1,8}$",
             Self::Http => r"^(off|(node|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+)$",
             Self::Path => r"^/",
         }

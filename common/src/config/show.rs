@@ -13,7 +13,9 @@ use self::relay::{backend_value, listener_value};
 use super::keys;
 use super::kind::{Default, Section, show_duration};
 use super::rules::FAST_BELOW;
-use super::{Admin, AdminHttp, ChecksumForm, Config, Node, Pair, Proxy, Runs, Transport, Vip};
+use super::{
+    Admin, AdminHttp, ChecksumForm, Config, Node, Pair, Proxy, Runs, Transport, Vip, VrrpVersion,
+};
 
 impl Config {
     /// The configuration with every default written out. It parses to the same [`Config`]. Values
@@ -144,6 +146,14 @@ fn vip_value(vip: &Vip, nodes: &[Node], key: &str) -> Option<String> {
             ChecksumForm::Pseudo => "pseudo",
             ChecksumForm::Message => "message",
         })),
+        "version" => Some(vip.version.number().to_string()),
+        "auth_pass" => match vip.version {
+            VrrpVersion::V2 { pass: Some(pass) } => {
+                let text = String::from_utf8_lossy(&pass);
+                Some(quoted(text.trim_end_matches('\0')))
+            }
+            VrrpVersion::V2 { pass: None } | VrrpVersion::V3 => None,
+        },
         _ => None,
     }
 }

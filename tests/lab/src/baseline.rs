@@ -12,11 +12,10 @@ use nix::sys::signal::Signal;
 
 use crate::balancer::{Balancer, Part, Settings};
 use crate::process::{Process, kill_together, processes};
-use crate::{Lab, Node};
+use crate::{Lab, Node, keepalived};
 
-/// The programs, where Debian puts them.
+/// The program, where Debian puts it.
 const HAPROXY: &str = "/usr/sbin/haproxy";
-const KEEPALIVED: &str = "/usr/sbin/keepalived";
 /// A stop or a kill is over within this.
 const GONE: Duration = Duration::from_secs(10);
 
@@ -39,7 +38,7 @@ impl HaproxyKeepalived {
     /// # Errors
     /// When the programs are not installed or a file cannot be written.
     pub fn new(lab: &Lab, settings: &Settings) -> Result<Self> {
-        for program in [HAPROXY, KEEPALIVED] {
+        for program in [HAPROXY, keepalived::PROGRAM] {
             if !Path::new(program).exists() {
                 bail!("no {program}: the baseline needs Debian's packages haproxy and keepalived");
             }
@@ -75,26 +74,9 @@ impl HaproxyKeepalived {
     }
 
     fn start_keepalived(&self, node: Node) -> Result<Process> {
-        let path = |name: &str| file(&self.lab, node, name).display().to_string();
-        let (config, pid, vrrp) = (
-            path("keepalived.conf"),
-            path("keepalived.pid"),
-            path("keepalived-vrrp.pid"),
-        );
-        let line = [
-            KEEPALIVED,
-            "--dont-fork",
-            "--log-console",
-            "--no-syslog",
-            "--vrrp",
-            "--use-file",
-            &config,
-            "--pid",
-            &pid,
-            "--vrrp_pid",
-            &vrrp,
-        ];
-        Process::start(&self.lab, node, "keepalived", &line)
+        let path = |name: &str| file(&self.lab, node, name);
+        let pids = [&*path("keepalived.pid"), &*path("keepalived-vrrp.pid")];
+        keepalived::spawn(&self.lab, node, &path("keepalived.conf"), pids)
     }
 }
 
@@ -159,7 +141,7 @@ impl Balancer for HaproxyKeepalived {
                     .filter(|seen| {
                         seen.arguments
                             .first()
-                            .is_some_and(|word| word == KEEPALIVED)
+                            .is_some_and(|word| word == keepalived::PROGRAM)
                     })
                     .map(|seen| seen.pid)
                     .collect();

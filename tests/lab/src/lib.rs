@@ -39,6 +39,7 @@ pub mod fmclb;
 pub mod held;
 mod http;
 pub mod interrupt;
+pub mod keepalived;
 pub mod lease;
 pub mod limits;
 pub mod namespace;

@@ -51,6 +51,11 @@ impl DropLog {
             | DropReason::Length
             | DropReason::Checksum
             | DropReason::IntervalZero
+            | DropReason::AuthType
+            | DropReason::AuthFail
+            | DropReason::Interval
+            | DropReason::AddrList
+            | DropReason::Owner
             | DropReason::HmacMalformed
             | DropReason::HmacStale
             | DropReason::HmacKey

@@ -3,13 +3,12 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use common::addr::Vrid;
-use common::config::{Config, Signing as Mode, Transport};
+use common::config::{Config, NodeIndex, Signing as Mode, Transport};
 use nix::errno::Errno;
 
 use super::wake::Wake;
 use crate::link::{Address, Interface, LinkError, RouteSocket};
-use crate::packet::{Expect, GROUP};
+use crate::packet::{Expect, GROUP, Virtual};
 use crate::ports::{self, OwnAddress, PortPlan};
 use crate::socket::{AdvertReceiver, AdvertSender, ArpSender, Read, ReceiveBuffer, Witness};
 
@@ -27,8 +26,8 @@ pub(super) struct Port {
     /// Why it cannot carry a VIP; `None` = it can.
     pub(super) fault: Option<String>,
     sockets: Option<Sockets>,
-    multicast: Vec<Vrid>,
-    unicast: Vec<Vrid>,
+    multicast: Vec<Virtual>,
+    unicast: Vec<Virtual>,
     peers: Vec<Ipv4Addr>,
     /// Adverts may be signed.
     trailers: bool,
@@ -44,7 +43,7 @@ struct Sockets {
 
 impl Port {
     /// A port that has not looked at its interface yet.
-    pub(super) fn new(plan: PortPlan, config: &Config) -> Self {
+    pub(super) fn new(plan: PortPlan, config: &Config, node: NodeIndex) -> Self {
         let own = match plan.own {
             OwnAddress::Configured(own) => own,
             OwnAddress::InSubnet { .. } => Ipv4Addr::UNSPECIFIED,
@@ -54,8 +53,8 @@ impl Port {
             interface: None,
             fault: Some(format!("{} was not looked at yet", plan.name)),
             sockets: None,
-            multicast: ports::vrids(config, &plan.vips, Transport::Multicast).collect(),
-            unicast: ports::vrids(config, &plan.vips, Transport::Unicast).collect(),
+            multicast: ports::routers(config, node, &plan.vips, Transport::Multicast).collect(),
+            unicast: ports::routers(config, node, &plan.vips, Transport::Unicast).collect(),
             peers: plan.peer.into_iter().collect(),
             trailers: config.pair.signing != Mode::Off,
             plan,
@@ -142,7 +141,7 @@ impl Port {
     /// which is meant.
     pub(super) fn expect(&self, datagram: &[u8]) -> Expect<'_> {
         let to_group = datagram.get(DESTINATION) == Some(&GROUP.octets());
-        let (transport, vrids) =
+        let (transport, routers) =
             if self.unicast.is_empty() || (to_group && !self.multicast.is_empty()) {
                 (Transport::Multicast, &self.multicast)
             } else {
@@ -152,7 +151,7 @@ impl Port {
             own: self.own,
             transport,
             sources: &self.peers,
-            vrids,
+            routers,
             trailers: self.trailers,
         }
     }

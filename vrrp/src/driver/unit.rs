@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use common::addr::Vrid;
 use common::board::{VipSlot, VipState};
-use common::config::{Config, NodeIndex, VipIndex};
+use common::config::{Config, NodeIndex, VipIndex, VrrpVersion};
 use common::time::Moment;
 
 use super::port::Port;
 use crate::fitness::{self, Judge};
 use crate::router::{Params, VirtualRouter};
-use crate::timing::active_down_interval;
+use crate::timing::{Skew, active_down_interval};
 
 /// How long a node that could not make itself heard stays away from the election.
 const UNHEARD_HOLD: Duration = Duration::from_secs(10);
@@ -48,12 +48,17 @@ impl Unit {
             .flatten();
         let index = vip;
         let vip = &config.vips[vip.0];
+        let skew = match vip.version {
+            VrrpVersion::V3 => Skew::OfInterval,
+            VrrpVersion::V2 { .. } => Skew::OfSecond,
+        };
         let priority = vip.priorities[node.0];
         Self {
             router: VirtualRouter::new(Params {
                 vrid: vip.vrid,
                 priority,
                 advert_interval: vip.advert_interval,
+                skew,
                 preempt: vip.preempt,
                 preempt_delay: vip.preempt_delay,
                 own,
@@ -66,7 +71,7 @@ impl Unit {
             address: vip.address,
             leased: false,
             unheard: Unheard {
-                patience: active_down_interval(priority, vip.advert_interval, heartbeat),
+                patience: active_down_interval((priority, skew), vip.advert_interval, heartbeat),
                 since: None,
                 until: None,
             },

@@ -1,4 +1,4 @@
-//! VRRPv3 adverts for IPv4.
+//! Adverts for IPv4: the datagram, and version 3.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use pnet_packet::util;
 
 use crate::signature::{Keys, Stamp, TRAILER_LEN};
 
-use super::{Advert, Envelope, Expect, GROUP, PROTOCOL, Received};
+use super::{Advert, Envelope, Expect, GROUP, PROTOCOL, Received, Version, v2};
 
 /// An advert cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum EncodeError {
     /// RFC 9568, section 5.2.7.
     #[error("an advert interval is 10 ms to 40.95 s in steps of 10 ms, not {0:?}")]
     Interval(Duration),
+    /// RFC 3768, section 5.3.7.
+    #[error("an advert interval of VRRPv2 is 1 to 255 whole seconds, not {0:?}")]
+    Seconds(Duration),
     /// See [`super::MAX_DATAGRAM`].
     #[error("the buffer has {got} bytes, the datagram {needed}")]
     Buffer { needed: usize, got: usize },
@@ -51,19 +54,20 @@ const CHECKSUM_WORD: usize = 3;
 pub fn decode<'a>(datagram: &'a [u8], expect: &Expect<'_>) -> Result<Received<'a>, DropReason> {
     let (header, message) = split(datagram).ok_or(DropReason::IpHeader)?;
     let source = check_header(&header, expect)?;
-    let (fixed, addresses) = message
-        .split_first_chunk::<FIXED>()
+    let fixed = message
+        .first_chunk::<FIXED>()
         .ok_or(DropReason::Truncated)?;
-    let [version_type, vrid, priority, count, interval @ ..] = *fixed;
+    let [version_type, vrid, priority, count, interval @ .., _, _] = *fixed;
     // RFC 9568, section 7.1: the VRID is configured on the interface.
-    let vrid = Vrid::new(vrid)
-        .filter(|vrid| expect.vrids.contains(vrid))
+    let router = Vrid::new(vrid)
+        .and_then(|vrid| expect.routers.iter().find(|router| router.vrid == vrid))
         .ok_or(DropReason::Vrid)?;
     let anybody = expect.transport == Transport::Multicast && expect.sources.is_empty();
     if !anybody && !expect.sources.contains(&source) {
         return Err(DropReason::Source);
     }
-    if version_type >> 4 != VERSION {
+    let version = if router.v2.is_some() { 2 } else { VERSION };
+    if version_type >> 4 != version {
         return Err(DropReason::Version);
     }
     if version_type & 0x0f != TYPE {
@@ -73,29 +77,28 @@ pub fn decode<'a>(datagram: &'a [u8], expect: &Expect<'_>) -> Result<Received<'a
     if count == 0 {
         return Err(DropReason::CountZero);
     }
-    let (addresses, rest) = addresses
-        .split_at_checked(usize::from(count) * 4)
-        .ok_or(DropReason::Length)?;
+    let addresses_end = FIXED + usize::from(count) * 4;
+    let end = addresses_end + router.v2.map_or(0, |_| v2::AUTH_DATA_LEN);
+    let (message, rest) = message.split_at_checked(end).ok_or(DropReason::Length)?;
     let trailer = match rest {
         [] => None,
         _ if !expect.trailers => return Err(DropReason::Length),
         rest => Some(rest.try_into().map_err(|_| DropReason::Length)?),
     };
-    let message = &message[..FIXED + addresses.len()];
-    let (addresses, _) = addresses.as_chunks::<4>();
+    let (addresses, _) = message[FIXED..addresses_end].as_chunks::<4>();
     let destination = header.get_destination();
-    let checksum = checksum_form(message, source, destination).ok_or(DropReason::Checksum)?;
-    // RFC 9568, section 5.2.6: the four reserved bits are ignored.
-    let centiseconds = u16::from_be_bytes([interval[0], interval[1]]) & 0x0fff;
-    // Erratum 8301: an interval of zero would make a Backup take over at once.
-    if centiseconds == 0 {
-        return Err(DropReason::IntervalZero);
-    }
+    let (checksum, interval) = match &router.v2 {
+        None => (
+            checksum_form(message, source, destination).ok_or(DropReason::Checksum)?,
+            v3_interval(interval)?,
+        ),
+        Some(own) => (Fits::Both, v2::check(message, addresses, own)?),
+    };
     Ok(Received {
         advert: Advert {
-            vrid,
+            vrid: router.vrid,
             priority,
-            interval: Duration::from_millis(u64::from(centiseconds) * 10),
+            interval,
             addresses,
         },
         source,
@@ -103,6 +106,15 @@ pub fn decode<'a>(datagram: &'a [u8], expect: &Expect<'_>) -> Result<Received<'a
         message,
         trailer,
     })
+}
+
+/// RFC 9568, section 5.2.6: the four reserved bits are ignored.
+fn v3_interval(field: [u8; 2]) -> Result<Duration, DropReason> {
+    match u16::from_be_bytes(field) & 0x0fff {
+        // Erratum 8301: an interval of zero would make a Backup take over at once.
+        0 => Err(DropReason::IntervalZero),
+        centiseconds => Ok(Duration::from_millis(u64::from(centiseconds) * 10)),
+    }
 }
 
 /// Writes the whole IPv4 datagram (for a socket with `IP_HDRINCL`), signed if there is a `signature`,
@@ -121,9 +133,17 @@ pub fn encode(
         Ok(count) if count > 0 => count,
         Ok(_) | Err(_) => return Err(EncodeError::Addresses(advert.addresses.len())),
     };
-    let interval = centiseconds(advert.interval)?;
+    let interval = match envelope.version {
+        Version::V3(_) => centiseconds(advert.interval)?.to_be_bytes(),
+        Version::V2(pass) => [v2::auth_type(pass), v2::seconds(advert.interval)?],
+    };
     let trailer = if signature.is_some() { TRAILER_LEN } else { 0 };
-    let length = u16::from(count) * 4 + (IP_HEADER + FIXED + trailer) as u16;
+    let auth_data = match envelope.version {
+        Version::V3(_) => 0,
+        Version::V2(_) => v2::AUTH_DATA_LEN,
+    };
+    let addresses_end = FIXED + usize::from(count) * 4;
+    let length = (IP_HEADER + addresses_end + auth_data + trailer) as u16;
     let needed = usize::from(length);
     let got = out.len();
     let datagram = out
@@ -131,15 +151,20 @@ pub fn encode(
         .ok_or(EncodeError::Buffer { needed, got })?;
 
     let (message, trailer) = datagram[IP_HEADER..].split_at_mut(needed - IP_HEADER - trailer);
-    message[0] = VERSION << 4 | TYPE;
+    message[0] = envelope.version.number() << 4 | TYPE;
     message[1] = advert.vrid.value();
     message[2] = advert.priority;
     message[3] = count;
-    message[4..6].copy_from_slice(&interval.to_be_bytes());
-    message[FIXED..].copy_from_slice(advert.addresses.as_flattened());
-    let checksum = match envelope.checksum {
-        ChecksumForm::Message => util::checksum(message, CHECKSUM_WORD),
-        ChecksumForm::Pseudo => util::ipv4_checksum(
+    message[4..6].copy_from_slice(&interval);
+    message[FIXED..addresses_end].copy_from_slice(advert.addresses.as_flattened());
+    if let Version::V2(pass) = envelope.version {
+        message[addresses_end..].copy_from_slice(&pass.unwrap_or_default());
+    }
+    let checksum = match envelope.version {
+        Version::V2(_) | Version::V3(ChecksumForm::Message) => {
+            util::checksum(message, CHECKSUM_WORD)
+        }
+        Version::V3(ChecksumForm::Pseudo) => util::ipv4_checksum(
             message,
             CHECKSUM_WORD,
             &[],

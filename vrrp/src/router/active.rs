@@ -47,7 +47,7 @@ impl Active {
     /// Active from `now` on; the first advert goes out now, by the caller.
     pub(super) fn new(params: &Params, now: Moment) -> Self {
         let interval = params.advert_interval;
-        let down = active_down_interval(params.priority, interval, params.heartbeat);
+        let down = active_down_interval((params.priority, params.skew), interval, params.heartbeat);
         Self {
             lease: Lease::Asked(now),
             lifetime: lease_lifetime(down),

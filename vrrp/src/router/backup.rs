@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::time::Moment;
 
 use super::{Heard, Params};
-use crate::timing::{active_down_interval, skew_time};
+use crate::timing::active_down_interval;
 
 /// The state Backup (RFC 9568, section 6.4.2).
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Backup {
         }
         let skew = match params.sole_peer {
             Some(peer) if peer == heard.source => Duration::ZERO,
-            Some(_) | None => skew_time(params.priority, self.interval),
+            Some(_) | None => params.skew.time(params.priority, self.interval),
         };
         self.heard_at = heard.at;
         self.active_down_at = heard.at + skew;
@@ -120,5 +120,5 @@ impl Backup {
 }
 
 fn down(params: &Params, interval: Duration) -> Duration {
-    active_down_interval(params.priority, interval, params.heartbeat)
+    active_down_interval((params.priority, params.skew), interval, params.heartbeat)
 }

@@ -30,6 +30,7 @@ fn params() -> Params {
         advert_interval: SECOND,
         preempt: true,
         preempt_delay: Duration::ZERO,
+        skew: Skew::OfInterval,
         own: OWN,
         sole_peer: None,
         heartbeat: None,
@@ -72,7 +73,7 @@ impl Bench {
     /// Active since `at(ZERO)`, its first actions performed.
     fn active(params: Params) -> Self {
         let down = crate::timing::active_down_interval(
-            params.priority,
+            (params.priority, params.skew),
             params.advert_interval,
             params.heartbeat,
         );

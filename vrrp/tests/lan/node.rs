@@ -19,7 +19,7 @@ use common::board::{
 };
 use common::config::{
     Admin, ChecksumForm, Config, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Signing,
-    Transport, Vip,
+    Transport, Vip, VrrpVersion,
 };
 use vrrp::{Control, Inputs, RunError};
 
@@ -50,6 +50,7 @@ pub(crate) fn config(interval: Duration) -> Config {
         preempt_delay: Duration::from_secs(10),
         transport: Transport::Multicast,
         checksum: ChecksumForm::Pseudo,
+        version: VrrpVersion::V3,
     };
     Config {
         nodes: vec![node(1), node(2)],

@@ -10,7 +10,7 @@ use super::byte;
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, Value, Values};
-use crate::config::{ChecksumForm, MAX_NODES, Runs, Signing, Transport};
+use crate::config::{ChecksumForm, MAX_NODES, Runs, Signing, Transport, VrrpVersion};
 
 #[derive(Debug)]
 pub(in crate::config) struct NodeDraft {
@@ -43,6 +43,8 @@ pub(in crate::config) struct VipDraft {
     pub(in crate::config) preempt_delay: Option<At<Duration>>,
     pub(in crate::config) transport: Option<Transport>,
     pub(in crate::config) checksum: Option<ChecksumForm>,
+    pub(in crate::config) version: Option<At<u64>>,
+    pub(in crate::config) auth_pass: Option<At<String>>,
 }
 
 impl NodeDraft {
@@ -127,11 +129,34 @@ impl VipDraft {
                 "unicast" => Transport::Unicast,
                 _ => Transport::Multicast,
             }),
+            version: values.get("version").or_else(|| vrrp.get("version")),
+            auth_pass: values.get("auth_pass").or_else(|| vrrp.get("auth_pass")),
             checksum: word("checksum").map(|word| match word {
                 "message" => ChecksumForm::Message,
                 _ => ChecksumForm::Pseudo,
             }),
         }
+    }
+}
+
+impl VipDraft {
+    pub(in crate::config) fn is_v2(&self) -> bool {
+        self.version.as_ref().is_some_and(|at| at.value == 2)
+    }
+
+    /// What it speaks.
+    pub(in crate::config) fn spoken(&self) -> VrrpVersion {
+        if !self.is_v2() {
+            return VrrpVersion::V3;
+        }
+        let pass = self.auth_pass.as_ref().map(|at| {
+            let mut pass = [0; 8];
+            for (byte, place) in at.value.bytes().zip(&mut pass) {
+                *place = byte;
+            }
+            pass
+        });
+        VrrpVersion::V2 { pass }
     }
 }
 

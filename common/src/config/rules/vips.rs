@@ -21,6 +21,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         unicast(vip, draft, findings);
         election(vip, draft, findings);
         timing(vip, draft, findings);
+        version(vip, findings);
         unserved(index, draft, findings);
     }
 }
@@ -184,6 +185,34 @@ fn election(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
         ),
         "give the node that should hold it the higher one, for example 250 and 240",
     );
+}
+
+/// RFC 3768 counts in whole seconds.
+fn version(vip: &VipDraft, findings: &mut Findings) {
+    if !vip.is_v2() {
+        if let Some(pass) = &vip.auth_pass {
+            findings.error(
+                pass.span,
+                "VRRPv3 has no passwords",
+                "say version = 2, or remove it; adverts of version 3 are signed with the pair's key",
+            );
+        }
+        return;
+    }
+    let Some(interval) = &vip.advert_interval else {
+        return;
+    };
+    let whole = interval.value.subsec_nanos() == 0;
+    if !whole || !(1..=255).contains(&interval.value.as_secs()) {
+        findings.error(
+            interval.span,
+            format!(
+                "VRRPv2 counts in seconds, which adverts each {} are not",
+                show_duration(interval.value)
+            ),
+            "say advert_interval = \"1s\", or as many seconds as the other node",
+        );
+    }
 }
 
 fn timing(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {

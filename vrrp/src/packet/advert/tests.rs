@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::packet::MAX_DATAGRAM;
 use crate::packet::hex::hex;
+use crate::packet::{MAX_DATAGRAM, Virtual};
 
 const LB1: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 11);
 const LB2: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 12);
@@ -66,7 +66,14 @@ const fn envelope(source: Ipv4Addr, destination: Ipv4Addr, checksum: ChecksumFor
     Envelope {
         source,
         destination,
-        checksum,
+        version: Version::V3(checksum),
+    }
+}
+
+fn v3(id: u8) -> Virtual {
+    Virtual {
+        vrid: Vrid::new(id).expect("not zero"),
+        v2: None,
     }
 }
 
@@ -117,7 +124,7 @@ fn receive(datagram: &[u8]) -> Result<Received<'_>, DropReason> {
                 Transport::Multicast
             },
             sources: if unicast { &[LB1] } else { &[] },
-            vrids: &[1, 48, 51, 52].map(|id| Vrid::new(id).expect("not zero")),
+            routers: &[1, 48, 51, 52].map(v3),
             trailers: false,
         },
     )
@@ -259,7 +266,7 @@ fn cod_14_cut_at_every_length_it_is_never_read_past_the_end() {
     let mut out = [0; MAX_DATAGRAM];
     let envelope = envelope(LB1, GROUP, ChecksumForm::Pseudo);
     let length = encode(&advert, &envelope, None, &mut out).expect("it fits");
-    assert_eq!(length, MAX_DATAGRAM - TRAILER_LEN);
+    assert_eq!(length, MAX_DATAGRAM - TRAILER_LEN - v2::AUTH_DATA_LEN);
     assert_eq!(receive(&out).expect("valid").advert, advert);
     for cut in 0..length {
         assert_eq!(receive(&out[..cut]), Err(DropReason::IpHeader), "{cut}");
@@ -309,12 +316,12 @@ fn a_bad_ip_header_is_the_first_reason() {
 
 #[test]
 fn destination_source_and_vrid_have_their_rungs() {
-    let vrid = [Vrid::new(51).expect("not zero")];
+    let routers = [v3(51)];
     let expect = Expect {
         own: LB2,
         transport: Transport::Unicast,
         sources: &[LB1],
-        vrids: &vrid,
+        routers: &routers,
         trailers: false,
     };
     let stranger = Ipv4Addr::new(192, 168, 0, 77);
