@@ -14,6 +14,7 @@ mod files;
 pub(crate) mod fixture;
 mod http;
 mod metrics;
+mod names;
 mod pause;
 mod peer;
 mod processes;

@@ -282,6 +282,9 @@ fn summary(config: &Config) -> String {
         let plural = if number == 1 { "" } else { "s" };
         format!("{number} {one}{plural}")
     };
+    let names = config.names().count();
+    let by_name =
+        (names > 0).then(|| count(names, "name") + " of servers, which are not looked up here");
     [
         count(config.nodes.len(), "node"),
         count(config.vips.len(), "VIP"),
@@ -289,5 +292,8 @@ fn summary(config: &Config) -> String {
         count(config.backends.len(), "backend"),
         count(config.server_count(), "server"),
     ]
+    .into_iter()
+    .chain(by_name)
+    .collect::<Vec<_>>()
     .join(", ")
 }

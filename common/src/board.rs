@@ -24,6 +24,7 @@ pub use self::admin::AdminBoard;
 pub use self::agent::{AgentSlot, AgentWord};
 pub use self::drops::{DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalWish};
+pub use self::names::NameSlot;
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
 pub use self::roster::{Entrant, Presence, RosterSlot};
@@ -31,12 +32,12 @@ pub use self::session_log::SessionLogSlot;
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 use crate::config::{
-    MAX_CERTIFICATES, MAX_LISTENERS, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED,
+    MAX_CERTIFICATES, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED,
 };
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// First words of every board.
 #[repr(C)]
@@ -147,6 +148,7 @@ mod admin;
 mod agent;
 mod drops;
 mod external;
+mod names;
 mod probe_status;
 mod roster;
 mod session_log;
@@ -363,6 +365,8 @@ pub struct ProxyBoard {
     pub server_tls: [TlsSlot; MAX_SERVERS],
     /// Programs that are to be run as probes, by place of their servers.
     pub external: [ExternalWish; MAX_SERVERS],
+    /// Servers by name, in the order of the configuration.
+    pub names: [NameSlot; MAX_NAMES],
 }
 
 /// One listener, by its place in the configuration.

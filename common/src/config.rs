@@ -20,6 +20,7 @@ pub mod keys;
 pub mod kind;
 mod listener;
 mod manual;
+mod names;
 mod nearest;
 mod parse;
 mod placeholders;
@@ -58,6 +59,7 @@ pub use listener::{
     SessionLog, SocketOptions, SourceLimit,
 };
 pub use manual::manual;
+pub use names::{Dns, NamedServers, NoQuery, ServerQuery};
 pub use parse::{Parsed, Viewpoint, Who};
 pub use probe::{
     ClientCertificate, Escaped, ExternalProbe, HttpProbe, HttpVersion, InitialState, Probe,
@@ -76,6 +78,8 @@ pub const MAX_VIPS: usize = 16;
 pub const MAX_LISTENERS: usize = 64;
 /// Most servers over all backends; the boards have this many places.
 pub const MAX_SERVERS: usize = 256;
+/// Most names of servers over all backends; the boards have this many places.
+pub const MAX_NAMES: usize = 64;
 /// Most certificates over all listeners; the boards have this many places.
 pub const MAX_CERTIFICATES: usize = 256;
 /// Greatest weight of a server.
@@ -102,6 +106,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// Settings of the admin process.
     pub admin: Admin,
+    /// How servers by name are resolved.
+    pub dns: Dns,
 }
 
 /// Index into [`Config::nodes`].
@@ -293,7 +299,16 @@ impl Config {
         ways.filter_map(|at| self.backends[at.backend.0].agent.as_ref())
     }
 
-    /// Servers over all backends.
+    /// Servers by name over all backends; their places here are those on the boards.
+    pub fn names(&self) -> impl Iterator<Item = (BackendIndex, &NamedServers)> {
+        let backends = self.backends.iter().enumerate();
+        backends.flat_map(|(index, backend)| {
+            let names = backend.names.iter();
+            names.map(move |one| (BackendIndex(index), one))
+        })
+    }
+
+    /// Servers over all backends, without those by name.
     pub fn server_count(&self) -> usize {
         self.backends
             .iter()

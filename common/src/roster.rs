@@ -36,6 +36,8 @@ pub struct Member {
     pub follows: Option<usize>,
     /// The place of the server that has left for it.
     pub replaces: Option<usize>,
+    /// Index of the name that it comes from, over all backends.
+    pub name: Option<usize>,
 }
 
 impl Member {
@@ -78,6 +80,7 @@ impl Roster {
                     until: slot.and_then(RosterSlot::until),
                     follows: server.track.map(|track| place_of(config, track)),
                     replaces: None,
+                    name: None,
                 });
             }
         }
@@ -186,6 +189,7 @@ fn entered(place: usize, slot: &RosterSlot) -> Option<Member> {
         max_sessions,
         follows,
         replaces,
+        name,
     } = slot.entrant();
     Some(Member {
         place,
@@ -203,6 +207,7 @@ fn entered(place: usize, slot: &RosterSlot) -> Option<Member> {
         until: slot.until(),
         follows,
         replaces,
+        name,
     })
 }
 
@@ -247,6 +252,7 @@ backend = "two"
             max_sessions: None,
             follows: None,
             replaces: None,
+            name: None,
         }
     }
 

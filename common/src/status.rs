@@ -193,6 +193,8 @@ pub struct BackendStatus {
     /// `tcp`, `kube-apiserver`, `track` (all servers follow others) or `none`.
     pub probe: String,
     pub servers: Vec<ServerStatus>,
+    /// The names that stand for some of them.
+    pub names: Vec<NameStatus>,
     /// Clients that wait because every server is full.
     pub queued: u64,
     /// How long the one of them has waited that came first; `None` = nobody waits.
@@ -216,6 +218,31 @@ pub struct BackendStatus {
     pub fail_open_sessions: u64,
     /// `None` = its servers are spoken to in plain.
     pub tls: Option<HandshakeStatus>,
+}
+
+/// A name that stands for servers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NameStatus {
+    /// `api.example.org:6443`, or `_api._tcp.example.org`.
+    pub name: String,
+    /// `resolved`; `stale`: the last answers have failed, and its servers are those of an earlier one; `unresolved`: there
+    /// was none.
+    pub state: String,
+    /// Servers that it stands for now.
+    pub servers: u64,
+    /// The last answer that named servers.
+    pub answered_ms_ago: Option<u64>,
+    /// Since when every answer has failed, in whole or in part; `None` = the last one was good.
+    pub failing_ms: Option<u64>,
+    /// How the last one failed; empty = it did not.
+    pub reason: String,
+    pub queries: u64,
+    pub failures: u64,
+    /// Addresses of the last good answer that became no servers.
+    pub left_out: u64,
+    /// Why the first of them did not.
+    pub left_out_reason: String,
 }
 
 /// One server.
@@ -247,6 +274,8 @@ pub struct ServerStatus {
     pub presence_ms_left: Option<u64>,
     /// The address of the server of the configuration for which it was added; empty = none.
     pub replaces: String,
+    /// The name of which the DNS says it; empty = none.
+    pub name: String,
     /// The server that it follows (`track`), as `BACKEND/ADDRESS:PORT`; empty = it is probed itself.
     pub follows: String,
     /// What an administrator says of that one: `drain` or `maintenance`; empty = nothing.

@@ -6,6 +6,7 @@
 mod agent;
 mod follow;
 mod membership;
+mod names;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 //! (SO_REUSEPORT spreads the clients over them). A connection stays on the thread that accepted it;
 //! its life is [`session`], top to bottom: accept, `allow`, pick a server, connect, relay, account.
 //! Beside them one probe thread asks the servers how they are, on a runtime of its own, so that a
-//! TLS handshake never delays a byte.
+//! TLS handshake never delays a byte; and where servers have names, one that asks the DNS (`dns`),
+//! which gives what it finds to the probe thread.
 //!
 //! What the threads share, and who writes it:
 //!
@@ -59,6 +60,7 @@ mod listener;
 pub mod lists;
 #[cfg(test)]
 mod mangled;
+mod names;
 pub mod net_set;
 mod observe;
 mod opening;

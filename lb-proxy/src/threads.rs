@@ -35,6 +35,7 @@ use crate::lack::Warnings;
 use crate::limit::Limits;
 use crate::listener::{accept_loop, adopt};
 use crate::lists::{ListError, Lists};
+use crate::names::resolver;
 use crate::pace::Paces;
 use crate::pool::{AgentShare, Pool, Snapshot, Standing};
 use crate::probing::Probing;
@@ -107,8 +108,22 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     let (probe_stop, stopped) = oneshot::channel();
     let board = inputs.board;
     let orders = control.take_orders();
-    let probes = move || probe_thread(keeper, orders, board, stopped);
+    let names = inputs.config.names().count();
+    let (resolved, found) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
+    let (dns_stop, dns_stopped) = oneshot::channel();
+    let probes = move || probe_thread(keeper, (orders, found), board, stopped);
     spawn("probe".into(), &ended, probes)?;
+    if names > 0 {
+        let config = Arc::clone(&inputs.config);
+        let dns = move || {
+            in_runtime("dns", async {
+                resolver::ask_all(config, resolved, dns_stopped)
+                    .await
+                    .map_err(|()| RunError::Ended("dns".into()))
+            })
+        };
+        spawn("dns".into(), &ended, dns)?;
+    }
     for (index, sockets) in by_thread(inputs.sockets, inputs.threads)
         .into_iter()
         .enumerate()
@@ -123,7 +138,11 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     for _ in 0..inputs.threads {
         wait_for_end(&endings, control)?;
     }
-    // The probes end last: an end before this is unasked.
+    // These end last: an end before this is unasked.
+    drop(dns_stop);
+    if names > 0 {
+        wait_for_end(&endings, control)?;
+    }
     drop(probe_stop);
     wait_for_end(&endings, control)?;
     // The last one who could send a line.
@@ -438,7 +457,10 @@ fn obey(order: Order, keeper: &mut Keeper) {
 /// Probes, keeps the verdicts and the process's heartbeat until `stopped`'s sender is dropped.
 fn probe_thread(
     mut keeper: Keeper,
-    mut orders: Option<tokio::sync::mpsc::Receiver<Order>>,
+    (mut orders, mut names): (
+        Option<tokio::sync::mpsc::Receiver<Order>>,
+        tokio::sync::mpsc::Receiver<resolver::Outcome>,
+    ),
     board: &'static ProxyBoard,
     mut stopped: oneshot::Receiver<std::convert::Infallible>,
 ) -> Result<(), RunError> {
@@ -459,6 +481,7 @@ fn probe_thread(
                 _ = &mut stopped => return Ok(()),
                 Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
                 Some(report) = reports.recv() => keeper.handle_agent(report),
+                Some(found) = names.recv() => keeper.handle_names(found, clock::now()),
                 Some(order) = next_order(&mut orders) => obey(order, &mut keeper),
                 () = probing.ended() => return Err(RunError::Ended("probe".into())),
             }

@@ -9,7 +9,7 @@ use common::board::{
     ProbeStatus, ProxyBoard, ServerSlot, ServerState, SessionLogSlot, SupervisorBoard, Text,
     VipSlot, VipState, VrrpBoard,
 };
-use common::config::{Config, MAX_THREADS, NodeIndex};
+use common::config::{Config, MAX_THREADS, NamedServers, NodeIndex};
 use common::time::Moment;
 
 use super::Boards;
@@ -95,6 +95,7 @@ pub(crate) fn empty_boards() -> Boards {
         roster: array::from_fn(|_| Default::default()),
         server_tls: std::array::from_fn(|_| Default::default()),
         external: array::from_fn(|_| Default::default()),
+        names: array::from_fn(|_| Default::default()),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),
@@ -179,6 +180,22 @@ fn agent_is_content(slot: &AgentSlot) {
     slot.asked.set(1_500);
     slot.heard.set(ago(700));
     slot.said.set("up 100% maxconn:30");
+}
+
+/// The same with a name that stands for more servers of the second backend.
+pub(crate) fn with_name() -> View {
+    let mut config = config();
+    config.backends[1].names.push(NamedServers {
+        name: "web.example.org:443".parse().expect("a name"),
+        max_addresses: 8,
+        weight: Some(1),
+        backup: false,
+        max_sessions: None,
+    });
+    View {
+        config: Arc::new(config),
+        ..healthy()
+    }
 }
 
 /// Heartbeats of every process at one moment.

@@ -5,6 +5,7 @@
 
 mod agents;
 mod files;
+mod names;
 mod node;
 mod proxy;
 mod session_log;
@@ -75,6 +76,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     vrrp::fill(&mut page, view, status);
     proxy::fill(&mut page, status);
     agents::fill(&mut page, status);
+    names::fill(&mut page, status);
     files::fill(&mut page, status);
     tls::fill(&mut page, status);
     session_log::fill(&mut page, status);

@@ -202,6 +202,10 @@ impl View {
                     let replaced = member.replaces.and_then(|place| roster.at(place));
                     let status = ServerStatus {
                         follows: self.followed_by(member, roster),
+                        name: member
+                            .name
+                            .and_then(|name| self.config.names().nth(name))
+                            .map_or_else(String::new, |(_, named)| named.name.to_string()),
                         replaces: replaced
                             .map_or_else(String::new, |of| of.server.address.to_string()),
                         agent: backend
@@ -213,6 +217,7 @@ impl View {
                     with_certificate(status, certificate(slot))
                 })
                 .collect(),
+            names: super::names::status(self, index, roster, now),
             queued: sessions(proxy, own.queued.get()),
             queue_oldest_ms: match sessions(proxy, own.queued.get()) {
                 0 => None,

@@ -47,6 +47,7 @@ pub(crate) fn of(
         let whose = (BackendIndex(index), shown);
         found.extend(backend_warning((view, &roster), whose, now));
     }
+    found.extend(status.backends.iter().flat_map(super::names::warnings));
     found.extend(files::warnings(view, &status.files, now));
     found.extend(status.listeners.iter().flat_map(tls::warnings));
     let backends = view.config.backends.iter().zip(&status.backends);

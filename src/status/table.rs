@@ -6,7 +6,9 @@ mod grid;
 use std::time::Duration;
 
 use common::board::{Hold, ProbeStatus};
-use common::status::{BackendStatus, ListenerStatus, PeerStatus, ServerStatus, Status, VipStatus};
+use common::status::{
+    BackendStatus, ListenerStatus, NameStatus, PeerStatus, ServerStatus, Status, VipStatus,
+};
 
 use self::grid::{Column, Grid, wrap};
 use super::human;
@@ -313,6 +315,9 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
         ));
     }
     grid.note(handshakes_with_servers(backend));
+    for name in &backend.names {
+        grid.note(name_note(name));
+    }
     grid.note(fail_open_note(backend));
     lines.extend(grid.lines());
     lines
@@ -322,6 +327,7 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
 fn presence(server: &ServerStatus) -> String {
     let time = time_left(server.presence_ms_left);
     match server.presence.as_str() {
+        "added" if !server.name.is_empty() => format!("by {}", server.name),
         "added" if server.replaces.is_empty() => format!("added by administrator{time}"),
         "added" => format!("added by administrator{time}, for {}", server.replaces),
         "leaving" => format!("leaves when its last session has ended{time}"),
@@ -341,6 +347,19 @@ fn handshakes_with_servers(backend: &BackendStatus) -> String {
         [] => String::new(),
         _ => format!("TLS handshakes that failed: {}", failures.join(", ")),
     }
+}
+
+/// "api.example.org:6443: 3 servers, answered 12s ago", or what is wrong with it.
+fn name_note(name: &NameStatus) -> String {
+    let mut text = format!("{}: {}", name.name, name.state);
+    text += &format!(", {} servers", name.servers);
+    if let Some(millis) = name.answered_ms_ago {
+        text += &format!(", answered {} ago", age(millis));
+    }
+    if !name.reason.is_empty() {
+        text += &format!("; {}", name.reason);
+    }
+    text
 }
 
 fn fail_open_note(backend: &BackendStatus) -> String {

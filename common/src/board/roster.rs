@@ -43,6 +43,9 @@ pub struct RosterSlot {
     max_sessions: Cell,
     /// The place of the server that it follows, and one more; 0 = none.
     follows: Cell,
+    /// Index of the name that it comes from, over all backends, and one more; 0 = an administrator has
+    /// added it.
+    name: Cell,
 }
 
 /// A server at a spare place, as it stands on the board.
@@ -54,6 +57,8 @@ pub struct Entrant {
     pub backup: bool,
     pub max_sessions: Option<u32>,
     pub follows: Option<usize>,
+    /// Index of the name that it comes from, over all backends.
+    pub name: Option<usize>,
     /// The place of the server that has left for it.
     pub replaces: Option<usize>,
 }
@@ -85,6 +90,7 @@ impl RosterSlot {
                 .filter(|limit| *limit != 0),
             follows: place(&self.follows),
             replaces: place(&self.replaces),
+            name: place(&self.name),
         }
     }
 
@@ -98,6 +104,7 @@ impl RosterSlot {
         self.max_sessions.set(who.max_sessions.unwrap_or(0).into());
         self.follow(who.follows);
         self.replaces.set(number(who.replaces));
+        self.name.set(number(who.name));
         self.say(Presence::Added, (now, until));
     }
 
@@ -200,6 +207,7 @@ mod tests {
             max_sessions: Some(7),
             follows: Some(0),
             replaces: Some(0),
+            name: Some(2),
         };
         slot.enter(&who, (now, Some(end)));
         assert_eq!(slot.entrant(), who);

@@ -4,14 +4,16 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Agent, BackendIndex, BackendTls, Keepalive, Probe, ProbeProxy};
+use super::{Agent, BackendIndex, BackendTls, Keepalive, NamedServers, Probe, ProbeProxy};
 
 /// A pool of servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
     pub name: String,
-    /// At least one.
+    /// Those whose addresses the file says; at least one, or a name.
     pub servers: Vec<Server>,
+    /// Servers by name.
+    pub names: Vec<NamedServers>,
     /// Place of the first server on the boards; the others follow in order.
     pub first_server: usize,
     pub balance: Balance,

@@ -3,7 +3,7 @@
 mod probe;
 
 use super::draft::{
-    BackendDraft, BackendTlsDraft, Draft, ListenerDraft, ListenerTlsDraft, VipDraft,
+    BackendDraft, BackendTlsDraft, Draft, ListenerDraft, ListenerTlsDraft, NameDraft, VipDraft,
 };
 use super::{
     AcceptProxy, AccessFiles, Backend, BackendIndex, BackendTls, Balance, CertificateFiles,
@@ -49,6 +49,7 @@ pub(super) fn build(draft: &Draft) -> Option<Config> {
         backends: backends.collect::<Option<_>>()?,
         proxy: draft.proxy?,
         admin: draft.admin.build()?,
+        dns: draft.dns.dns.clone()?,
     })
 }
 
@@ -193,6 +194,11 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
                 probe_address: member.probe_address.as_ref().map(|at| at.value),
             })
             .collect(),
+        names: backend
+            .names
+            .iter()
+            .map(NameDraft::build)
+            .collect::<Option<_>>()?,
         first_server,
         balance: backend.balance?,
         hash_balance_factor: match (&backend.hash_balance_factor, backend.balance?) {

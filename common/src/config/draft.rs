@@ -5,6 +5,7 @@ mod agent;
 mod backend;
 mod http;
 mod listener;
+mod names;
 mod probe;
 mod step;
 mod timeouts;
@@ -28,6 +29,7 @@ pub(super) use self::agent::AgentDraft;
 pub(super) use self::backend::{BackendDraft, ServerDraft};
 pub(super) use self::http::HttpDraft;
 pub(super) use self::listener::{BindDraft, ListenerDraft, RouteDraft};
+pub(super) use self::names::{DnsDraft, NameDraft};
 pub(super) use self::probe::ProbeDraft;
 pub(super) use self::step::StepDraft;
 pub(super) use self::tls::{BackendTlsDraft, CertificateDraft, ListenerTlsDraft, VersionsDraft};
@@ -44,6 +46,7 @@ pub(super) struct Draft {
     pub(super) proxy: Option<Proxy>,
     pub(super) drain: Option<At<Duration>>,
     pub(super) admin: AdminDraft,
+    pub(super) dns: DnsDraft,
 }
 
 #[derive(Debug)]
@@ -93,6 +96,7 @@ impl Draft {
             proxy: proxy_of(proxy),
             drain: proxy.get("drain"),
             admin: AdminDraft::of(once(&keys::ADMIN)),
+            dns: DnsDraft::of(once(&keys::DNS)),
             nodes,
             pair,
             vips,

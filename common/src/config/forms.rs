@@ -3,6 +3,7 @@
 
 mod bytes;
 mod http;
+mod names;
 mod ports;
 mod serving;
 
@@ -104,7 +105,8 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Subnet => subnet(text),
         Form::Network => network(text),
         Form::Server => server(text),
-        Form::Serving => serving::serving(text),
+        Form::Serving => names::server_or_name(text),
+        Form::NameServer => names::name_server(text),
         Form::Member => member(text),
         Form::Source => source(text),
         Form::ServerName => server_name(text),
@@ -396,7 +398,7 @@ fn remedy_for_socket(text: &str, form: Form) -> String {
         return format!("add the port, for example \"{with_port}\"");
     }
     if host.starts_with(|c: char| c.is_ascii_alphabetic()) && form == Form::Server {
-        return "host names are not looked up: write the address".to_owned();
+        return "a name is not looked up here: write the address".to_owned();
     }
     if form == Form::Bind && text.contains("vip") {
         return "name a VIP as \"vips.NAME:PORT\"".to_owned();

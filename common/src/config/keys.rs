@@ -3,6 +3,7 @@
 
 mod agent;
 mod backend;
+mod dns;
 mod listener;
 mod probe;
 mod process;
@@ -16,6 +17,7 @@ use super::kind::{Choice, Default, DurationRange, Form, IntegerRange, Key, Kind,
 
 pub(super) use agent::AGENT;
 pub(super) use backend::{BACKENDS, SEND_PROXY, SERVER, TIMEOUTS};
+pub(super) use dns::DNS;
 pub(super) use listener::{ACCEPT_PROXY, LISTENERS, ROUTE, SOURCE_LIMIT};
 pub(super) use probe::PROBE;
 pub(super) use process::{ADMIN, PROXY};
@@ -25,7 +27,7 @@ pub(super) use tls::{BACKEND_TLS, CERTIFICATE, LISTENER_TLS};
 
 /// The sections in the order in which `--show` prints them.
 pub const SECTIONS: &[&Section] = &[
-    &NODES, &PAIR, &VRRP, &VIPS, &LISTENERS, &BACKENDS, &TIMEOUTS, &PROXY, &ADMIN,
+    &NODES, &PAIR, &VRRP, &VIPS, &LISTENERS, &BACKENDS, &DNS, &TIMEOUTS, &PROXY, &ADMIN,
 ];
 
 const TEN_MS: Duration = Duration::from_millis(10);

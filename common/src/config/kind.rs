@@ -116,8 +116,10 @@ pub enum Form {
     Network,
     /// `10.17.4.21:6443`
     Server,
-    /// `10.17.4.21:6443`, `10.17.4.21`, or `10.17.4.21:+1000`: where sessions go.
+    /// `10.17.4.21:6443`, `10.17.4.21`, `10.17.4.21:+1000`: where sessions go; or a name that stands for that.
     Serving,
+    /// `10.17.4.2`, or `10.17.4.2:5353`: who answers questions of DNS.
+    NameServer,
     /// `traefik-http/10.17.4.24:80`: a server of a backend.
     Member,
     /// `10.17.4.11`: an address of a machine, IPv4 or IPv6.
@@ -164,7 +166,10 @@ impl Form {
             Self::Subnet => "an IPv4 address with its subnet's prefix length",
             Self::Network => "a network",
             Self::Server => "an address with a port",
-            Self::Serving => "an address with a port, or with what is added to the client's",
+            Self::Serving => {
+                "an address with a port, or with what is added to the client's, or a name"
+            }
+            Self::NameServer => "an address, with or without a port",
             Self::Member => "a backend and the address of one of its servers",
             Self::Source => "an address",
             Self::ServerName => "a server name",
@@ -194,6 +199,7 @@ impl Form {
             Self::Subnet => "192.168.0.10/24",
             Self::Network => "192.168.0.0/24",
             Self::Server | Self::Serving => "10.17.4.21:6443",
+            Self::NameServer => "10.17.4.2",
             Self::Member => "traefik-http/10.17.4.24:80",
             Self::Source => "10.17.4.11",
             Self::ServerName => "*.example.org",
@@ -232,9 +238,10 @@ impl Form {
             Self::StatusRange => r"^[1-5]\d\d(-[1-5]\d\d)?$",
             Self::Text | Self::Bytes => r"^[\s\S]+",
             Self::Protocol => r"^[!-~]{1,255}$",
+            Self::NameServer => r"^([0-9a-fA-F.:]+|\[[0-9a-fA-F.:]+\]:\d+)$",
             Self::Server => r"^(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F.:]+\]):\d+$",
             Self::Serving => {
-                r"^(\d+\.\d+\.\d+\.\d+(:[+-]?\d+)?|\[[0-9a-fA-F.:]+\](:[+-]?\d+)?|[0-9a-fA-F:]+)$"
+                r"^(\d+\.\d+\.\d+\.\d+(:[+-]?\d+)?|\[[0-9a-fA-F.:]+\](:[+-]?\d+)?|[0-9a-fA-F:]+|[A-Za-z0-9][A-Za-z0-9._-]*:\d+|_[A-Za-z0-9._-]+)$"
             }
             Self::Member => {
                 r"^[A-Za-z0-9._-]+/(\d+\.\d+\.\d+\.\d+(:[+-]?\d+)?|\[[0-9a-fA-F.:]+\](:[+-]?\d+)?|[0-9a-fA-F:]+)$"

@@ -8,6 +8,7 @@ mod client_ports;
 mod external;
 mod listeners;
 mod lists;
+mod names;
 mod nodes;
 mod policy;
 mod probes;
@@ -22,7 +23,7 @@ pub(super) use vips::FAST_BELOW;
 use super::diagnostic::{Findings, Span};
 use super::draft::Draft;
 use super::value::At;
-use super::{Config, MAX_LISTENERS, MAX_SERVERS, MAX_VIPS, MAX_WATCHED};
+use super::{Config, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_VIPS, MAX_WATCHED};
 
 /// Runs every rule.
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
@@ -34,6 +35,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     tls::check(draft, findings);
     backends::check(draft, findings);
     client_ports::check(draft, findings);
+    names::check(draft, findings);
     probes::check(draft, findings);
     agents::check(draft, findings);
     policy::check(draft, findings);
@@ -86,6 +88,12 @@ fn limits(draft: &Draft, findings: &mut Findings) {
         "servers",
         MAX_SERVERS,
         servers.map(|server| server.address.span).collect(),
+    );
+    let names = draft.backends.iter().flat_map(|backend| &backend.names);
+    over(
+        "servers by name",
+        MAX_NAMES,
+        names.map(|one| one.name.span).collect(),
     );
     if draft.vips.is_empty() && draft.listeners.is_empty() {
         findings.missing(

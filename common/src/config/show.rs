@@ -14,7 +14,8 @@ use super::keys;
 use super::kind::{Default, Section, show_duration};
 use super::rules::FAST_BELOW;
 use super::{
-    Admin, AdminHttp, ChecksumForm, Config, Node, Pair, Proxy, Runs, Transport, Vip, VrrpVersion,
+    Admin, AdminHttp, ChecksumForm, Config, Dns, Node, Pair, Proxy, Runs, Transport, Vip,
+    VrrpVersion,
 };
 
 impl Config {
@@ -53,6 +54,9 @@ impl Config {
                 backend_value(backend, self, key)
             });
         }
+        section(&mut out, ("dns", &keys::DNS), |key| {
+            dns_value(&self.dns, key)
+        });
         section(&mut out, ("proxy", &keys::PROXY), |key| {
             proxy_value(&self.proxy, key)
         });
@@ -154,6 +158,17 @@ fn vip_value(vip: &Vip, nodes: &[Node], key: &str) -> Option<String> {
             }
             VrrpVersion::V2 { pass: None } | VrrpVersion::V3 => None,
         },
+        _ => None,
+    }
+}
+
+fn dns_value(dns: &Dns, key: &str) -> Option<String> {
+    match key {
+        "servers" => (!dns.servers.is_empty()).then(|| array(dns.servers.iter())),
+        "timeout" => Some(quoted(show_duration(dns.timeout))),
+        "attempts" => Some(dns.attempts.to_string()),
+        "min_ttl" => Some(quoted(show_duration(dns.min_ttl))),
+        "max_ttl" => Some(quoted(show_duration(dns.max_ttl))),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::diagnostic::Span;
 use super::kind::{Key, Section};
-use super::{AdminHttp, PortOffset, PortRange, StatusRange};
+use super::{AdminHttp, PortOffset, PortRange, ServerQuery, StatusRange};
 
 /// Something and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub(super) enum Value {
     Network(IpNet),
     Server(SocketAddr),
     Serving(ServingText),
+    Name(ServerQuery),
     /// The name of a backend, and the address of one of its servers.
     Member(String, SocketAddr),
     Source(IpAddr),
@@ -157,6 +158,7 @@ from_variant! {
     Network => IpNet,
     Server => SocketAddr,
     Serving => ServingText,
+    Name => ServerQuery,
     Source => IpAddr,
     Bind => BindText,
     Ports => PortRange,

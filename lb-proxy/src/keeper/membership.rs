@@ -187,7 +187,7 @@ impl Keeper {
     }
 
     /// Takes over what stands on the board.
-    fn read_roster(&mut self) {
+    pub(super) fn read_roster(&mut self) {
         let proxy = self.proxy();
         let roster = Arc::new(Roster::read(&proxy.config, proxy.board));
         self.leaving_since = leaving_since(&proxy, &roster);

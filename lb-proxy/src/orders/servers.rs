@@ -80,6 +80,10 @@ pub(super) enum Refusal {
     )]
     KeepsPorts(ServerName),
     #[error(
+        "{server} comes from the DNS: it leaves when {name} names it no more; until then say drain or maintenance"
+    )]
+    ByName { server: ServerName, name: String },
+    #[error(
         "{0} was added at run time, so there is no configured address to go back to: leave --for out"
     )]
     NothingToReturnTo(ServerName),
@@ -128,6 +132,7 @@ pub(super) fn add(
         max_sessions: wanted.max_sessions,
         follows: followed(&proxy, &roster, (backend, server.address))?,
         replaces: None,
+        name: None,
     };
     match known {
         Some(known) => keeper.come_back((known.place, Some(&who)), (now, until)),
@@ -178,6 +183,7 @@ pub(super) fn move_to(
             return Err(Refusal::OfFile(name_of(&proxy, known)).into());
         }
     }
+    not_by_name(&proxy, &old)?;
     if old.server.port_offset.is_some() {
         return Err(Refusal::KeepsPorts(server.clone()).into());
     }
@@ -196,6 +202,7 @@ pub(super) fn move_to(
             true => Some(old.place),
             false => old.replaces,
         },
+        name: None,
     };
     let place = match known {
         Some(known) => known.place,
@@ -231,6 +238,9 @@ pub(super) fn remove(
             0 => Refusal::Gone(server.clone()).into(),
             1.. => Refusal::Leaving(server.clone()).into(),
         });
+    }
+    if member.is_present() {
+        not_by_name(&proxy, &member)?;
     }
     let followers = followers(&proxy, &keeper.roster(), place);
     if !followers.is_empty() {
@@ -275,6 +285,18 @@ fn is_idle(
         });
     }
     Ok(())
+}
+
+/// What the DNS says would be there again with its next answer.
+fn not_by_name(proxy: &Proxy, member: &Member) -> Result<(), Refusal> {
+    let mut names = proxy.config.names();
+    match member.name.and_then(|index| names.nth(index)) {
+        Some((_, one)) => Err(Refusal::ByName {
+            server: name_of(proxy, member),
+            name: one.name.to_string(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn may_be_at(proxy: &Proxy, address: SocketAddr) -> Result<(), Refusal> {

@@ -164,6 +164,7 @@ fn empty_board() -> &'static ProxyBoard {
         roster: std::array::from_fn(|_| Default::default()),
         server_tls: std::array::from_fn(|_| Default::default()),
         external: std::array::from_fn(|_| ExternalWish::default()),
+        names: std::array::from_fn(|_| Default::default()),
     }))
 }
 

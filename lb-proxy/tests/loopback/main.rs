@@ -17,6 +17,7 @@ mod harness;
 mod headers;
 mod limits;
 mod lists;
+mod names;
 mod observe;
 mod opening;
 mod policy;

@@ -300,7 +300,8 @@ pub(super) fn fill(page: &mut Page, status: &Status) {
 fn fill_overrides(page: &mut Page, status: &Status) {
     let servers = || status.backends.iter().flat_map(|backend| &backend.servers);
     let say = |state: &str| servers().filter(|one| one.administrative == state).count();
-    let present = |word: &str| servers().filter(|one| one.presence == word).count();
+    let said = || servers().filter(|one| one.name.is_empty());
+    let present = |word: &str| said().filter(|one| one.presence == word).count();
     let gone = present("removed") + present("leaving");
     let weights = servers().filter(|one| one.configured_weight.is_some());
     let paused = status.listeners.iter().filter(|one| one.paused);

@@ -16,6 +16,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         vrrp::FAMILIES,
         proxy::FAMILIES,
         agents::FAMILIES,
+        names::FAMILIES,
         files::FAMILIES,
         tls::FAMILIES,
         session_log::FAMILIES,
@@ -40,7 +41,10 @@ fn value(page: &str, series: &str) -> f64 {
 
 #[test]
 fn every_described_metric_is_on_the_page_of_a_healthy_node_with_its_type_and_help() {
-    let page = page_of(&fixture::healthy());
+    let view = fixture::with_name();
+    let answered = CLOCKS.now - std::time::Duration::from_secs(1);
+    view.boards.proxy.names[0].answered.set(answered);
+    let page = page_of(&view);
     let mut listed = BTreeSet::new();
     for family in families() {
         let kind = match family.kind {
@@ -420,6 +424,7 @@ fn what_an_administrator_says_is_counted_by_kind() {
         max_sessions: None,
         follows: None,
         replaces: None,
+        name: None,
     };
     proxy.roster[9].enter(&who, now);
     proxy.listeners[1].killed.add(7);

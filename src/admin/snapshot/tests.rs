@@ -71,7 +71,7 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].probe_state backends[].servers[].probe_status backends[].servers[].probe_code \
         backends[].servers[].certificate_not_after backends[].servers[].certificate_not_after_timestamp \
         backends[].servers[].certificate_days_left \
-        backends[].servers[].cut backends[].servers[].presence backends[].servers[].presence_ms_left backends[].servers[].replaces \
+        backends[].servers[].cut backends[].servers[].presence backends[].servers[].presence_ms_left backends[].servers[].replaces backends[].servers[].name backends[].names \
         files files[].changes files[].entries files[].holds files[].path files[].refusals \
         files[].refused files[].since_ms_ago \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \

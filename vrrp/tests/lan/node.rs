@@ -18,7 +18,7 @@ use common::board::{
     VipSlot, VipState, VrrpBoard,
 };
 use common::config::{
-    Admin, ChecksumForm, Config, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Signing,
+    Admin, ChecksumForm, Config, Dns, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Signing,
     Transport, Vip, VrrpVersion,
 };
 use vrrp::{Control, Inputs, RunError};
@@ -53,6 +53,13 @@ pub(crate) fn config(interval: Duration) -> Config {
         version: VrrpVersion::V3,
     };
     Config {
+        dns: Dns {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(2),
+            attempts: 2,
+            min_ttl: Duration::from_secs(5),
+            max_ttl: Duration::from_secs(300),
+        },
         nodes: vec![node(1), node(2)],
         pair: Pair {
             interface: "eth0".to_owned(),
@@ -253,5 +260,6 @@ fn proxy_board() -> ProxyBoard {
         roster: array::from_fn(|_| Default::default()),
         server_tls: array::from_fn(|_| Default::default()),
         external: std::array::from_fn(|_| Default::default()),
+        names: array::from_fn(|_| Default::default()),
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::agent::AgentDraft;
+use super::names::NameDraft;
 use super::probe::ProbeDraft;
 use super::tls::BackendTlsDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
@@ -19,6 +20,8 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) server_count: Option<At<usize>>,
     /// Without those that were wrong.
     pub(in crate::config) servers: Vec<ServerDraft>,
+    /// Servers by name, without those that were wrong.
+    pub(in crate::config) names: Vec<NameDraft>,
     pub(in crate::config) balance: Option<Balance>,
     pub(in crate::config) hash_balance_factor: Option<At<u64>>,
     pub(in crate::config) slow_start: Option<At<Option<Duration>>>,
@@ -54,6 +57,8 @@ pub(in crate::config) struct ServerDraft {
     pub(in crate::config) weight: u16,
     pub(in crate::config) backup: bool,
     pub(in crate::config) max_sessions: Option<u32>,
+    /// Only names may have it.
+    pub(in crate::config) max_addresses: Option<At<u64>>,
     pub(in crate::config) probe_address: Option<At<SocketAddr>>,
     /// The server that it follows, as the file names it.
     pub(in crate::config) track: Option<At<(String, SocketAddr)>>,
@@ -68,9 +73,14 @@ impl BackendDraft {
             name: name.clone(),
             server_count: count(values, "servers"),
             servers: servers
-                .into_iter()
-                .flat_map(|list| list.value)
+                .iter()
+                .flat_map(|list| &list.value)
                 .filter_map(|server| ServerDraft::of(&server.value))
+                .collect(),
+            names: servers
+                .iter()
+                .flat_map(|list| &list.value)
+                .filter_map(|server| NameDraft::of(&server.value))
                 .collect(),
             balance: values.get::<&str>("balance").and_then(|word| {
                 let mut known = Balance::WORDS.iter();
@@ -131,7 +141,9 @@ impl BackendDraft {
 impl BackendDraft {
     /// Whether every server follows another one, so that none is probed for this backend.
     pub(in crate::config) fn follows_all(&self) -> bool {
-        !self.servers.is_empty() && self.servers.iter().all(|one| one.followed.is_some())
+        !self.servers.is_empty()
+            && self.names.is_empty()
+            && self.servers.iter().all(|one| one.followed.is_some())
     }
 
     /// Whether nothing tells which of its servers are down: neither probes of their own nor a server
@@ -151,6 +163,7 @@ impl ServerDraft {
             weight: number(values, "weight")?,
             backup: values.get::<bool>("backup")?.value,
             max_sessions: number(values, "max_sessions"),
+            max_addresses: values.get("max_addresses"),
             track: values.get("track"),
             followed: None,
             probe_address: values.get("probe_address"),

@@ -30,7 +30,8 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             name: "servers",
             kind: Kind::List(&Kind::TableOr(&SERVER, "address")),
             default: Default::Required,
-            doc: "The servers: an address with a port, or { address = …, weight = … }",
+            doc: "The servers: an address with a port, or { address = …, weight = … }; or a name that stands for \
+                  several: a host with a port (A and AAAA), or a service (SRV), see [dns]",
         },
         Key {
             name: "balance",
@@ -256,7 +257,9 @@ pub(in crate::config) const SERVER: Section = Section {
             doc: "Address and port of the server. Without a port (\"10.17.4.24\") a session goes to the port that \
                   its client came to, by the header of a proxy that is trusted, if it brought one; with a sign \
                   (\"10.17.4.24:+1000\") to so many ports above or below it. Such a server is called with port 0 \
-                  in status and commands",
+                  in status and commands. \"api.example.org:6443\" = the addresses of that name, at this port; \
+                  \"_api._tcp.example.org\" = hosts, ports and weights as its SRV records say: those of the lowest \
+                  priority, and all others as backups",
         },
         Key {
             name: "weight",
@@ -275,6 +278,13 @@ pub(in crate::config) const SERVER: Section = Section {
             kind: Kind::Integer(MANY),
             default: Default::Unset("no limit"),
             doc: "Sessions at the same time, from this node; more go to other servers, or wait",
+        },
+        Key {
+            name: "max_addresses",
+            kind: Kind::Integer(IntegerRange::new(1, 64)),
+            default: Default::Unset("8, of a name"),
+            doc: "Most servers that a name stands for at the same time; more are left out, and status says so. All \
+                  together have at most 256 places",
         },
         Key {
             name: "track",

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::diagnostic::Findings;
-use crate::config::draft::{BackendDraft, Draft, ListenerDraft, ServerDraft};
+use crate::config::draft::{BackendDraft, Draft, ListenerDraft, NameDraft, ServerDraft};
 use crate::config::{Balance, Bind};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
@@ -42,8 +42,10 @@ fn members(backend: &BackendDraft, findings: &mut Findings) {
         );
         return;
     }
-    let none_left_out = backend.servers.len() == count.value;
-    if none_left_out && backend.servers.iter().all(|server| server.weight == 0) {
+    let none_left_out = backend.servers.len() + backend.names.len() == count.value;
+    let has_weight = backend.servers.iter().any(|server| server.weight > 0)
+        || backend.names.iter().any(NameDraft::has_weight);
+    if none_left_out && !has_weight {
         findings.error(
             count.span,
             format!("every server of backend `{name}` has weight 0, so none would get a session"),
@@ -123,7 +125,8 @@ fn of_no_use(backend: &BackendDraft, findings: &mut Findings) {
     let limited = backend
         .servers
         .iter()
-        .any(|server| server.max_sessions.is_some());
+        .any(|server| server.max_sessions.is_some())
+        || backend.names.iter().any(|one| one.max_sessions.is_some());
     if let (Some(queue), false) = (&backend.queue, limited)
         && queue.given
     {
@@ -133,7 +136,10 @@ fn of_no_use(backend: &BackendDraft, findings: &mut Findings) {
             "remove it, or give the servers a limit",
         );
     }
-    if backend.servers.iter().all(|server| server.backup) && !backend.servers.is_empty() {
+    let backups = backend.servers.iter().map(|server| server.backup);
+    let mut backups = backups.chain(backend.names.iter().map(|one| one.backup));
+    let some = backend.servers.len() + backend.names.len() > 0;
+    if some && backups.all(|backup| backup) {
         findings.warn(
             backend.name.span,
             format!(
@@ -175,7 +181,8 @@ fn source(backend: &BackendDraft, draft: &Draft, findings: &mut Findings) {
         }
         let of_family =
             |server: &ServerDraft| server.address.value.is_ipv4() == source.value.is_ipv4();
-        if !backend.servers.is_empty() && !backend.servers.iter().any(of_family) {
+        let all_known = backend.names.is_empty() && !backend.servers.is_empty();
+        if all_known && !backend.servers.iter().any(of_family) {
             findings.error(
                 source.span,
                 format!("no server of backend `{}` can be reached from `{}`: all have the other kind of address", backend.name.value, source.value),

@@ -146,6 +146,17 @@ pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Op
                 };
                 text.push_str(&format!("    {},\n", inline(&keys::SERVER, value_of)));
             }
+            for name in &backend.names {
+                let value_of = |key: &str| match key {
+                    "address" => Some(quoted(&name.name)),
+                    "weight" => shown(name.weight),
+                    "backup" => Some(name.backup.to_string()),
+                    "max_sessions" => shown(name.max_sessions),
+                    "max_addresses" => Some(name.max_addresses.to_string()),
+                    _ => None,
+                };
+                text.push_str(&format!("    {},\n", inline(&keys::SERVER, value_of)));
+            }
             text.push(']');
             Some(text)
         }
@@ -210,10 +221,9 @@ fn address(server: &Server) -> String {
 }
 
 fn limited(backend: &Backend) -> bool {
-    backend
-        .servers
-        .iter()
-        .any(|server| server.max_sessions.is_some())
+    let servers = backend.servers.iter().map(|server| server.max_sessions);
+    let names = backend.names.iter().map(|name| name.max_sessions);
+    servers.chain(names).any(|limit| limit.is_some())
 }
 
 fn bind_text(bind: &Bind, config: &Config) -> String {

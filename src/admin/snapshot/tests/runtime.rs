@@ -63,6 +63,7 @@ fn servers_that_came_and_went_are_shown_as_such() {
         max_sessions: None,
         follows: None,
         replaces: Some(0),
+        name: None,
     };
     proxy.roster[6].enter(&who, (now, end));
     proxy.servers[6].state.set(ServerState::Up.on_board());
