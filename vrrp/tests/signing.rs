@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::addr::Vrid;
 use common::board::DropReason;
 use common::board::VipState::{Active, Backup};
-use common::config::{ChecksumForm, NodeIndex, Signing, VipIndex};
+use common::config::{ChecksumForm, Config, NodeIndex, Signing, VipIndex};
 use lan::node::{KEY_FILE, Running, signing_config};
 use lan::{Lan, VIP, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -114,15 +114,21 @@ fn dropped(node: &Running, reason: DropReason) -> u64 {
     node.board.drops[reason as usize].get()
 }
 
+/// Node 1 is active, node 2 its backup.
+fn elected(lan: &Lan, config: &Config) -> (Running, Running) {
+    let one = Running::start(lan, 1, config);
+    wait_for("node 1 is active", SECOND * 5, || one.all(Active));
+    let two = Running::start(lan, 2, config);
+    wait_for("node 2 is up", SECOND * 5, || two.all(Backup));
+    (one, two)
+}
+
 #[test]
 fn two_nodes_elect_fail_and_return_with_signed_adverts() {
     let lan = Lan::new(3);
     let config = signing_config(INTERVAL, Signing::Enforce);
     let stranger = Stranger::on(&lan, 3);
-    let one = Running::start(&lan, 1, &config);
-    wait_for("node 1 is active", SECOND * 5, || one.all(Active));
-    let two = Running::start(&lan, 2, &config);
-    wait_for("node 2 is up", SECOND * 5, || two.all(Backup));
+    let (one, two) = elected(&lan, &config);
     let datagram = stranger.hear(LB1);
     assert_eq!(datagram.len(), 20 + 12 + 28);
     assert_eq!(
@@ -193,10 +199,7 @@ fn recorded_adverts_do_not_keep_a_dead_node_alive() {
     let lan = Lan::new(3);
     let config = signing_config(INTERVAL, Signing::Enforce);
     let stranger = Stranger::on(&lan, 3);
-    let one = Running::start(&lan, 1, &config);
-    wait_for("node 1 is active", SECOND * 5, || one.all(Active));
-    let two = Running::start(&lan, 2, &config);
-    wait_for("node 2 is up", SECOND * 5, || two.all(Backup));
+    let (_one, two) = elected(&lan, &config);
     let recorded: Vec<_> = (0..10).map(|_| stranger.hear(LB1)).collect();
     wait_for("node 2 has heard them", SECOND * 3, || {
         two.board.vips[0].adverts_received.get() > 5
