@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -255,8 +257,16 @@ pub(crate) fn free_range(ip: IpAddr, count: u16) -> Bind {
     loop {
         let first = NEXT.fetch_add(STEP, Ordering::Relaxed);
         assert!(first < 28_000, "none is free");
+        // Another run of these tests may go on beside this one.
+        let name = format!("fmc-lb-test-ports-{first}");
+        let name = UnixSocketAddr::from_abstract_name(name).expect("short");
+        let Ok(reserved) = UnixDatagram::bind_addr(&name) else {
+            continue;
+        };
         let is_free = |port: u16| TcpListener::bind((ip, port)).is_ok();
         if (first..first + count).all(is_free) {
+            // Until this process ends.
+            std::mem::forget(reserved);
             return Bind {
                 address: SocketAddr::new(ip, first),
                 last_port: first + count - 1,
@@ -345,6 +355,8 @@ pub(crate) fn accepting_server() -> (SocketAddr, TcpListener) {
 }
 
 pub(crate) fn accept(socket: &TcpListener) -> TcpStream {
+    let patience = SockRef::from(socket).set_read_timeout(Some(LIMIT));
+    patience.expect("set");
     let (stream, _) = socket.accept().expect("accept");
     limit(&stream);
     stream
