@@ -356,14 +356,15 @@ impl Keeper {
         let ramp =
             |place: usize| slow_start::ramp(self.servers[place].came_up, self.time(place), now);
         let roster = &*self.roster;
-        let snapshot = Snapshot::new(config, roster, |place| Standing {
+        let standing = |place: usize| Standing {
             candidacy: Candidacy::new(admin(place), verdict(place), self.servers[place].probed),
             share: AgentShare::of(&board.servers[place].agent),
             ramp: ramp(place),
             weight: board.servers[place]
                 .admin_weight(now)
                 .map(|said| said.value),
-        });
+        };
+        let snapshot = Snapshot::new(config, roster, standing);
         fail_open::tell(config, board, (&snapshot, now));
         pool.publish(snapshot);
         for member in roster.all() {
@@ -374,16 +375,19 @@ impl Keeper {
         self.proxy.waiting.look_again();
         for index in 0..config.vips.len() {
             let vip = VipIndex(index);
-            let health = vip_health((config, roster), vip, |place| usable(state(place)));
+            let serves = |place: usize| usable(state(place)) && !standing(place).is_withheld();
+            let health = vip_health((config, roster), vip, serves);
             board.vip_health[index].set(health);
             let sure = vip_health((config, roster), vip, |place| {
-                usable(state(place)) && self.servers[place].health.is_sure()
+                serves(place) && self.servers[place].health.is_sure()
             });
             board.vip_sure[index].set(sure);
             let hope = |place: usize| {
                 let agent = &board.servers[place].agent;
                 let kept_out = admin(place) != AdminState::None || agent.is_down();
-                !kept_out && self.servers[place].health.is_hoped_for()
+                !kept_out
+                    && !standing(place).is_withheld()
+                    && self.servers[place].health.is_hoped_for()
             };
             board.vip_hope[index].set(vip_health((config, roster), vip, hope));
         }

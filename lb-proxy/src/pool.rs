@@ -63,6 +63,11 @@ impl Standing {
         u16::try_from(weight).unwrap_or(u16::MAX)
     }
 
+    /// Whether an administrator or its agent has taken its whole share.
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.weight.or(self.share.percent) == Some(0)
+    }
+
     fn limit(&self, configured: Option<u32>) -> Option<u32> {
         match self.share.max_sessions {
             None => configured,

@@ -7,8 +7,8 @@ use common::roster::Roster;
 /// otherwise the smallest share of usable servers of its required listeners in percent, 1 to 100
 /// (100 if it has no required listener).
 ///
-/// `counts` says whether the server at a place is usable. Servers of weight 0 are left out: they
-/// serve nobody new. A server that is tried in need (`all_down`) is not usable: the other node may
+/// `counts` says whether the server at a place is usable and has a share of the new sessions. Servers
+/// whose configured weight is 0 are left out: nobody expects them to serve. A server that is tried in need (`all_down`) is not usable: the other node may
 /// have better ones.
 pub(crate) fn vip_health(
     (config, roster): (&Config, &Roster),

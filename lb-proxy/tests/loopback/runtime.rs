@@ -358,6 +358,29 @@ fn a_weight_that_is_said_counts_with_every_way_to_choose() {
 }
 
 #[test]
+fn a_backend_whose_servers_have_no_weight_left_gives_its_vip_up() {
+    let servers = [echo_server(), echo_server()];
+    let proxy = Setup::new(&servers).start();
+    let health = &proxy.board.vip_health[0];
+    eventually("all are up", || health.get() == 100);
+    let say = |weight: Option<u16>, place: usize| {
+        let command = Command::ServerWeight {
+            server: name(servers[place]),
+            weight,
+            for_ms: None,
+        };
+        act(&proxy, command);
+    };
+    say(Some(0), 0);
+    eventually("one is withheld", || health.get() == 50);
+    say(Some(0), 1);
+    eventually("both are", || health.get() == 0);
+    assert_eq!(proxy.board.vip_hope[0].get(), 0);
+    say(None, 0);
+    eventually("one is back", || health.get() == 50);
+}
+
+#[test]
 fn a_paused_listener_lets_clients_wait_and_serves_them_then() {
     let proxy = Setup::new(&[echo_server()]).start();
     let mut old = proxy.connect();
