@@ -14,14 +14,14 @@ use std::io::{self, IsTerminal, Write};
 
 use nix::sys::stat::fstat;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
 use self::journal::Lines;
 
-/// The filter, in tracing's syntax.
+/// The filter, in tracing's syntax of targets and levels.
 const FILTER: &str = "FMC_LB_LOG";
-const DEFAULT_FILTER: &str = "info";
+const DEFAULT_FILTER: LevelFilter = LevelFilter::INFO;
 /// Lines that wait for a slow reader of stderr; more are dropped.
 const WAITING_LINES: usize = 8_192;
 
@@ -75,18 +75,16 @@ fn writer(target: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard)
 }
 
 /// The filter that was asked for, or the default and what is wrong.
-fn filter(asked: Result<String, VarError>) -> (EnvFilter, Option<String>) {
+fn filter(asked: Result<String, VarError>) -> (Targets, Option<String>) {
+    let default = || Targets::new().with_default(DEFAULT_FILTER);
     let text = match asked {
         Ok(text) => text,
-        Err(VarError::NotPresent) => return (EnvFilter::new(DEFAULT_FILTER), None),
-        Err(error) => return (EnvFilter::new(DEFAULT_FILTER), Some(error.to_string())),
+        Err(VarError::NotPresent) => return (default(), None),
+        Err(error) => return (default(), Some(error.to_string())),
     };
-    match EnvFilter::try_new(&text) {
+    match text.parse() {
         Ok(filter) => (filter, None),
-        Err(error) => (
-            EnvFilter::new(DEFAULT_FILTER),
-            Some(format!("{text}: {error}")),
-        ),
+        Err(error) => (default(), Some(format!("{text}: {error}"))),
     }
 }
 
