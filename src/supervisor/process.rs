@@ -16,6 +16,10 @@ use super::kit::Kit;
 use crate::control::{self, Body, Channel, SendError};
 use crate::rights;
 
+/// Bytes of the stack of each thread of vrrp but its first (std::thread, RUST_MIN_STACK). Its memory is
+/// locked, so a stack is there as a whole, and the default is 2 MiB.
+const VRRP_STACK: &str = "262144";
+
 /// A living child.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -50,7 +54,11 @@ impl Process {
         channel
             .send_setup(setup, &handles)
             .context("send its set-up")?;
-        let mut process = Command::new("/proc/self/exe")
+        let mut command = Command::new("/proc/self/exe");
+        if child == Child::Vrrp {
+            command.env("RUST_MIN_STACK", VRRP_STACK);
+        }
+        let mut process = command
             .arg0("fmc-lb")
             .args(["child", child.word()])
             .stdin(Stdio::from(listening))
