@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Keygen,
     /// Show what a running node does
     Status(Status),
-    /// Drain a server, take it into or out of maintenance, change its weight (root only)
+    /// Drain a server, take it into or out of maintenance, change its weight or address, add or remove one (root only)
     #[command(subcommand)]
     Server(Server),
     /// Pause a listener or let it go on (root only)

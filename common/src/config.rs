@@ -240,6 +240,8 @@ impl Config {
 
     /// Why no server can be reached at an address: it is our own.
     pub fn own_address(&self, address: SocketAddr) -> Option<String> {
+        // [::ffff:192.168.0.10] is 192.168.0.10.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let ours = |ip: IpAddr| {
             ip.is_loopback()
                 || self.vips.iter().any(|vip| IpAddr::V4(vip.address) == ip)

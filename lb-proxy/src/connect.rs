@@ -166,19 +166,31 @@ pub(crate) async fn to_backend<'a, D: Dress>(
     let mut tried = Tried::default();
     let mut patience = Patience::default();
     let mut attempts = 0;
-    if proxy.waiting.has_waiters(index) {
-        proxy.waiting.wait(queue, &mut patience, entry).await?;
-    }
-    loop {
+    let pick = |tried: &Tried| {
         let wanted = Wanted {
             backend: index,
             client: caller.client,
-            tried: &tried,
+            tried,
         };
-        let server = match proxy.pool.pick(wanted, proxy.board) {
+        proxy.pool.pick(wanted, proxy.board)
+    };
+    let is_full = |tried: &Tried| matches!(pick(tried), Err(Vacancy::Full));
+    if proxy.waiting.has_waiters(index) {
+        let look = || is_full(&tried);
+        proxy
+            .waiting
+            .wait(queue, &mut patience, entry, look)
+            .await?;
+    }
+    loop {
+        let server = match pick(&tried) {
             Ok(picked) => picked,
             Err(Vacancy::Full) => {
-                proxy.waiting.wait(queue, &mut patience, entry).await?;
+                let look = || is_full(&tried);
+                proxy
+                    .waiting
+                    .wait(queue, &mut patience, entry, look)
+                    .await?;
                 continue;
             }
             Err(Vacancy::NoneStands) if tried.is_empty() => return Err(ConnectError::NoServer),

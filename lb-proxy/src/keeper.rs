@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::board::{AdminState, ProbeStatus, ProxyBoard, ServerSlot, ServerState};
 use common::config::{BackendIndex, Config, InitialState, MAX_SERVERS, OnMarkedDown, VipIndex};
-use common::roster::Roster;
+use common::roster::{Member, Roster};
 use common::time::Moment;
 use tracing::{debug, info, warn};
 
@@ -375,19 +375,18 @@ impl Keeper {
         self.proxy.waiting.look_again();
         for index in 0..config.vips.len() {
             let vip = VipIndex(index);
-            let serves = |place: usize| usable(state(place)) && !standing(place).is_withheld();
+            let has_share = |one: &Member| standing(one.place).has_share(one.server.weight);
+            let serves = |one: &Member| usable(state(one.place)) && has_share(one);
             let health = vip_health((config, roster), vip, serves);
             board.vip_health[index].set(health);
-            let sure = vip_health((config, roster), vip, |place| {
-                serves(place) && self.servers[place].health.is_sure()
+            let sure = vip_health((config, roster), vip, |one| {
+                serves(one) && self.servers[one.place].health.is_sure()
             });
             board.vip_sure[index].set(sure);
-            let hope = |place: usize| {
-                let agent = &board.servers[place].agent;
-                let kept_out = admin(place) != AdminState::None || agent.is_down();
-                !kept_out
-                    && !standing(place).is_withheld()
-                    && self.servers[place].health.is_hoped_for()
+            let hope = |one: &Member| {
+                let agent = &board.servers[one.place].agent;
+                let kept_out = admin(one.place) != AdminState::None || agent.is_down();
+                !kept_out && has_share(one) && self.servers[one.place].health.is_hoped_for()
             };
             board.vip_hope[index].set(vip_health((config, roster), vip, hope));
         }

@@ -63,9 +63,13 @@ impl Standing {
         u16::try_from(weight).unwrap_or(u16::MAX)
     }
 
-    /// Whether an administrator or its agent has taken its whole share.
-    pub(crate) fn is_withheld(&self) -> bool {
-        self.weight.or(self.share.percent) == Some(0)
+    /// Whether it has a share of the new sessions: by an administrator's word, else by its agent's and
+    /// the configuration.
+    pub(crate) fn has_share(&self, configured: u16) -> bool {
+        match (self.weight, self.share.percent) {
+            (Some(said), _) => said > 0,
+            (None, percent) => configured > 0 && percent != Some(0),
+        }
     }
 
     fn limit(&self, configured: Option<u32>) -> Option<u32> {

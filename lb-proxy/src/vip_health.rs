@@ -1,19 +1,19 @@
 //! How healthy the data plane behind each VIP is. Pure.
 
 use common::config::{Config, VipIndex};
-use common::roster::Roster;
+use common::roster::{Member, Roster};
 
 /// The health of a VIP as it stands on the board: 0 = a required listener has no usable server,
 /// otherwise the smallest share of usable servers of its required listeners in percent, 1 to 100
 /// (100 if it has no required listener).
 ///
-/// `counts` says whether the server at a place is usable and has a share of the new sessions. Servers
-/// whose configured weight is 0 are left out: nobody expects them to serve. A server that is tried in need (`all_down`) is not usable: the other node may
+/// `counts` says whether a server is usable and has a share of the new sessions. Those whose configured
+/// weight is 0 are left out unless they do: nobody expects them to serve. A server that is tried in need (`all_down`) is not usable: the other node may
 /// have better ones.
 pub(crate) fn vip_health(
     (config, roster): (&Config, &Roster),
     vip: VipIndex,
-    counts: impl Fn(usize) -> bool,
+    counts: impl Fn(&Member) -> bool,
 ) -> u64 {
     config
         .listeners
@@ -23,10 +23,9 @@ pub(crate) fn vip_health(
         .map(|index| {
             let (mut all, mut good) = (0_u64, 0_u64);
             for member in roster.present(index) {
-                if member.server.weight > 0 {
-                    all += 1;
-                    good += u64::from(counts(member.place));
-                }
+                let good_one = counts(member);
+                all += u64::from(good_one || member.server.weight > 0);
+                good += u64::from(good_one);
             }
             if good == 0 {
                 0
@@ -81,8 +80,8 @@ backend = "one"
             ..config()
         };
         let roster = Roster::configured(&config);
-        vip_health((&config, &roster), VipIndex(0), |place| {
-            usable(states[place])
+        vip_health((&config, &roster), VipIndex(0), |member| {
+            usable(states[member.place]) && member.server.weight > 0
         })
     }
 

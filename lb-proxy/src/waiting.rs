@@ -4,7 +4,7 @@
 //! others wait goes behind them. A wake that nobody needs any more goes to the next one.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,7 +72,8 @@ impl Waiting {
         self.queues[backend.0].waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns when there may be a free slot.
+    /// Returns when there may be a free slot. `is_full` looks once more when the client stands in line:
+    /// a slot that was freed before that has woken nobody.
     ///
     /// # Errors
     ///
@@ -82,6 +83,7 @@ impl Waiting {
         (backend, slot): (BackendIndex, &'static BackendSlot),
         patience: &mut Patience,
         entry: &mut Entry,
+        is_full: impl Fn() -> bool,
     ) -> Result<(), WaitError> {
         let queue = &self.queues[backend.0];
         let ahead = queue.waiting.load(Ordering::Relaxed);
@@ -94,6 +96,11 @@ impl Waiting {
             (clock::now(), Instant::now() + queue.timeout)
         });
         let _place = Place::take((queue, slot), since);
+        // Those ahead are woken for it.
+        fence(Ordering::SeqCst);
+        if ahead == 0 && !is_full() {
+            return Ok(());
+        }
         entry.queues(ahead);
         let waited = timeout_at(deadline, queue.free.notified()).await;
         entry.leaves_queue();
@@ -108,6 +115,8 @@ impl Waiting {
 
     /// A slot of the backend is free.
     pub(crate) fn release(&self, backend: BackendIndex) {
+        // Either this sees the one that waits, or that one sees the free slot.
+        fence(Ordering::SeqCst);
         if self.has_waiters(backend) {
             self.queues[backend.0].free.notify_one();
         }

@@ -231,3 +231,34 @@ fn a_session_that_is_too_old_ends_in_a_quiet_moment() {
     assert_eq!(end, std::io::ErrorKind::ConnectionReset);
     assert!(start.elapsed() >= Duration::from_secs(6));
 }
+
+/// A session of another thread ends between the look at a full server and the place in the line.
+#[test]
+fn a_slot_that_is_freed_while_a_client_joins_the_line_is_seen() {
+    let mut setup = Setup::new(&[echo_server()]);
+    setup.threads = 2;
+    setup.backend().servers[0].max_sessions = Some(1);
+    setup.backend().queue_timeout = Duration::from_secs(1);
+    let proxy = setup.start();
+    let address = proxy.address;
+    let start = Instant::now();
+    let mut round = 0_u64;
+    while start.elapsed() < Duration::from_secs(5) {
+        round += 1;
+        let mut first = proxy.connect();
+        ping(&mut first);
+        let pause = Duration::from_nanos(round * 7_919 % 150_000);
+        let ends = std::thread::spawn(move || {
+            let start = Instant::now();
+            while start.elapsed() < pause {
+                std::hint::spin_loop();
+            }
+            drop(first);
+        });
+        ping(&mut connect(address));
+        ends.join().expect("no panic");
+    }
+    let backend = &proxy.board.backends[0];
+    let failures = (backend.queue_timeouts.get(), proxy.listener().failed.get());
+    assert_eq!(failures, (0, 0));
+}

@@ -381,6 +381,25 @@ fn a_backend_whose_servers_have_no_weight_left_gives_its_vip_up() {
 }
 
 #[test]
+fn a_server_of_weight_zero_that_is_given_some_counts() {
+    let servers = [lettered(b'a'), lettered(b'b')];
+    let mut setup = Setup::new(&servers);
+    setup.backend().servers[1].weight = 0;
+    let proxy = setup.start();
+    let weight = Command::ServerWeight {
+        server: name(servers[1]),
+        weight: Some(5),
+        for_ms: None,
+    };
+    act(&proxy, weight);
+    act(&proxy, wish(servers[0], Wish::Maintenance, None));
+    assert_eq!(letters(&proxy, 4), "bbbb");
+    eventually("the VIP has a server", || {
+        proxy.board.vip_health[0].get() == 50 && proxy.board.vip_hope[0].get() == 50
+    });
+}
+
+#[test]
 fn a_paused_listener_lets_clients_wait_and_serves_them_then() {
     let proxy = Setup::new(&[echo_server()]).start();
     let mut old = proxy.connect();

@@ -71,7 +71,8 @@ backend = "traefik-https""#,
             name: "accept_proxy",
             kind: Kind::TableOrOff(&ACCEPT_PROXY),
             default: Default::Toml("\"off\""),
-            doc: "Clients that send a PROXY protocol header: other balancers",
+            doc: "Clients that send a PROXY protocol header: other balancers. Lists and limits of this listener \
+                  look at the balancer's address, not at the one in its header",
         },
         Key {
             name: "mode",
