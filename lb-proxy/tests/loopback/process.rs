@@ -131,10 +131,11 @@ fn a_thousand_idle_sessions_need_less_than_2000_bytes_each() {
 }
 
 #[test]
-fn a_thousand_idle_sessions_that_are_logged_need_no_more() {
+fn a_thousand_idle_sessions_that_are_logged_need_little_more() {
     let each = weigh_idle_sessions("process::logging_proxy_part");
     println!("{each} bytes of user memory for each idle session that is logged");
-    assert!(each < 2_000, "{each} bytes");
+    // What a line says beside what status knows: 200 bytes.
+    assert!(each < 2_200, "{each} bytes");
 }
 
 /// User memory for each of a thousand, in bytes.
