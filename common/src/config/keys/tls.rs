@@ -11,6 +11,19 @@ const VERSION: Choice = Choice {
     later: &[],
 };
 
+const MIN_VERSION: Key = Key {
+    name: "min_version",
+    kind: Kind::Choice(VERSION),
+    default: Default::Toml("\"1.2\""),
+    doc: "Oldest version of TLS",
+};
+const MAX_VERSION: Key = Key {
+    name: "max_version",
+    kind: Kind::Choice(VERSION),
+    default: Default::Toml("\"1.3\""),
+    doc: "Newest version of TLS",
+};
+
 pub(in crate::config) const LISTENER_TLS: Section = Section {
     name: "listener_tls",
     shape: Shape::Inline,
@@ -55,18 +68,8 @@ pub(in crate::config) const LISTENER_TLS: Section = Section {
                   not asked when they are to be renewed. A change of this file or of client_ca_file ends what \
                   could be resumed",
         },
-        Key {
-            name: "min_version",
-            kind: Kind::Choice(VERSION),
-            default: Default::Toml("\"1.2\""),
-            doc: "Oldest version of TLS",
-        },
-        Key {
-            name: "max_version",
-            kind: Kind::Choice(VERSION),
-            default: Default::Toml("\"1.3\""),
-            doc: "Newest version of TLS",
-        },
+        MIN_VERSION,
+        MAX_VERSION,
         Key {
             name: "alpn",
             kind: Kind::List(&Kind::Text(Form::Protocol)),
@@ -129,18 +132,8 @@ pub(in crate::config) const BACKEND_TLS: Section = Section {
             default: Default::Unset("no certificate is shown"),
             doc: "Private key (PEM) of cert_file; only its owner may read it",
         },
-        Key {
-            name: "min_version",
-            kind: Kind::Choice(VERSION),
-            default: Default::Toml("\"1.2\""),
-            doc: "Oldest version of TLS",
-        },
-        Key {
-            name: "max_version",
-            kind: Kind::Choice(VERSION),
-            default: Default::Toml("\"1.3\""),
-            doc: "Newest version of TLS",
-        },
+        MIN_VERSION,
+        MAX_VERSION,
         Key {
             name: "alpn",
             kind: Kind::List(&Kind::Text(Form::Protocol)),
