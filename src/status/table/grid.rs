@@ -66,6 +66,8 @@ impl Column {
 pub(super) struct Grid {
     columns: Vec<Column>,
     rows: Vec<Row>,
+    /// Lines under the headings, of a grid without rows.
+    notes: Vec<String>,
     indent: usize,
 }
 
@@ -80,6 +82,7 @@ impl Grid {
         Self {
             columns: columns.to_vec(),
             rows: Vec::new(),
+            notes: Vec::new(),
             indent: 0,
         }
     }
@@ -97,10 +100,14 @@ impl Grid {
         });
     }
 
-    /// Adds lines under the last row; none for an empty text.
+    /// Adds lines under the last row, or under the headings if there is none; none for an empty text.
     pub(super) fn note(&mut self, text: String) {
-        if let Some(row) = self.rows.last_mut().filter(|_| !text.is_empty()) {
-            row.notes.push(text);
+        if text.is_empty() {
+            return;
+        }
+        match self.rows.last_mut() {
+            Some(row) => row.notes.push(text),
+            None => self.notes.push(text),
         }
     }
 
@@ -110,6 +117,9 @@ impl Grid {
         let note_indent = " ".repeat(self.indent + 2);
         let headings: Vec<_> = self.columns.iter().map(|one| one.heading.clone()).collect();
         let mut lines = vec![indent.clone() + &self.line(&headings, &widths)];
+        for note in &self.notes {
+            lines.extend(wrap(note, &note_indent, &note_indent));
+        }
         for row in &self.rows {
             lines.push(indent.clone() + &self.line(&row.cells, &widths));
             for note in &row.notes {
@@ -242,6 +252,14 @@ mod tests {
         assert_eq!(length(&lines[1]), WIDTH);
         assert!(lines[1].ends_with('…'));
         assert_eq!(lines[2], "  all of it");
+    }
+
+    #[test]
+    fn a_grid_without_rows_keeps_its_notes() {
+        let mut grid = Grid::new(&[Column::text("BACKEND named")]);
+        grid.note("api.example.org is unresolved".to_owned());
+        let lines = grid.lines();
+        assert_eq!(lines[1..], ["  api.example.org is unresolved"]);
     }
 
     #[test]

@@ -146,6 +146,11 @@ impl BackendDraft {
             && self.servers.iter().all(|one| one.followed.is_some())
     }
 
+    /// Whether agents speak for its servers.
+    pub(in crate::config) fn has_agent(&self) -> bool {
+        matches!(self.agent, Some(Some(_)))
+    }
+
     /// Whether nothing tells which of its servers are down: neither probes of their own nor a server
     /// that they follow.
     pub(in crate::config) fn is_unwatched(&self) -> bool {

@@ -126,7 +126,8 @@ fn of_no_use(backend: &BackendDraft, findings: &mut Findings) {
         .servers
         .iter()
         .any(|server| server.max_sessions.is_some())
-        || backend.names.iter().any(|one| one.max_sessions.is_some());
+        || backend.names.iter().any(|one| one.max_sessions.is_some())
+        || backend.has_agent();
     if let (Some(queue), false) = (&backend.queue, limited)
         && queue.given
     {

@@ -24,12 +24,14 @@ fn without_probe(backend: &BackendDraft, findings: &mut Findings) {
     let all_down = backend.all_down.as_ref();
     let observe = backend.observe.as_ref();
     let never = "no server is ever marked down";
+    // An agent marks servers down too.
+    let by_probes = !backend.has_agent();
     let named = [
         on_marked_down
-            .filter(|at| at.value == OnMarkedDown::Cut)
+            .filter(|at| at.value == OnMarkedDown::Cut && by_probes)
             .map(|at| ("on_marked_down", at.span, never)),
         all_down
-            .filter(|at| at.value == AllDown::TryAll)
+            .filter(|at| at.value == AllDown::TryAll && by_probes)
             .map(|at| ("all_down", at.span, never)),
         observe.filter(|at| at.value).map(|at| {
             let why = "nothing would bring a server up again";
