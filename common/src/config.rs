@@ -238,10 +238,14 @@ impl Config {
         (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))
     }
 
-    /// Why no server can be reached at an address: it is our own.
+    /// Why no server can be reached at an address: it is our own, or nobody's.
     pub fn own_address(&self, address: SocketAddr) -> Option<String> {
         // [::ffff:192.168.0.10] is 192.168.0.10.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let ip = address.ip();
+        if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            return Some("it is not the address of one machine".to_owned());
+        }
         let ours = |ip: IpAddr| {
             ip.is_loopback()
                 || self.vips.iter().any(|vip| IpAddr::V4(vip.address) == ip)

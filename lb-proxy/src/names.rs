@@ -8,6 +8,8 @@
 mod resolv_conf;
 pub(crate) mod resolver;
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use common::config::MAX_WEIGHT;
@@ -62,11 +64,12 @@ impl Unknown {
     }
 }
 
-/// One SRV record.
+/// One SRV record; the best ones are the least.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Service {
     pub(crate) priority: u16,
-    pub(crate) weight: u16,
+    /// The heaviest first.
+    pub(crate) weight: Reverse<u16>,
     pub(crate) target: String,
     pub(crate) port: u16,
 }
@@ -74,10 +77,10 @@ pub(crate) struct Service {
 /// The weights of servers: those of their records where they fit, otherwise in proportion to the
 /// greatest. 0 is a small share in a record (RFC 2782), and none at all of a server.
 pub(crate) fn weights(records: &[Service]) -> Vec<u16> {
-    let greatest = records.iter().map(|one| u64::from(one.weight)).max();
+    let greatest = records.iter().map(|one| u64::from(one.weight.0)).max();
     let greatest = greatest.unwrap_or(0).max(MAX_WEIGHT);
     let weight = |one: &Service| {
-        let scaled = u64::from(one.weight) * MAX_WEIGHT / greatest;
+        let scaled = u64::from(one.weight.0) * MAX_WEIGHT / greatest;
         u16::try_from(scaled).unwrap_or(1).max(1)
     };
     records.iter().map(weight).collect()
@@ -94,7 +97,7 @@ pub(crate) struct Plan {
 }
 
 /// From the servers that a name has now to those that an answer wants, at most `most`. Who is there
-/// has its place before who comes; who comes, in the order of the addresses.
+/// has its place before who comes; of those who come the heaviest, then in the order of the addresses.
 pub(crate) fn plan(now: &[SocketAddr], answer: &Answer, most: usize) -> Plan {
     let mut plan = Plan::default();
     if answer.servers.is_empty() {
@@ -115,8 +118,9 @@ pub(crate) fn plan(now: &[SocketAddr], answer: &Answer, most: usize) -> Plan {
         .filter(|one| !now.contains(&one.address))
         .copied()
         .collect();
-    newcomers.sort_by_key(|one| (one.backup, one.address));
-    newcomers.dedup_by_key(|one| one.address);
+    newcomers.sort_by_key(|one| (one.backup, Reverse(one.weight), one.address));
+    let mut seen = BTreeSet::new();
+    newcomers.retain(|one| seen.insert(one.address));
     for found in newcomers {
         if plan.stay.len() + unknown < most {
             plan.stay.push(found);
@@ -192,11 +196,47 @@ mod tests {
     }
 
     #[test]
+    fn of_those_who_come_the_heaviest_are_taken_and_each_address_once() {
+        let found = |n, weight, backup| Found {
+            address: at(n),
+            weight: Some(weight),
+            backup,
+        };
+        let servers = vec![
+            found(1, 1, false),
+            found(2, 9, false),
+            found(3, 200, true),
+            found(2, 5, false),
+            found(4, 5, false),
+        ];
+        let answer = Answer {
+            servers,
+            ..Answer::default()
+        };
+        let plan = super::plan(&[], &answer, 3);
+        assert_eq!(stay(&plan), [at(2), at(4), at(1)]);
+        assert_eq!(plan.left_out, [at(3)]);
+    }
+
+    #[test]
+    fn the_best_records_come_first() {
+        let record = |priority, weight| Service {
+            priority,
+            weight: Reverse(weight),
+            target: "a".to_owned(),
+            port: 1,
+        };
+        let mut all = [record(1, 9), record(0, 1), record(0, 5)];
+        all.sort();
+        assert_eq!(all, [record(0, 5), record(0, 1), record(1, 9)]);
+    }
+
+    #[test]
     fn weights_fit_and_keep_their_proportion() {
         let of = |all: &[u16]| {
             let record = |weight: &u16| Service {
                 priority: 0,
-                weight: *weight,
+                weight: Reverse(*weight),
                 target: String::new(),
                 port: 1,
             };

@@ -45,7 +45,7 @@ impl Keeper {
         if slot.said.get() != said.text {
             slot.said.set(&said.text);
             let said = &said.text;
-            info!(backend = backend.name, %server, said, "an agent says something else");
+            debug!(backend = backend.name, %server, said, "an agent says something else");
         }
         let all: Vec<usize> = std::iter::once(place)
             .chain(self.followers.of_place(place))
@@ -67,7 +67,11 @@ impl Keeper {
         if before == now {
             return;
         }
-        debug!(place, from = before.word(), to = now.word(), "by an agent");
+        if let Some(member) = self.roster.at(place) {
+            let backend = &self.proxy.config.backends[member.backend.0].name;
+            let server = member.server.address;
+            info!(backend, %server, from = before.word(), to = now.word(), "a server has changed its state by its agent");
+        }
         match (usable(before), usable(now)) {
             (true, false) => self.servers[place].came_up = None,
             (false, true) => self.servers[place].came_up = Some(at),

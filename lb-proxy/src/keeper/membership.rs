@@ -87,18 +87,51 @@ impl Keeper {
         let slot = &proxy.board.servers[place];
         // What was found of it may be long past, and what was said of it was said of one that left.
         slot.probed.clear();
-        slot.state_override.clear();
+        // But a name of the DNS may be away for an answer, which is no administrator's word.
+        if who.is_none_or(|who| who.name.is_none()) {
+            slot.state_override.clear();
+            slot.weight_override.clear();
+        }
         slot.agent.forget();
         self.read_roster();
         self.begin(place, Some(InitialState::Down), now);
     }
 
-    /// A server gets no session any more; its last ones go on.
+    /// A server gets no session any more; its last ones go on. Who follows it follows the one that it
+    /// was there for, and leaves with it otherwise: nobody would tell how it is.
     pub(crate) fn leave(&mut self, place: usize, (now, until): (Moment, Option<Moment>)) {
-        let slot = &self.proxy.board.roster[place];
-        slot.say(Presence::Leaving, (now, until));
+        let proxy = self.proxy();
+        proxy.board.roster[place].say(Presence::Leaving, (now, until));
         self.read_roster();
+        let roster = self.roster();
+        let returns = roster.at(place).and_then(|one| one.replaces);
+        let returns = returns.filter(|back| roster.at(*back).is_some_and(Member::is_present));
+        if let Some(back) = returns {
+            self.hand_over_followers(place, back);
+        }
+        let roster = self.roster();
+        for follower in roster.all().filter(|one| one.follows == Some(place)) {
+            // Those of the configuration follow its servers, which come back.
+            if follower.is_present() && !follower.is_configured(&proxy.config) {
+                let backend = &proxy.config.backends[follower.backend.0].name;
+                let server = follower.server.address;
+                info!(backend, %server, "the server that it follows has left, it leaves");
+                self.leave(follower.place, (now, None));
+            }
+        }
         self.follow_anew(now);
+        self.publish(now);
+    }
+
+    /// What an administrator has said of a server is so of the one in its place.
+    pub(crate) fn pass_on_words(&mut self, from: usize, to: usize, now: Moment) {
+        let servers = &self.proxy.board.servers;
+        if let Some(said) = servers[from].admin_state(now) {
+            servers[to].set_admin_state(said.value, said.until);
+        }
+        if let Some(said) = servers[from].admin_weight(now) {
+            servers[to].set_admin_weight(Some(said.value), said.until);
+        }
         self.publish(now);
     }
 
@@ -167,9 +200,12 @@ impl Keeper {
         for member in roster.all() {
             let (slot, place) = (&proxy.board.roster[member.place], member.place);
             let rested = slot.since().is_none_or(|since| now >= since + REST);
+            // What is said of a server by name waits with its place for the name to come back.
+            let said = proxy.board.servers[place].admin_state(now);
             let is_over = member.presence == Presence::Leaving
                 && rested
-                && proxy.board.servers[place].sessions.get() == 0;
+                && proxy.board.servers[place].sessions.get() == 0
+                && (member.name.is_none() || said.is_none());
             if is_over {
                 some = true;
                 let left = match member.is_configured(&proxy.config) {

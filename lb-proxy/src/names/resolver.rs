@@ -4,7 +4,7 @@
     reason = "sends questions to name servers, and reads /etc/resolv.conf"
 )]
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -29,6 +29,8 @@ use super::{Answer, Found, Service, Unknown, weights};
 use crate::clock;
 use crate::spread::jittered;
 
+/// Most records of a service that are looked at: the greatest `max_addresses`.
+const MOST_SERVICES: usize = 64;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What was found of a name, by its index over all backends.
@@ -117,7 +119,7 @@ impl<'a> Asker<'a> {
         };
         let found = match &wanted.name {
             ServerQuery::Host { name, port } => hosts(resolver, name, *port).await,
-            ServerQuery::Service { name } => services(resolver, name, wanted.max_addresses).await,
+            ServerQuery::Service { name } => services(resolver, name).await,
         };
         match found {
             Ok((answer, _)) if answer.servers.is_empty() => {
@@ -218,17 +220,13 @@ async fn hosts(
 }
 
 /// The servers of a service: its records, and the addresses of the hosts that these name.
-async fn services(
-    resolver: &TokioResolver,
-    name: &str,
-    most: usize,
-) -> Result<(Answer, Duration), String> {
+async fn services(resolver: &TokioResolver, name: &str) -> Result<(Answer, Duration), String> {
     let records = match look_up(resolver, name, RecordType::SRV).await {
         Ok(records) => records,
         Err(Nothing::NoRecord(why) | Nothing::Failed(why)) => return Err(why),
     };
     let mut ttl = records.ttl;
-    let found: BTreeSet<Service> = records
+    let mut found: Vec<Service> = records
         .lookup
         .answers()
         .iter()
@@ -237,9 +235,11 @@ async fn services(
     if found.is_empty() {
         return Err("the service is said to be nowhere".to_owned());
     }
-    let lowest = found.iter().next().map_or(0, |one| one.priority);
-    // Nobody makes us ask for more hosts than there can be servers.
-    let found: Vec<Service> = found.into_iter().take(most).collect();
+    found.sort();
+    found.dedup();
+    let lowest = found.first().map_or(0, |one| one.priority);
+    // The best ones: nobody makes us ask for more hosts than there can be servers.
+    found.truncate(MOST_SERVICES);
     let mut answer = Answer::default();
     for (service, weight) in found.iter().zip(weights(&found)) {
         match hosts(resolver, &service.target, service.port).await {
@@ -323,7 +323,7 @@ fn service_of(data: &RData) -> Option<Service> {
     let target = target.trim_end_matches('.');
     (!target.is_empty() && record.port != 0).then(|| Service {
         priority: record.priority,
-        weight: record.weight,
+        weight: Reverse(record.weight),
         target: target.to_owned(),
         port: record.port,
     })

@@ -150,6 +150,7 @@ fn restore(keeper: &mut Keeper, (roster, member): (&Roster, &Member), now: Momen
     let mut said = format!("server {member_name} is there again, as in the configuration");
     let mut all = roster.present(member.backend);
     if let Some(substitute) = all.find(|one| one.replaces == Some(member.place)) {
+        keeper.hand_over_followers(substitute.place, member.place);
         keeper.leave(substitute.place, (now, None));
         let substitute = name_of(&proxy, substitute);
         said += &format!("; {substitute} leaves when its last session has ended");
@@ -191,6 +192,8 @@ pub(super) fn move_to(
     if until.is_some() && !is_configured {
         return Err(Refusal::NothingToReturnTo(server.clone()).into());
     }
+    // One that was added for a time moves for the rest of it.
+    let until = until.or(old.until.filter(|_| !is_configured));
     let who = Entrant {
         backend: old.backend.0,
         address: address.to_string(),
@@ -213,10 +216,12 @@ pub(super) fn move_to(
         Some(_) => keeper.come_back((place, Some(&who)), (now, until)),
         None => keeper.enter((place, &who), Some(InitialState::Down), (now, until)),
     }
+    keeper.pass_on_words(old.place, place, now);
     if !is_configured {
         keeper.hand_over_followers(old.place, place);
     }
-    keeper.leave(old.place, (now, until));
+    let returns = until.filter(|_| is_configured);
+    keeper.leave(old.place, (now, returns));
     let time = for_words(until, now);
     Ok(format!(
         "server {server} is at {address}{time}; its sessions go on at the old address"

@@ -15,6 +15,7 @@ mod drain;
 mod families;
 mod harness;
 mod headers;
+mod leaving;
 mod limits;
 mod lists;
 mod names;

@@ -18,7 +18,7 @@ pub(crate) fn add(address: SocketAddr) -> Command {
     add_for(name(address), None)
 }
 
-fn add_for(server: ServerName, for_ms: Option<u64>) -> Command {
+pub(crate) fn add_for(server: ServerName, for_ms: Option<u64>) -> Command {
     Command::ServerAdd {
         server,
         weight: None,
@@ -28,7 +28,7 @@ fn add_for(server: ServerName, for_ms: Option<u64>) -> Command {
     }
 }
 
-fn move_to(from: SocketAddr, address: SocketAddr, for_ms: Option<u64>) -> Command {
+pub(crate) fn move_to(from: SocketAddr, address: SocketAddr, for_ms: Option<u64>) -> Command {
     Command::ServerAddress {
         server: name(from),
         address,
@@ -51,16 +51,16 @@ fn refused(proxy: &RunningProxy, command: Command) -> String {
         .unwrap_or_else(|| panic!("it was done: {:?}", reply.done))
 }
 
-fn presence(proxy: &RunningProxy, place: usize) -> Presence {
+pub(crate) fn presence(proxy: &RunningProxy, place: usize) -> Presence {
     proxy.board.roster[place].presence()
 }
 
-fn state(proxy: &RunningProxy, place: usize) -> ServerState {
+pub(crate) fn state(proxy: &RunningProxy, place: usize) -> ServerState {
     ServerState::from_board(proxy.board.servers[place].state.get())
 }
 
 /// Each 20 ms, from the state `initial`.
-fn probed(setup: &mut Setup, initial: InitialState) {
+pub(crate) fn probed(setup: &mut Setup, initial: InitialState) {
     setup.probe(Probe {
         initial_state: initial,
         timeout: Duration::from_millis(500),
@@ -396,6 +396,15 @@ fn what_cannot_be_a_server_is_refused() {
     };
     says("127.0.0.1:0", "port 0 is no address");
     says("192.0.2.10:443", "it is VIP `api`");
+    says("[::ffff:192.0.2.10]:443", "it is VIP `api`");
+    for nobody in [
+        "[::]:443",
+        "0.0.0.0:443",
+        "224.0.0.1:443",
+        "255.255.255.255:443",
+    ] {
+        says(nobody, "not the address of one machine");
+    }
     let nobody = ServerName {
         backend: "web".to_owned(),
         address: lettered(b'b'),
