@@ -56,13 +56,14 @@ fn peer_line(peer: &PeerStatus) -> String {
         .version
         .as_ref()
         .map_or_else(String::new, |version| format!("  fmc-lb {version}"));
+    // What is as it should be needs no word.
     let adverts = match peer.signing.as_str() {
-        "enforce" => "signed".to_owned(),
-        "off" => "not signed".to_owned(),
-        mode => format!("signed ({mode})"),
+        "enforce" => String::new(),
+        "off" => "  adverts not signed".to_owned(),
+        mode => format!("  signing {mode}"),
     };
     format!(
-        "{}  {}{version}  {heard}  pair channel {}  adverts {adverts}",
+        "{}  {}{version}  {heard}  pair channel {}{adverts}",
         peer.name, peer.address, peer.pair_channel
     )
 }

@@ -29,6 +29,20 @@ fn assert_golden(name: &str, text: &str) {
 }
 
 #[test]
+fn adverts_that_are_not_signed_are_told() {
+    let line = |signing: &str| {
+        peer_line(&PeerStatus {
+            name: "lb2".to_owned(),
+            signing: signing.to_owned(),
+            ..PeerStatus::default()
+        })
+    };
+    assert!(!line("enforce").contains("sign"));
+    assert!(line("off").ends_with("adverts not signed"));
+    assert!(line("permissive").ends_with("signing permissive"));
+}
+
+#[test]
 fn a_healthy_node_is_a_short_table() {
     let view = fixture::healthy();
     let mut rates = Rates::default();
