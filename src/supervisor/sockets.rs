@@ -250,6 +250,8 @@ mod tests {
         assert_eq!(listening.device().expect("device"), Some(b"lo".to_vec()));
         assert_eq!(listening.mark().expect("mark"), 7);
         assert_eq!(listening.tcp_mss().expect("mss"), 1_200);
+        let fast_open = tcp_options::fast_open(&listening);
+        assert_eq!(fast_open.expect("TCP_FASTOPEN"), 32);
         let address = listening.local_addr().expect("address");
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
         client.connect(&address).expect("connect");

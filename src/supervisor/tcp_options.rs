@@ -1,5 +1,5 @@
 //! Socket options of TCP (tcp(7)) that no crate of ours has.
-#![expect(unsafe_code, reason = "calls setsockopt(2) itself")]
+#![expect(unsafe_code, reason = "calls setsockopt(2) and getsockopt(2) itself")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -31,6 +31,28 @@ fn set(socket: &impl AsFd, option: libc::c_int, value: libc::c_int) -> io::Resul
     };
     if result == 0 {
         Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+pub(super) fn fast_open(socket: &impl AsFd) -> io::Result<i32> {
+    let mut value: libc::c_int = 0;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).expect("4 bytes");
+    // SAFETY: both pointers are to values of this function, and the kernel writes no more than the
+    // length says.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_FASTOPEN,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(value)
     } else {
         Err(io::Error::last_os_error())
     }

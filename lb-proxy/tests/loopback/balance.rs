@@ -100,3 +100,21 @@ fn least_connections_follows_the_weights() {
     let _clients = hold(&proxy, 60);
     assert_eq!(held(&proxy), [40, 20, 0]);
 }
+
+#[test]
+fn consistent_hash_spreads_one_client_beyond_the_factor_only() {
+    let held_with = |factor: Option<u32>| {
+        let mut setup = three_servers();
+        setup.threads = 1;
+        setup.backend().balance = Balance::ConsistentHash;
+        setup.backend().hash_balance_factor = factor;
+        let proxy = setup.start();
+        let _clients = hold(&proxy, 30);
+        let mut sessions = held(&proxy);
+        sessions.sort_unstable();
+        sessions
+    };
+    assert_eq!(held_with(None), [0, 0, 30]);
+    let bounded = held_with(Some(125));
+    assert!(bounded[2] <= 13 && bounded[0] > 0, "{bounded:?}");
+}

@@ -173,6 +173,26 @@ fn a_name_without_an_answer_yet_has_no_servers_and_gets_them_later() {
     assert_eq!(proxy.board.vip_health[0].get(), 100);
 }
 
+/// Questions that a name server is asked which says nothing, until the name is given up once.
+fn asked_in_vain(attempts: u32) -> usize {
+    let (row, dns) = (Row::of("a"), NameServer::start());
+    dns.answer_with(Rcode::Silence);
+    let mut setup = setup(&dns, &host(&row));
+    setup.config.dns.attempts = attempts;
+    // Once in this test.
+    setup.config.dns.min_ttl = Duration::from_secs(60);
+    setup.config.dns.max_ttl = Duration::from_secs(60);
+    let proxy = setup.start();
+    eventually("it is told", || slot(&proxy).failing.get().is_some());
+    dns.asked_by_udp()
+}
+
+#[test]
+fn a_silent_name_server_is_asked_as_often_as_the_file_says() {
+    let (once, thrice) = (asked_in_vain(1), asked_in_vain(3));
+    assert_eq!((once, thrice), (2, 6), "for A and AAAA");
+}
+
 #[test]
 fn what_fails_of_one_kind_of_address_says_nothing_of_the_other() {
     let (row, dns) = (Row::of("ab"), NameServer::start());

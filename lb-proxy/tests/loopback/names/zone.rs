@@ -38,6 +38,7 @@ pub(super) struct NameServer {
     pub(super) address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
     by_tcp: Arc<AtomicUsize>,
+    by_udp: Arc<AtomicUsize>,
 }
 
 impl NameServer {
@@ -55,15 +56,18 @@ impl NameServer {
             fails_aaaa: false,
         }));
         let by_tcp = Arc::new(AtomicUsize::new(0));
+        let by_udp = Arc::new(AtomicUsize::new(0));
         let server = Self {
             address: udp.local_addr().expect("it is bound"),
             zone: Arc::clone(&zone),
             by_tcp: Arc::clone(&by_tcp),
+            by_udp: Arc::clone(&by_udp),
         };
         let of_udp = Arc::clone(&zone);
         std::thread::spawn(move || {
             let mut buffer = [0; 1_500];
             while let Ok((count, from)) = udp.recv_from(&mut buffer) {
+                by_udp.fetch_add(1, Ordering::Relaxed);
                 if let Some(answer) = locked(&of_udp).answer(&buffer[..count], true) {
                     drop(udp.send_to(&answer, from));
                 }
@@ -97,6 +101,10 @@ impl NameServer {
 
     pub(super) fn fail_aaaa(&self) {
         locked(&self.zone).fails_aaaa = true;
+    }
+
+    pub(super) fn asked_by_udp(&self) -> usize {
+        self.by_udp.load(Ordering::Relaxed)
     }
 
     pub(super) fn asked_by_tcp(&self) -> usize {
