@@ -24,6 +24,7 @@ mod session_log;
 mod snapshot;
 mod socket;
 mod tls;
+mod trackers;
 mod view;
 mod warnings;
 pub(crate) mod wire;
@@ -114,6 +115,8 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     header.started.set(clock::now());
     let node = inputs.config.nodes[inputs.node.0].name.clone();
     let boards = (inputs.boards.proxy, inputs.boards.admin);
+    let _watching = trackers::start(&inputs.config, &node, inputs.boards.admin)
+        .context("prepare for trackers")?;
     let programs = external::Runner::new((&inputs.config, node), boards);
     if let Some(runner) = programs.context("prepare for programs that probe")? {
         tokio::spawn(runner.serve());

@@ -169,6 +169,7 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         board: work.own_board(Writer::Vrrp)?,
         proxy: work.board(Writer::Proxy)?,
         supervisor: work.board(Writer::Supervisor)?,
+        admin: work.board(Writer::Admin)?,
         config_hash: work.config.effective_hash(),
         config: work.config,
         node: work.node,

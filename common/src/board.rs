@@ -13,7 +13,7 @@
 //! | [`SupervisorBoard`] | supervisor | vrrp, admin |
 //! | [`VrrpBoard`] | vrrp | supervisor, admin |
 //! | [`ProxyBoard`] | proxy | vrrp, supervisor, admin |
-//! | [`AdminBoard`] | admin | supervisor, proxy |
+//! | [`AdminBoard`] | admin | supervisor, proxy, vrrp |
 
 mod overrides;
 mod text;
@@ -31,13 +31,15 @@ pub use self::roster::{Entrant, Presence, RosterSlot};
 pub use self::session_log::SessionLogSlot;
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
+pub use self::tracker::{TrackerSlot, TrackerState, tracker_slot};
 use crate::config::{
-    MAX_CERTIFICATES, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED,
+    MAX_CERTIFICATES, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_THREADS, MAX_TRACKERS, MAX_VIPS,
+    MAX_WATCHED,
 };
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// First words of every board.
 #[repr(C)]
@@ -153,6 +155,7 @@ mod probe_status;
 mod roster;
 mod session_log;
 mod tls;
+mod tracker;
 
 board_enum! {
     /// State of a virtual router (RFC 9568, section 6.4; Fault is Initialize with a cause, as Keepalived has it).
@@ -286,6 +289,11 @@ pub struct VrrpBoard {
     pub advert_stamp: Cell,
     /// Longest time between the moment a wake was due and the moment it came, in nanoseconds, since start.
     pub worst_lateness: Cell,
+    /// By place in the configuration, of the kinds that vrrp looks at itself.
+    pub trackers: [TrackerSlot; MAX_TRACKERS],
+    /// Trackers that keep the other node from each VIP, as its heartbeats have it; valid while
+    /// `peer.heartbeat` is fresh.
+    pub peer_faults: [Cell; MAX_VIPS],
 }
 
 /// One virtual IP on this node.

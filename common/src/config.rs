@@ -31,6 +31,7 @@ mod schema;
 mod show;
 mod syntax;
 mod tls;
+mod tracker;
 mod value;
 mod vrrp;
 mod watched;
@@ -67,6 +68,7 @@ pub use probe::{
 };
 pub use schema::schema;
 pub use tls::{BackendTls, CertificateFiles, ClientCheck, ListenerTls, TlsVersion, TlsVersions};
+pub use tracker::{Tracker, TrackerEffect, TrackerKind};
 pub use vrrp::{Signing, VrrpVersion};
 pub use watched::{TlsUse, Watched, WatchedKind, judge_list};
 
@@ -86,6 +88,8 @@ pub const MAX_CERTIFICATES: usize = 256;
 pub const MAX_WEIGHT: u64 = 256;
 /// Most files that are watched for changes; the boards have this many places.
 pub const MAX_WATCHED: usize = 256;
+/// Most trackers; the boards have this many places.
+pub const MAX_TRACKERS: usize = 16;
 /// Most threads of the proxy; the boards have this many places.
 pub const MAX_THREADS: usize = 64;
 
@@ -98,6 +102,10 @@ pub struct Config {
     pub pair: Pair,
     /// In the order of the file.
     pub vips: Vec<Vip>,
+    /// All VIPs are elected as one, by what the first of them says.
+    pub together: bool,
+    /// In the order of the file.
+    pub trackers: Vec<Tracker>,
     /// In the order of the file.
     pub listeners: Vec<Listener>,
     /// In the order of the file.

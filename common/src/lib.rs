@@ -7,6 +7,7 @@
 //! - [`net_list`]: lists of networks in files of their own.
 //! - [`roster`]: who the servers are now, after what came and went at run time.
 //! - [`status`]: what `fmc-lb status --json` prints.
+//! - [`tracker`]: when something that is looked at again and again counts as down.
 
 pub mod addr;
 pub mod board;
@@ -17,3 +18,4 @@ pub mod net_list;
 pub mod roster;
 pub mod status;
 pub mod time;
+pub mod tracker;

@@ -5,11 +5,13 @@
 
 mod agent;
 mod tls;
+mod tracker;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::agent::AgentStatus;
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
+pub use self::tracker::TrackerStatus;
 
 /// The state of one node, as its admin process read it from the boards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,7 @@ pub struct Status {
     pub warnings: Vec<String>,
     pub processes: Vec<ProcessStatus>,
     pub vips: Vec<VipStatus>,
+    pub trackers: Vec<TrackerStatus>,
     /// `None` with one node.
     pub peer: Option<PeerStatus>,
     pub listeners: Vec<ListenerStatus>,
@@ -96,7 +99,13 @@ pub struct VipStatus {
     pub since: String,
     pub since_ms_ago: Option<u64>,
     pub reason: String,
+    /// The one that counts.
     pub priority: u64,
+    /// The configuration's, where trackers that are down have taken from it, or have no better node to
+    /// give the VIP to.
+    pub configured_priority: Option<u64>,
+    /// Trackers that are down and concern it, each with what it does: `uplink -20`, `disk fault`.
+    pub trackers_down: Vec<String>,
     /// This node's health byte for it (0 = a required listener has no usable server).
     pub health: u64,
 }

@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
 
-use self::run::{Job, Ran};
+pub(super) use self::run::Job;
+use self::run::Ran;
 use super::clock;
 
 /// How often the boards are looked at.
@@ -27,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Programs that run at a time.
 pub(super) const MOST_AT_ONCE: usize = 8;
 /// What programs find others in.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs the programs of a configuration.
 pub(super) struct Runner {

@@ -77,6 +77,8 @@ pub(crate) fn empty_boards() -> Boards {
         advert_stamp: Cell::default(),
         memory_locked: Cell::default(),
         worst_lateness: Cell::default(),
+        trackers: array::from_fn(|_| Default::default()),
+        peer_faults: cells(),
     };
     let proxy = ProxyBoard {
         header: Header::default(),
@@ -112,7 +114,7 @@ pub(crate) fn empty_boards() -> Boards {
     }
 }
 
-fn ago(millis: u64) -> Moment {
+pub(crate) fn ago(millis: u64) -> Moment {
     CLOCKS.now - Duration::from_millis(millis)
 }
 
@@ -195,6 +197,31 @@ pub(crate) fn with_name() -> View {
     View {
         config: Arc::new(config),
         ..healthy()
+    }
+}
+
+/// The same with two trackers: `uplink`, at which vrrp looks, and `maintenance`, at which admin does.
+pub(crate) fn with_trackers() -> View {
+    const TRACKERS: &str = r#"
+[trackers.uplink]
+kind = "gateway"
+address = "192.168.0.1"
+weight = -20
+[trackers.maintenance]
+kind = "file"
+path = "/run/fmc-lb/maintenance"
+vips = ["web"]
+"#;
+    let named = with_name();
+    let text = format!("{CONFIG}{TRACKERS}");
+    let trackers = Config::from_running(&text).expect("it is valid").trackers;
+    let config = Config {
+        trackers,
+        ..Config::clone(&named.config)
+    };
+    View {
+        config: Arc::new(config),
+        ..named
     }
 }
 

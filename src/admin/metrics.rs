@@ -10,6 +10,7 @@ mod node;
 mod proxy;
 mod session_log;
 mod tls;
+mod trackers;
 mod vrrp;
 
 use std::collections::BTreeMap;
@@ -74,6 +75,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     let mut page = Page::default();
     node::fill(&mut page, view, status, clocks);
     vrrp::fill(&mut page, view, status);
+    trackers::fill(&mut page, status);
     proxy::fill(&mut page, status);
     agents::fill(&mut page, status);
     names::fill(&mut page, status);

@@ -15,7 +15,7 @@ use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{agents, files, peer, session_log, tls, warnings};
+use super::{agents, files, peer, session_log, tls, trackers, warnings};
 use crate::status::human;
 
 impl View {
@@ -35,6 +35,7 @@ impl View {
             vips: (0..self.config.vips.len())
                 .map(|vip| self.vip(VipIndex(vip), &processes.vrrp, clocks))
                 .collect(),
+            trackers: trackers::status::status(self, now),
             peer: peer::status(self, now),
             listeners: self.listeners(&processes.proxy, rates, clocks),
             backends: self
@@ -58,8 +59,9 @@ impl View {
         let vip = &self.config.vips[index.0];
         let slot = &self.boards.vrrp.vips[index.0];
         let (state, since, reason) = self.vip_state(index, vrrp, clocks.now);
+        let configured = u64::from(vip.priorities[self.node.0].value());
         let priority = match slot.priority.get() {
-            0 => u64::from(vip.priorities[self.node.0].value()),
+            0 => configured,
             advertised => advertised,
         };
         VipStatus {
@@ -72,6 +74,8 @@ impl View {
             since_ms_ago: since.map(|at| millis(clocks.now, at)),
             reason,
             priority,
+            configured_priority: (priority != configured).then_some(configured),
+            trackers_down: trackers::status::down(self, index),
             health: self.boards.proxy.vip_health[index.0].get(),
         }
     }

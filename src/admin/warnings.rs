@@ -16,6 +16,7 @@ use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::session_log;
 use super::tls;
+use super::trackers;
 use super::view::View;
 use crate::status::human;
 
@@ -38,6 +39,7 @@ pub(crate) fn of(
     for vip in status.vips.iter().filter(|vip| vip.state == "fault") {
         found.push(format!("VIP {} is in fault: {}", vip.name, vip.reason));
     }
+    found.extend(trackers::status::warnings(&status.trackers));
     if let Some(peer) = view.config.peer_of(view.node) {
         peer_warnings(view, peer, now, &mut found);
     }

@@ -2,6 +2,7 @@
 
 mod files;
 mod grid;
+mod trackers;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(crate) fn render(status: &Status) -> String {
     let mut lines = head(status);
     lines.extend(processes(status));
     lines.extend(vips(status));
+    lines.extend(trackers::lines(&status.trackers));
     lines.extend(listeners(&status.listeners));
     for backend in &status.backends {
         lines.extend(self::backend(backend, &status.listeners));
@@ -125,6 +127,7 @@ fn vips(status: &Status) -> Vec<String> {
         }
         grid.row(row);
         grid.note(vip_note(vip));
+        grid.note(trackers::note(vip));
     }
     section(grid.lines())
 }

@@ -7,11 +7,14 @@
 //! is sent before the queue is empty.
 
 mod drop_log;
+mod group;
+mod judging;
 mod pair_link;
 mod perform;
 mod port;
 mod receive;
 mod signing;
+mod trackers;
 mod unit;
 mod wake;
 mod watch;
@@ -19,36 +22,34 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::{
-    Cell, Child, LAYOUT, PeerSlot, ProxyBoard, SupervisorBoard, VipState, VrrpBoard,
-};
+use common::board::{AdminBoard, LAYOUT, ProxyBoard, SupervisorBoard, VrrpBoard};
 use common::config::key::parse_key_file;
-use common::config::{Config, MAX_THREADS, NodeIndex, Signing as Mode, VipIndex};
+use common::config::{Config, NodeIndex, Signing as Mode, VipIndex};
 use common::time::Moment;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use self::drop_log::DropLog;
+use self::group::Group;
+use self::judging::own_health;
 use self::pair_link::PairLink;
 use self::port::Port;
 use self::signing::Signing;
+use self::trackers::Trackers;
 use self::unit::Unit;
 use self::wake::Wake;
 use crate::clock::Clocks;
 use crate::control::Control;
-use crate::fitness::Facts;
 use crate::link::{EventSocket, RouteSocket};
 use crate::pair::{Channel, HEALTH_UNKNOWN, Summary, VipRecord};
 use crate::ports;
 use crate::realtime::Realtime;
-use crate::router::{Cause, Heard};
+use crate::router::Heard;
 use crate::signature::{Keys, Stamp};
 use crate::socket::{PairSocket, ReceiveBuffer};
 use crate::{Inputs, RunError};
 
 /// The loop turns at least this often, so that its heartbeat and its judgement stay fresh.
 const TURN: Duration = Duration::from_millis(20);
-/// A turn that woke later than this concludes nothing from the age of others' heartbeats.
-const ON_TIME: Duration = Duration::from_millis(50);
 /// In a flood there is always something to read, and a real-time thread that never waits is taken
 /// for a runaway (`realtime`): after so long it rests.
 const RESTLESS: Duration = Duration::from_millis(50);
@@ -73,6 +74,7 @@ pub(crate) struct Driver {
     board: &'static VrrpBoard,
     proxy: &'static ProxyBoard,
     supervisor: &'static SupervisorBoard,
+    admin: &'static AdminBoard,
     control: Arc<Control>,
     route: RouteSocket,
     events: EventSocket,
@@ -80,6 +82,8 @@ pub(crate) struct Driver {
     ports: Vec<Port>,
     /// By [`VipIndex`].
     units: Vec<Unit>,
+    groups: Vec<Group>,
+    trackers: Trackers,
     pair: Option<PairLink>,
     signing: Option<Signing>,
     /// Time since 1970, at the beginning of this turn.
@@ -137,10 +141,11 @@ impl Driver {
         driver.make_units();
         driver.publish_start(now);
         driver.remove_stale(&addresses)?;
-        for place in 0..driver.units.len() {
-            driver.judge(place, now);
-            driver.units[place].router.handle_start(now);
-            driver.perform(place, now);
+        driver.look_at_trackers(now);
+        for group in 0..driver.groups.len() {
+            driver.judge(group, now);
+            driver.groups[group].router.handle_start(now);
+            driver.perform(group, now);
         }
         Ok(driver)
     }
@@ -162,12 +167,15 @@ impl Driver {
                 .map(|plan| Port::new(plan, &inputs.config, inputs.node))
                 .collect(),
             units: Vec::new(),
+            groups: Vec::new(),
+            trackers: Trackers::new(&inputs.config, inputs.board, now),
             config: Arc::clone(&inputs.config),
             node: inputs.node,
             config_hash: inputs.config_hash,
             board: inputs.board,
             proxy: inputs.proxy,
             supervisor: inputs.supervisor,
+            admin: inputs.admin,
             control,
             route: RouteSocket::open()?,
             events,
@@ -189,18 +197,24 @@ impl Driver {
 
     fn make_units(&mut self) {
         let config = Arc::clone(&self.config);
-        self.units = (0..config.vips.len())
-            .map(VipIndex)
-            .map(|vip| {
-                let port = self
-                    .ports
-                    .iter()
-                    .position(|port| port.plan.vips.contains(&vip))
-                    .expect("every VIP has the port of its interface");
-                let slot = &self.board.vips[vip.0];
-                Unit::new(&config, self.node, vip, (port, &self.ports[port]), slot)
-            })
-            .collect();
+        for members in Group::plan(config.vips.len(), config.together) {
+            let port = &self.ports[self.port_of(members.start)];
+            let group = Group::new(&config, self.node, members.clone(), port);
+            for place in members {
+                let of = (self.groups.len(), &group.router, self.port_of(place));
+                let slot = &self.board.vips[place];
+                let unit = Unit::new(&config, self.node, VipIndex(place), of, slot);
+                self.units.push(unit);
+            }
+            self.groups.push(group);
+        }
+    }
+
+    fn port_of(&self, place: usize) -> usize {
+        let mut ports = self.ports.iter();
+        ports
+            .position(|port| port.plan.vips.contains(&VipIndex(place)))
+            .expect("every VIP has the port of its interface")
     }
 
     fn publish_start(&mut self, now: Moment) {
@@ -217,7 +231,7 @@ impl Driver {
         self.board.peer.heard.clear();
         self.board.peer.heartbeat.clear();
         for unit in &mut self.units {
-            unit.publish_start(now);
+            unit.publish_start(&self.groups[unit.group].router, now);
         }
     }
 
@@ -268,9 +282,10 @@ impl Driver {
             self.catch_up = None;
         }
         self.tell_heard(now);
-        for place in 0..self.units.len() {
-            self.judge(place, now);
-            self.run_timer(place, now, queues);
+        self.look_at_trackers(now);
+        for group in 0..self.groups.len() {
+            self.judge(group, now);
+            self.run_timer(group, now, queues);
         }
         self.beat(now);
         if queues.failed {
@@ -306,58 +321,22 @@ impl Driver {
     fn tell_heard(&mut self, now: Moment) {
         let mut heard = std::mem::take(&mut self.heard);
         for (place, heard) in heard.drain(..) {
-            self.units[place].router.handle_heard(heard, now);
-            self.perform(place, now);
+            let group = self.units[place].group;
+            self.groups[group].router.handle_heard(heard, now);
+            self.perform(group, now);
         }
         self.heard = heard;
     }
 
-    /// Tells a router whether this node can hold its VIP.
-    fn judge(&mut self, place: usize, now: Moment) {
-        let peer = &self.board.peer;
-        let fresh = self
-            .pair
-            .as_ref()
-            .is_some_and(|pair| pair.is_fresh(peer, now));
-        let deaths = &self.supervisor.children[Child::Proxy as usize].last_deaths;
-        let facts = Facts {
-            now,
-            woke_on_time: self.lateness <= ON_TIME,
-            accepting: self.accepting(),
-            proxy_deaths: [deaths[0].get(), deaths[1].get(), deaths[2].get()],
-            own_health: own_health(self.proxy, &self.proxy.vip_hope[place]),
-            peer_health: fresh.then(|| peer_health(peer, place)).flatten(),
-            interface_fault: self.ports[self.units[place].port].fault.as_deref(),
-            supervisor_gone_since: self.supervisor_gone_since,
-        };
-        let unit = &mut self.units[place];
-        let mut fitness = unit.judge.judge(&facts);
-        if fitness.is_ok() && unit.unheard.holds(now) {
-            fitness = Err(Cause::Interface("adverts cannot be sent".to_owned()));
-        }
-        unit.router.handle_fitness(fitness, now);
-        self.perform(place, now);
-    }
-
-    /// Oldest accept heartbeat of the proxy's threads.
-    fn accepting(&self) -> Option<Moment> {
-        let threads = usize::try_from(self.proxy.threads.get()).unwrap_or(0);
-        self.proxy.accepting[..threads.min(MAX_THREADS)]
-            .iter()
-            .map(|cell| cell.get())
-            .min()
-            .flatten()
-    }
-
     /// Lets a router's timer run, unless something that arrived before its time is still unread.
-    fn run_timer(&mut self, place: usize, now: Moment, queues: Queues) {
-        let unit = &mut self.units[place];
-        if let Some((at, _)) = unit.router.poll_timeout()
+    fn run_timer(&mut self, group: usize, now: Moment, queues: Queues) {
+        let router = &mut self.groups[group].router;
+        if let Some((at, _)) = router.poll_timeout()
             && at <= now
             && queues.are_read_until(at)
         {
-            unit.router.handle_timeout(now);
-            self.perform(place, now);
+            router.handle_timeout(now);
+            self.perform(group, now);
         }
     }
 
@@ -372,32 +351,35 @@ impl Driver {
         let signing = self.signing.as_ref();
         summary.stamp = signing.and_then(|signing| signing.told(self.wall));
         for (place, unit) in self.units.iter().enumerate() {
+            let router = &self.groups[unit.group].router;
             summary.push(VipRecord {
                 vrid: unit.vrid,
-                state: unit.router.state(),
-                priority: unit.router.priority().value(),
+                state: router.state(),
+                priority: router.priority().value(),
                 health: own_health(self.proxy, &self.proxy.vip_sure[place])
                     .unwrap_or(HEALTH_UNKNOWN),
                 interval: self.config.vips[place].advert_interval,
+                faults: self.groups[unit.group].faults,
             });
         }
         pair.send(&summary, now);
     }
 
     fn next_due(&self, now: Moment) -> Moment {
-        self.units
+        self.groups
             .iter()
-            .filter_map(|unit| unit.router.poll_timeout())
+            .filter_map(|group| group.router.poll_timeout())
             .map(|(at, _)| at)
             .chain(self.pair.as_ref().map(PairLink::due))
+            .chain(self.trackers.due())
             .fold(now + TURN, Moment::min)
     }
 
     /// The orderly end: every VIP is given up, the other node knows it at once.
     fn stop(&mut self, now: Moment) {
-        for place in 0..self.units.len() {
-            self.units[place].router.handle_stop(now);
-            self.perform(place, now);
+        for group in 0..self.groups.len() {
+            self.groups[group].router.handle_stop(now);
+            self.perform(group, now);
         }
         self.heartbeat_at_once = true;
         self.beat(now);
@@ -439,22 +421,6 @@ fn open_pair(inputs: &Inputs, keys: &KeyFile, now: Moment) -> Result<Option<Pair
     let peer = config.nodes[peer.0].address;
     let socket = PairSocket::open(own, peer, config.pair.port).map_err(RunError::PairSocket)?;
     Ok(Some(PairLink::new(socket, channel, heartbeat, now)))
-}
-
-/// A health byte of this node, once every server was probed. Readers trust no value.
-fn own_health(proxy: &ProxyBoard, health: &Cell) -> Option<u8> {
-    (proxy.probed.get() != 0).then(|| u8::try_from(health.get()).unwrap_or(100).min(100))
-}
-
-/// The other node's, if it could hold the VIP and knows its servers.
-fn peer_health(peer: &PeerSlot, place: usize) -> Option<u8> {
-    match VipState::from_board(peer.vip_state[place].get()) {
-        VipState::Active | VipState::Backup => {
-            let health = u8::try_from(peer.vip_health[place].get()).ok()?;
-            (health <= 100).then_some(health)
-        }
-        VipState::Init | VipState::Fault => None,
-    }
 }
 
 fn version() -> u64 {

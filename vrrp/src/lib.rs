@@ -6,8 +6,8 @@
 //!
 //! The crate has two halves. The pure one decides: [`packet`] reads and writes what is on the wire,
 //! [`router`] is the state machine of one VIP, [`timing`] its arithmetic, [`fitness`] judges
-//! whether this node can hold a VIP at all, [`pair`] is the authenticated channel between the
-//! nodes. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
+//! whether this node can hold a VIP at all, [`tracking`] what follows from trackers, [`pair`] is the
+//! authenticated channel between the nodes. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
 //! (one thread, no lock, nothing that blocks), `socket` its sockets, [`link`] the kernel's
 //! addresses and interfaces, `realtime` its place in the scheduler.
 //!
@@ -37,11 +37,12 @@ pub mod signature;
 mod socket;
 mod syscall;
 pub mod timing;
+pub mod tracking;
 
 use std::io;
 use std::sync::Arc;
 
-use common::board::{ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::board::{AdminBoard, ProxyBoard, SupervisorBoard, VrrpBoard};
 use common::config::key::KeyFileError;
 use common::config::{Config, NodeIndex};
 
@@ -62,6 +63,8 @@ pub struct Inputs {
     pub board: &'static VrrpBoard,
     pub proxy: &'static ProxyBoard,
     pub supervisor: &'static SupervisorBoard,
+    /// Where admin says what the trackers have found that it looks at.
+    pub admin: &'static AdminBoard,
     /// Contents of the pair's key file; `None` = the pair channel is off, and nothing is signed.
     pub pair_key: Option<String>,
     /// Called on the loop's thread once real-time priority and locked memory were asked for: gives

@@ -7,7 +7,7 @@
 //! | 0-3 | magic `fmcP` |
 //! | 4 | format, [`message::FORMAT`]; another number is another language and is dropped |
 //! | 5 | key id |
-//! | 6 | length of the header, from byte 0 on, 72 here |
+//! | 6 | length of the header, from byte 0 on, 88 here |
 //! | 7 | length of one record, 8 here |
 //! | 8 | records |
 //! | 9-15 | zero |
@@ -16,6 +16,7 @@
 //! | 48-55 | its software's version |
 //! | 56-63 | hash of its configuration |
 //! | 64-71 | what its next advert would be stamped with (see [`crate::signature`]); zero = they are not signed |
+//! | 72-87 | for each record a byte: how many trackers keep the node from the VIP |
 //! | then, for each VIP | VRID, state, priority, health, advert interval in centiseconds (2), zero (2) |
 //! | last 32 | HMAC-SHA256 over everything before |
 //!

@@ -78,6 +78,10 @@ pub enum Cause {
     LeaseDisputed,
     /// No supervisor for two seconds.
     SupervisorGone,
+    /// A tracker without a weight is down; what it has found.
+    Tracker { name: String, words: String },
+    /// Another VIP, which moves together with this one, cannot be held, or this one itself.
+    Together { vip: String, cause: Box<Self> },
 }
 
 /// What the driver has to do, in the order given.
@@ -116,6 +120,8 @@ impl fmt::Display for Cause {
                 f.write_str("somebody deleted the address more than 3 times in 60 s")
             }
             Self::SupervisorGone => f.write_str("no supervisor for 2 s"),
+            Self::Tracker { name, words } => write!(f, "tracker {name} is down: {words}"),
+            Self::Together { vip, cause } => write!(f, "together with VIP {vip}: {cause}"),
         }
     }
 }
@@ -133,7 +139,10 @@ impl fmt::Display for Cause {
 ///   [`VirtualRouter::handle_lease_result`] before the next action is taken.
 #[derive(Debug)]
 pub struct VirtualRouter {
+    /// With the priority that counts now.
     params: Params,
+    /// Whether it may take a VIP from somebody who serves.
+    ready: bool,
     state: State,
     reason: String,
     /// What [`VirtualRouter::handle_fitness`] said last.
@@ -166,6 +175,10 @@ enum Event {
     Heard(Standing, Heard),
     Fit,
     Unfit(Cause),
+    /// The priority is another one.
+    Reranked {
+        before: Priority,
+    },
     Lease(LeaseNews),
     Timer(Timer),
 }
@@ -230,10 +243,21 @@ impl Timer {
 const REORDER: Duration = Duration::from_millis(5);
 
 impl VirtualRouter {
-    /// A router in Init.
+    /// A router in Init. An owner of the address preempts always, and at once (RFC 9568, section 6.1,
+    /// Preempt_Mode).
     pub fn new(params: Params) -> Self {
+        let params = if params.priority == Priority::OWNER {
+            Params {
+                preempt: true,
+                preempt_delay: Duration::ZERO,
+                ..params
+            }
+        } else {
+            params
+        };
         Self {
             params,
+            ready: true,
             state: State::Init,
             reason: "not started".to_owned(),
             fitness: Ok(()),
@@ -278,6 +302,23 @@ impl VirtualRouter {
             Err(cause) => Event::Unfit(cause),
         };
         self.step(event, now);
+    }
+
+    /// The priority that counts from now on. An Active says it at once, a Backup's timer moves by as
+    /// much as its active-down interval does. That of an owner stays.
+    pub fn handle_priority(&mut self, priority: Priority, now: Moment) {
+        let before = self.params.priority;
+        if priority == before || before == Priority::OWNER {
+            return;
+        }
+        self.params.priority = priority;
+        self.step(Event::Reranked { before }, now);
+    }
+
+    /// Whether the node knows enough of itself to take a VIP from a node that serves; until it does, it
+    /// leaves one with a lower priority alone. True unless it is told otherwise.
+    pub fn handle_ready(&mut self, ready: bool) {
+        self.ready = ready;
     }
 
     /// The kernel's answer to [`Action::InstallLease`] or [`Action::RenewLease`].
@@ -327,6 +368,11 @@ impl VirtualRouter {
     /// Priority that is advertised, or would be.
     pub fn priority(&self) -> Priority {
         self.params.priority
+    }
+
+    /// What its skew time is a share of.
+    pub fn skew(&self) -> Skew {
+        self.params.skew
     }
 
     /// Why it is in this state, in words.

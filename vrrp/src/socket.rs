@@ -3,6 +3,7 @@
 //!
 //! - `advert`: raw sockets of protocol 112 on one interface, one to hear, one to speak.
 //! - `arp`: a packet socket that announces.
+//! - `gateway`: a packet socket that asks for a gateway.
 //! - `pair`: the UDP socket of the pair channel.
 //! - `witness`: a packet socket that sees adverts with our own address as their source.
 //!
@@ -11,6 +12,7 @@
 
 mod advert;
 mod arp;
+mod gateway;
 mod pair;
 mod witness;
 
@@ -25,6 +27,7 @@ use nix::sys::time::TimeSpec;
 
 pub(crate) use self::advert::{AdvertReceiver, AdvertSender};
 pub(crate) use self::arp::ArpSender;
+pub(crate) use self::gateway::Gateway;
 pub(crate) use self::pair::PairSocket;
 pub(crate) use self::witness::Witness;
 

@@ -48,6 +48,7 @@ pub(crate) enum PacketProtocol {
     /// It only sends.
     Nothing,
     Ipv4,
+    Arp,
 }
 
 /// Binds a packet socket (packet(7)) to an interface.
@@ -63,6 +64,7 @@ pub(crate) fn bind_packet_socket(
     let protocol = match protocol {
         PacketProtocol::Nothing => 0,
         PacketProtocol::Ipv4 => (libc::ETH_P_IP as u16).to_be(),
+        PacketProtocol::Arp => (libc::ETH_P_ARP as u16).to_be(),
     };
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,

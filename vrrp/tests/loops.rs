@@ -241,6 +241,58 @@ fn a_node_whose_proxy_hangs_gives_its_vips_to_the_other() {
 }
 
 #[test]
+fn fsm_36_vips_that_move_together_are_given_up_and_taken_as_one() {
+    let lan = Lan::new(2);
+    let mut config = paired_config(TENTH);
+    config.together = true;
+    for vip in &mut config.vips {
+        vip.preempt_delay = Duration::ZERO;
+    }
+    let (one, two) = elected(&lan, &config);
+    let servers_of_one_vip = |node: &Running, health| {
+        node.proxy.vip_hope[1].set(health);
+        node.proxy.vip_sure[1].set(health);
+    };
+    let since = |node: &Running| [0, 1].map(|vip| node.board.vips[vip].since.get());
+    servers_of_one_vip(&one, 0);
+    wait_for("both VIPs move", SECOND, || {
+        one.all(Fault) && two.all(Active)
+    });
+    for vip in &one.board.vips[..2] {
+        let reason = vip.reason.get();
+        assert!(reason.starts_with("together with VIP web: "), "{reason}");
+        assert_eq!(vip.priority_zero_sent.get(), 2);
+    }
+    for node in [&one, &two] {
+        let [api, web] = since(node);
+        assert_eq!(api, web, "one transition");
+    }
+    // The other node misses the same servers now, then both have them again.
+    servers_of_one_vip(&two, 0);
+    servers_of_one_vip(&one, 100);
+    wait_for("both VIPs come back", SECOND * 3, || {
+        one.all(Active) && two.all(Fault)
+    });
+    servers_of_one_vip(&two, 100);
+    wait_for("the other node is a backup", SECOND, || two.all(Backup));
+    for node in [&one, &two] {
+        let [api, web] = since(node);
+        assert_eq!(api, web, "one transition");
+        let became = |vip: usize| node.board.vips[vip].became_active.get();
+        assert_eq!(became(0), became(1));
+    }
+    // What somebody deletes comes back; if it is too often, both go.
+    for _ in 0..4 {
+        let mut first = Addresses::of(&lan, 1);
+        wait_for("the address is there", SECOND, || first.have(VIP));
+        lan.ip(1, &["address", "del", "192.0.2.10/32", "dev", "eth0"]);
+    }
+    wait_for("both VIPs move", SECOND, || {
+        one.all(Fault) && two.all(Active)
+    });
+}
+
+#[test]
 fn a_node_without_a_supervisor_hands_over_after_two_seconds_and_comes_back() {
     let lan = Lan::new(2);
     let mut config = config(TENTH);

@@ -1,7 +1,7 @@
 //! What admin says.
 
-use super::{Cell, ExternalAnswer, Header};
-use crate::config::MAX_SERVERS;
+use super::{Cell, ExternalAnswer, Header, TrackerSlot};
+use crate::config::{MAX_SERVERS, MAX_TRACKERS};
 
 /// What admin says.
 #[repr(C)]
@@ -22,6 +22,8 @@ pub struct AdminBoard {
     pub external_running: Cell,
     /// Gauge: programs that wait for their turn.
     pub external_waiting: Cell,
+    /// By place in the configuration, of the kinds that admin looks at.
+    pub trackers: [TrackerSlot; MAX_TRACKERS],
 }
 
 impl Default for AdminBoard {
@@ -35,6 +37,7 @@ impl Default for AdminBoard {
             external_kills: Cell::default(),
             external_running: Cell::default(),
             external_waiting: Cell::default(),
+            trackers: std::array::from_fn(|_| TrackerSlot::default()),
         }
     }
 }

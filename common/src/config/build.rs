@@ -41,6 +41,12 @@ pub(super) fn build(draft: &Draft) -> Option<Config> {
             port: pair.port.as_ref()?.value,
         },
         vips: draft.vips.iter().map(build_vip).collect::<Option<_>>()?,
+        together: draft.together,
+        trackers: draft
+            .trackers
+            .iter()
+            .map(|tracker| tracker.build(pair.interface.as_ref(), draft.vips.len()))
+            .collect::<Option<_>>()?,
         listeners: draft
             .listeners
             .iter()

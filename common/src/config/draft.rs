@@ -11,6 +11,7 @@ mod step;
 mod timeouts;
 mod tls;
 mod track;
+mod tracker;
 mod vrrp;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(super) use self::names::{DnsDraft, NameDraft};
 pub(super) use self::probe::ProbeDraft;
 pub(super) use self::step::StepDraft;
 pub(super) use self::tls::{BackendTlsDraft, CertificateDraft, ListenerTlsDraft, VersionsDraft};
+pub(super) use self::tracker::TrackerDraft;
 pub(super) use self::vrrp::{NodeDraft, PairDraft, VipDraft};
 
 #[derive(Debug)]
@@ -40,7 +42,9 @@ pub(super) struct Draft {
     pub(super) nodes: Vec<NodeDraft>,
     pub(super) pair: PairDraft,
     pub(super) allow_fast: bool,
+    pub(super) together: bool,
     pub(super) vips: Vec<VipDraft>,
+    pub(super) trackers: Vec<TrackerDraft>,
     pub(super) backends: Vec<BackendDraft>,
     pub(super) listeners: Vec<ListenerDraft>,
     pub(super) proxy: Option<Proxy>,
@@ -75,6 +79,10 @@ impl Draft {
                 vip
             })
             .collect();
+        let trackers = document
+            .named(&keys::TRACKERS)
+            .map(|(name, values)| TrackerDraft::of(name, values, &vips, findings))
+            .collect();
         let mut backends: Vec<BackendDraft> = document
             .named(&keys::BACKENDS)
             .map(|(name, values)| BackendDraft::of(name, values, timeouts))
@@ -93,6 +101,7 @@ impl Draft {
             .collect();
         Self {
             allow_fast: vrrp.get("allow_fast").is_some_and(|allow| allow.value),
+            together: vrrp.get("together").is_some_and(|at| at.value),
             proxy: proxy_of(proxy),
             drain: proxy.get("drain"),
             admin: AdminDraft::of(once(&keys::ADMIN)),
@@ -100,6 +109,7 @@ impl Draft {
             nodes,
             pair,
             vips,
+            trackers,
             backends,
             listeners,
         }

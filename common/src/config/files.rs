@@ -191,7 +191,10 @@ pub(super) fn check(
     }
     let probes = draft.backends.iter();
     let probes = probes.filter_map(|backend| backend.probe.as_ref()?.as_ref());
-    for program in probes.filter_map(|probe| probe.program.as_ref()) {
+    let trackers = draft.trackers.iter();
+    let trackers = trackers.filter_map(|tracker| tracker.program.as_ref());
+    let programs = probes.filter_map(|probe| probe.program.as_ref());
+    for program in programs.chain(trackers) {
         if let Some(objection) = (facts.try_program)(&program.value) {
             unusable((program, "run"), &objection, if_missing, findings);
         }

@@ -10,6 +10,7 @@ mod process;
 mod step;
 mod tcp;
 mod tls;
+mod tracker;
 
 use std::time::Duration;
 
@@ -24,10 +25,11 @@ pub(super) use process::{ADMIN, PROXY};
 pub(super) use step::STEP;
 pub(super) use tcp::KEEPALIVE;
 pub(super) use tls::{BACKEND_TLS, CERTIFICATE, LISTENER_TLS};
+pub(super) use tracker::TRACKERS;
 
 /// The sections in the order in which `--show` prints them.
 pub const SECTIONS: &[&Section] = &[
-    &NODES, &PAIR, &VRRP, &VIPS, &LISTENERS, &BACKENDS, &DNS, &TIMEOUTS, &PROXY, &ADMIN,
+    &NODES, &PAIR, &VRRP, &VIPS, &TRACKERS, &LISTENERS, &BACKENDS, &DNS, &TIMEOUTS, &PROXY, &ADMIN,
 ];
 
 const TEN_MS: Duration = Duration::from_millis(10);
@@ -82,7 +84,8 @@ priority = 240"#,
             name: "priority",
             kind: Kind::Integer(PRIORITY),
             default: Default::Toml("100"),
-            doc: "The node with the higher priority holds the VIPs; 1 to 253",
+            doc: "The node with the higher priority holds the VIPs; 1 to 253, or 255 as the owner of RFC 9568, who takes them \
+                  at once always (Keepalived's too)",
         },
         Key {
             name: "runs",
@@ -167,7 +170,8 @@ advert_interval = "100ms""#,
             name: "preempt_delay",
             kind: Kind::Duration(PREEMPT_DELAY),
             default: Default::Toml("\"10s\""),
-            doc: "How long a returning node waits before it takes a VIP from a node with a lower priority",
+            doc: "How long a returning node waits before it takes a VIP from a node with a lower priority. A node that \
+                  lowers its priority itself (trackers) is relieved at once",
         },
         Key {
             name: "advert_interval",
@@ -211,9 +215,11 @@ advert_interval = "100ms""#,
         },
         Key {
             name: "together",
-            kind: Kind::OnlyFalse("moving all VIPs as a group"),
+            kind: Kind::Bool,
             default: Default::Toml("false"),
-            doc: "Each VIP is elected on its own",
+            doc: "All VIPs are elected as one and are on the same node always: what keeps a node from one of them \
+                  keeps it from all (Keepalived's vrrp_sync_group). Their priorities, intervals and what they say of \
+                  preemption have to agree",
         },
     ],
 };

@@ -58,9 +58,9 @@ pub enum Default {
 #[derive(Debug)]
 pub enum Kind {
     Bool,
-    /// Only `false` yet; the text says what `true` will mean.
-    OnlyFalse(&'static str),
     Integer(IntegerRange),
+    /// A negative number; the range is that of what it takes away.
+    Lowering(IntegerRange),
     Duration(DurationRange),
     /// A text as its form demands.
     Text(Form),
@@ -264,6 +264,11 @@ impl IntegerRange {
             max,
             except: None,
         }
+    }
+
+    /// `-1 to -253`
+    pub(super) fn lowering_words(&self) -> String {
+        format!("-{} to -{}", self.min, self.max)
     }
 
     /// `1 to 253`

@@ -67,8 +67,8 @@ fn table_of(kind: &Kind) -> Option<&'static Section> {
         Kind::TableOr(section, _) | Kind::TableOrOff(section) => Some(section),
         Kind::List(element) => table_of(element),
         Kind::Bool
-        | Kind::OnlyFalse(_)
         | Kind::Integer(_)
+        | Kind::Lowering(_)
         | Kind::Duration(_)
         | Kind::Text(_)
         | Kind::Choice(_)
@@ -115,8 +115,8 @@ fn assignment(place: &Use) -> String {
     match place.key.kind {
         Kind::List(_) => format!("{} = [{example}]", place.key.name),
         Kind::Bool
-        | Kind::OnlyFalse(_)
         | Kind::Integer(_)
+        | Kind::Lowering(_)
         | Kind::Duration(_)
         | Kind::Text(_)
         | Kind::Choice(_)
@@ -143,8 +143,8 @@ fn table(page: &mut String, section: &Section) {
 fn type_words(kind: &Kind) -> String {
     match kind {
         Kind::Bool => "`true` or `false`".to_owned(),
-        Kind::OnlyFalse(_) => "`false`".to_owned(),
         Kind::Integer(range) => format!("whole number, {}", range.words()),
+        Kind::Lowering(range) => format!("whole number, {}", range.lowering_words()),
         Kind::Duration(range) => format!("duration, {}", range.words()),
         // Its example is of one key's file.
         Kind::Text(Form::Path) => Form::Path.words().to_owned(),

@@ -105,8 +105,9 @@ pub(super) fn read_default(kind: &'static Kind, text: &'static str) -> Value {
 /// A line that sets the key.
 fn example(key: &Key) -> String {
     let value = match &key.kind {
-        Kind::Bool | Kind::OnlyFalse(_) => "true".to_owned(),
+        Kind::Bool => "true".to_owned(),
         Kind::Integer(range) | Kind::ByNode(range) => range.min.to_string(),
+        Kind::Lowering(range) => format!("-{}", range.min),
         Kind::Duration(range) => format!("\"{}\"", super::kind::show_duration(range.min)),
         Kind::Text(form) => format!("\"{}\"", form.example()),
         Kind::Choice(choice) => format!("\"{}\"", choice.values[0]),
@@ -142,8 +143,8 @@ fn read(
     let value = item.get_ref();
     let read = match kind {
         Kind::Bool => read_bool(value, title),
-        Kind::OnlyFalse(meaning) => read_only_false(value, title, meaning),
         Kind::Integer(range) => read_integer(value, range, title),
+        Kind::Lowering(range) => read_lowering(value, range, title),
         Kind::Duration(range) => match value.as_str() {
             Some(text) => forms::duration(text, range).map(Value::Duration),
             None => Err(Fault::new(
@@ -191,17 +192,6 @@ fn read_bool(value: &DeValue<'_>, title: &str) -> Result<Value, Fault> {
     })
 }
 
-fn read_only_false(value: &DeValue<'_>, title: &str, meaning: &str) -> Result<Value, Fault> {
-    let read = read_bool(value, title)?;
-    if read == Value::Bool(true) {
-        return Err(Fault::new(
-            format!("{meaning} is not supported by this version yet"),
-            "leave the key out",
-        ));
-    }
-    Ok(read)
-}
-
 fn read_integer(value: &DeValue<'_>, range: &IntegerRange, title: &str) -> Result<Value, Fault> {
     let Some(integer) = value.as_integer() else {
         return Err(Fault::new(
@@ -224,6 +214,35 @@ fn read_integer(value: &DeValue<'_>, range: &IntegerRange, title: &str) -> Resul
                 format!("use {}", range.words()),
             )
         })
+}
+
+/// What a negative number takes away.
+fn read_lowering(value: &DeValue<'_>, range: &IntegerRange, title: &str) -> Result<Value, Fault> {
+    let words = range.lowering_words();
+    let Some(integer) = value.as_integer() else {
+        return Err(Fault::new(
+            wrong_type(value, "a whole number", title),
+            format!("write {words}, without quotes"),
+        ));
+    };
+    let number = i64::from_str_radix(integer.as_str(), integer.radix());
+    let (taken, is_negative) = match number {
+        Ok(number) => (number.unsigned_abs(), number < 0),
+        Err(_) => (0, true),
+    };
+    if !(range.min..=range.max).contains(&taken) {
+        return Err(Fault::new(
+            format!("{integer} is out of range in {title}"),
+            format!("use {words}"),
+        ));
+    }
+    if !is_negative {
+        return Err(Fault::new(
+            format!("{title} is taken away, so it is negative"),
+            format!("write -{taken}"),
+        ));
+    }
+    Ok(Value::Integer(taken))
 }
 
 fn read_choice(value: &DeValue<'_>, choice: &Choice, title: &str) -> Result<Value, Fault> {

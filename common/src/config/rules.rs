@@ -5,6 +5,7 @@ mod agents;
 mod backends;
 pub(super) mod capacity;
 mod client_ports;
+mod election;
 mod external;
 mod listeners;
 mod lists;
@@ -16,6 +17,8 @@ mod process;
 mod session_logs;
 mod steps;
 mod tls;
+mod together;
+mod trackers;
 mod vips;
 
 pub(super) use vips::FAST_BELOW;
@@ -23,13 +26,15 @@ pub(super) use vips::FAST_BELOW;
 use super::diagnostic::{Findings, Span};
 use super::draft::Draft;
 use super::value::At;
-use super::{Config, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_VIPS, MAX_WATCHED};
+use super::{Config, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_TRACKERS, MAX_VIPS, MAX_WATCHED};
 
 /// Runs every rule.
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     limits(draft, findings);
     nodes::check(draft, findings);
     vips::check(draft, findings);
+    together::check(draft, findings);
+    trackers::check(draft, findings);
     listeners::check(draft, findings);
     lists::check(draft, findings);
     tls::check(draft, findings);
@@ -77,6 +82,11 @@ fn limits(draft: &Draft, findings: &mut Findings) {
         "VIPs",
         MAX_VIPS,
         spans(draft.vips.iter().map(|v| &v.name).collect()),
+    );
+    over(
+        "trackers",
+        MAX_TRACKERS,
+        spans(draft.trackers.iter().map(|one| &one.name).collect()),
     );
     over(
         "listeners",

@@ -77,8 +77,8 @@ fn description(key: &Key) -> String {
     let range = match &key.kind {
         Kind::Duration(range) => format!(", {}", range.words()),
         Kind::Integer(range) => format!(", {}", range.words()),
+        Kind::Lowering(range) => format!(", {}", range.lowering_words()),
         Kind::Bool
-        | Kind::OnlyFalse(_)
         | Kind::Text(_)
         | Kind::Choice(_)
         | Kind::List(_)
@@ -99,8 +99,12 @@ fn description(key: &Key) -> String {
 fn kind(kind: &Kind) -> Value {
     match kind {
         Kind::Bool => json!({ "type": "boolean" }),
-        Kind::OnlyFalse(_) => json!({ "type": "boolean", "const": false }),
         Kind::Integer(range) => integer(range),
+        Kind::Lowering(range) => {
+            let [least, most] =
+                [range.max, range.min].map(|taken| format!("-{taken}").parse::<i64>());
+            json!({ "type": "integer", "minimum": least.ok(), "maximum": most.ok() })
+        }
         Kind::Duration(range) => duration(range),
         Kind::Text(form) => text(*form),
         Kind::Choice(choice) => json!({ "type": "string", "enum": choice.values }),

@@ -4,12 +4,14 @@
 mod probe;
 mod relay;
 mod tls;
+mod tracker;
 
 use std::fmt::{Display, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use self::relay::{backend_value, listener_value};
+use self::tracker::tracker_value;
 use super::keys;
 use super::kind::{Default, Section, show_duration};
 use super::rules::FAST_BELOW;
@@ -33,13 +35,17 @@ impl Config {
         section(&mut out, ("pair", &keys::PAIR), |key| {
             pair_value(&self.pair, key)
         });
-        if self.vips.iter().any(|vip| vip.advert_interval < FAST_BELOW) {
-            out.push_str("[vrrp]\nallow_fast = true\n\n");
-        }
+        out.push_str(&self.vrrp());
         for vip in &self.vips {
             let title = format!("vips.{}", key_of(&vip.name));
             section(&mut out, (&title, &keys::VIPS), |key| {
                 vip_value(vip, &self.nodes, key)
+            });
+        }
+        for tracker in &self.trackers {
+            let title = format!("trackers.{}", key_of(&tracker.name));
+            section(&mut out, (&title, &keys::TRACKERS), |key| {
+                tracker_value(tracker, self, key)
             });
         }
         for listener in &self.listeners {
@@ -66,6 +72,15 @@ impl Config {
         out.truncate(out.trim_end().len());
         out.push('\n');
         out
+    }
+
+    /// The keys of `[vrrp]` that no VIP can say for itself.
+    fn vrrp(&self) -> String {
+        let fast = self.vips.iter().any(|vip| vip.advert_interval < FAST_BELOW);
+        format!(
+            "[vrrp]\nallow_fast = {fast}\ntogether   = {}\n\n",
+            self.together
+        )
     }
 }
 

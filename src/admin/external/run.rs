@@ -27,18 +27,18 @@ const GONE: Duration = Duration::from_secs(1);
 
 /// A program, and whom it is to probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Job {
-    pub(super) program: PathBuf,
-    pub(super) arguments: Vec<String>,
+pub(in crate::admin) struct Job {
+    pub(in crate::admin) program: PathBuf,
+    pub(in crate::admin) arguments: Vec<String>,
     /// All of it.
-    pub(super) environment: Vec<(&'static str, OsString)>,
-    pub(super) timeout: Duration,
+    pub(in crate::admin) environment: Vec<(&'static str, OsString)>,
+    pub(in crate::admin) timeout: Duration,
 }
 
 /// How a program was brought to its end.
 #[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) end: ExternalEnd,
+pub(in crate::admin) struct Ran {
+    pub(in crate::admin) end: ExternalEnd,
     pub(super) was_killed: bool,
     /// A process that the kernel does not let go.
     pub(super) left: Option<Child>,
@@ -55,7 +55,7 @@ enum Stopped {
 
 impl Job {
     /// Runs it to its end, or until `stop` is hung up. Blocks for as long.
-    pub(super) fn run(&self, stop: &PipeReader) -> Ran {
+    pub(in crate::admin) fn run(&self, stop: &PipeReader) -> Ran {
         match self.start() {
             Ok((child, output, handle)) => self.watch(child, (output, &handle), stop),
             Err(error) => Ran {

@@ -5,6 +5,7 @@ use std::path::Path;
 use common::board::{
     AdminState, Cell, DropReason, Entrant, PairDrop, Presence, ProbeStatus, ServerState, VipState,
 };
+use common::tracker::Tally;
 
 use super::*;
 use crate::admin::fixture::{self, CLOCKS};
@@ -14,6 +15,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
     [
         node::FAMILIES,
         vrrp::FAMILIES,
+        trackers::FAMILIES,
         proxy::FAMILIES,
         agents::FAMILIES,
         names::FAMILIES,
@@ -41,7 +43,10 @@ fn value(page: &str, series: &str) -> f64 {
 
 #[test]
 fn every_described_metric_is_on_the_page_of_a_healthy_node_with_its_type_and_help() {
-    let view = fixture::with_name();
+    let view = fixture::with_trackers();
+    let tracker = &view.boards.vrrp.trackers[0];
+    let mut tally = Tally::new((1, 1), tracker.state());
+    tracker.take(&mut tally, Ok("answers"), CLOCKS.now);
     let answered = CLOCKS.now - std::time::Duration::from_secs(1);
     view.boards.proxy.names[0].answered.set(answered);
     let page = page_of(&view);

@@ -51,6 +51,9 @@ fn the_keys_of_the_json_are_a_promise() {
     let json = serde_json::to_value(status(&fixture::healthy())).expect("a status is JSON");
     let mut found = BTreeSet::new();
     keys(&json, "", &mut found);
+    let tracked = serde_json::to_value(status(&fixture::with_trackers()));
+    let tracked = tracked.expect("a status is JSON");
+    keys(&tracked["trackers"], "trackers", &mut found);
     let promised = "backends backends[].balance backends[].name backends[].probe backends[].servers \
         backends[].servers[].address backends[].servers[].agent backends[].servers[].agent.administrative \
         backends[].servers[].agent.asked backends[].servers[].agent.failures backends[].servers[].agent.heard_ms_ago \
@@ -79,7 +82,9 @@ fn the_keys_of_the_json_are_a_promise() {
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
         processes[].name processes[].pid processes[].state uptime_ms version vips vips[].address \
         vips[].health vips[].interface vips[].name vips[].priority vips[].reason vips[].since \
-        vips[].since_ms_ago vips[].state vips[].vrid warnings \
+        vips[].since_ms_ago vips[].state vips[].vrid vips[].configured_priority vips[].trackers_down warnings \
+        trackers trackers[].name trackers[].kind trackers[].state trackers[].since_ms_ago trackers[].reason \
+        trackers[].weight trackers[].vips trackers[].looked_ms_ago trackers[].looks trackers[].failures trackers[].downs \
         listeners[].tls listeners[].tls.handshakes listeners[].tls.handshakes.1.2-full \
         listeners[].tls.handshakes.1.2-resumed listeners[].tls.handshakes.1.3-full \
         listeners[].tls.handshakes.1.3-resumed listeners[].tls.failures listeners[].tls.failures.other \

@@ -6,6 +6,7 @@ use crate::admin::fixture;
 use crate::admin::rates::{Rates, Totals};
 use common::config::Config;
 use common::time::Moment;
+use common::tracker::Tally;
 
 fn assert_fits(text: &str) {
     for line in text.lines() {
@@ -40,6 +41,22 @@ fn adverts_that_are_not_signed_are_told() {
     assert!(!line("enforce").contains("sign"));
     assert!(line("off").ends_with("adverts not signed"));
     assert!(line("permissive").ends_with("signing permissive"));
+}
+
+#[test]
+fn trackers_that_are_down_are_told_where_they_matter() {
+    let view = fixture::with_trackers();
+    let uplink = &view.boards.vrrp.trackers[0];
+    let silent = Err("192.168.0.1 does not answer on eth0");
+    let mut tally = Tally::new((2, 3), uplink.state());
+    uplink.take(&mut tally, silent, fixture::ago(62_000));
+    uplink.take(&mut tally, silent, fixture::ago(400));
+    view.boards.vrrp.vips[0].priority.set(230);
+    let maintenance = &view.boards.admin.trackers[1];
+    let mut tally = Tally::new((2, 3), maintenance.state());
+    maintenance.take(&mut tally, Err("it says 1"), fixture::ago(700));
+    let text = render(&view.status(&Rates::default(), fixture::CLOCKS));
+    assert_golden("trackers.txt", &text);
 }
 
 #[test]

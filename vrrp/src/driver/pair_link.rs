@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use common::board::{PeerSlot, VipState};
+use common::board::{PeerSlot, VipState, VrrpBoard};
 use common::time::Moment;
 
 use super::unit::Unit;
@@ -84,10 +84,11 @@ impl PairLink {
 pub(super) fn take_heartbeat(
     summary: &Summary,
     units: &[Unit],
-    slot: &PeerSlot,
+    board: &VrrpBoard,
     peer: Ipv4Addr,
     at: Moment,
 ) -> impl Iterator<Item = (usize, Heard)> {
+    let slot = &board.peer;
     slot.heard.set(at);
     slot.heartbeat.set(at);
     slot.version.set(summary.version);
@@ -96,6 +97,7 @@ pub(super) fn take_heartbeat(
         let place = units.iter().position(|unit| unit.vrid == record.vrid)?;
         slot.vip_health[place].set(u64::from(record.health));
         slot.vip_state[place].set(record.state.on_board());
+        board.peer_faults[place].set(u64::from(record.faults));
         // A heartbeat never resigns: that is what adverts with priority 0 are for.
         let counts = record.state == VipState::Active && record.priority > 0;
         counts.then_some((

@@ -11,30 +11,48 @@ use crate::ports;
 use crate::router::{Action, Cause};
 
 impl Driver {
-    /// Performs all that a router has decided, in its order.
-    pub(super) fn perform(&mut self, place: usize, now: Moment) {
-        while let Some(action) = self.units[place].router.poll_action() {
+    /// Performs all that a router has decided, in its order, each for every VIP of its group.
+    pub(super) fn perform(&mut self, group: usize, now: Moment) {
+        let members = self.groups[group].members.clone();
+        while let Some(action) = self.groups[group].router.poll_action() {
             match action {
-                Action::Advertise { priority } => self.advertise(place, priority, now),
-                Action::InstallLease { lifetime } | Action::RenewLease { lifetime } => {
-                    let result = self.put_lease(place, lifetime);
-                    if result.is_err() {
-                        self.look_at_refusal(place, now);
+                Action::Advertise { priority } => {
+                    for place in members.clone() {
+                        self.advertise(place, priority, now);
                     }
-                    let unit = &mut self.units[place];
-                    unit.leased = result.is_ok();
-                    unit.router.handle_lease_result(result, now);
                 }
-                Action::RemoveLease => self.remove_lease(place),
-                Action::Announce => self.announce(place),
+                Action::InstallLease { lifetime } | Action::RenewLease { lifetime } => {
+                    let result = self.put_leases(group, lifetime);
+                    if result.is_err() {
+                        self.look_at_refusal(group, now);
+                    }
+                    self.groups[group].router.handle_lease_result(result, now);
+                }
+                Action::RemoveLease => members.clone().for_each(|place| self.remove_lease(place)),
+                Action::Announce => members.clone().for_each(|place| self.announce(place)),
                 Action::Changed { from, to, reason } => {
-                    self.units[place].publish_change((from, to), now);
-                    self.log_change(place, from, to, &reason);
+                    for place in members.clone() {
+                        self.units[place].publish_change((from, to), now);
+                        self.log_change(place, from, to, &reason);
+                    }
                     self.heartbeat_at_once = true;
                 }
             }
         }
-        self.units[place].publish();
+        for place in members {
+            self.units[place].publish(&self.groups[group].router);
+        }
+    }
+
+    /// The first refusal, if there is one; the router takes back what was not refused.
+    fn put_leases(&mut self, group: usize, lifetime: Duration) -> Result<(), String> {
+        let mut all = Ok(());
+        for place in self.groups[group].members.clone() {
+            let result = self.put_lease(place, lifetime);
+            self.units[place].leased = result.is_ok();
+            all = all.and(result);
+        }
+        all
     }
 
     fn advertise(&mut self, place: usize, priority: u8, now: Moment) {
@@ -80,15 +98,19 @@ impl Driver {
 
     /// A lease that could not be installed because its interface has just gone is no refusal: the
     /// router hears of the interface first.
-    fn look_at_refusal(&mut self, place: usize, now: Moment) {
+    fn look_at_refusal(&mut self, group: usize, now: Moment) {
         let Ok(addresses) = self.route.addresses() else {
             return;
         };
         self.look_at_ports(&addresses, now);
-        let unit = &mut self.units[place];
-        if let Some(fault) = &self.ports[unit.port].fault {
-            let cause = Cause::Interface(fault.clone());
-            unit.router.handle_fitness(Err(cause), now);
+        let group = &mut self.groups[group];
+        let faulty = group.members.clone().find_map(|place| {
+            let fault = self.ports[self.units[place].port].fault.as_ref()?;
+            Some((place, Cause::Interface(fault.clone())))
+        });
+        if let Some((place, cause)) = faulty {
+            let cause = group.cause(&self.config.vips[place].name, cause);
+            group.router.handle_fitness(Err(cause), now);
         }
     }
 

@@ -107,11 +107,7 @@ impl Turn<'_> {
                         signing.hear(&pair.channel, &summary, read_until);
                     }
                     self.heard.extend(take_heartbeat(
-                        &summary,
-                        self.units,
-                        &self.board.peer,
-                        pair.peer,
-                        read_until,
+                        &summary, self.units, self.board, pair.peer, read_until,
                     ));
                 }
                 Err(reason) => self

@@ -1,17 +1,17 @@
-//! One VIP in the loop: its router, what is known of its lease, and its place on the board.
+//! One VIP in the loop: whether it may be held, what is known of its lease, and its place on the
+//! board.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::addr::Vrid;
 use common::board::{VipSlot, VipState};
-use common::config::{Config, NodeIndex, VipIndex, VrrpVersion};
+use common::config::{Config, NodeIndex, VipIndex};
 use common::time::Moment;
 
-use super::port::Port;
 use crate::fitness::{self, Judge};
-use crate::router::{Params, VirtualRouter};
-use crate::timing::{Skew, active_down_interval};
+use crate::router::VirtualRouter;
+use crate::timing::active_down_interval;
 
 /// How long a node that could not make itself heard stays away from the election.
 const UNHEARD_HOLD: Duration = Duration::from_secs(10);
@@ -19,8 +19,9 @@ const UNHEARD_HOLD: Duration = Duration::from_secs(10);
 /// One VIP.
 #[derive(Debug)]
 pub(super) struct Unit {
-    pub(super) router: VirtualRouter,
     pub(super) judge: Judge,
+    /// Index into the driver's groups.
+    pub(super) group: usize,
     /// Index into the driver's ports.
     pub(super) port: usize,
     pub(super) vrid: Vrid,
@@ -33,45 +34,28 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// A router in Init.
+    /// A VIP of which nothing is known, in a group and on a port.
     pub(super) fn new(
         config: &Config,
         node: NodeIndex,
-        vip: VipIndex,
-        place: (usize, &Port),
+        index: VipIndex,
+        (group, router, port): (usize, &VirtualRouter, usize),
         slot: &'static VipSlot,
     ) -> Self {
-        let (port, own) = (place.0, place.1.own);
-        let heartbeat = config
-            .has_pair_channel(node)
-            .then_some(config.pair.heartbeat)
-            .flatten();
-        let index = vip;
-        let vip = &config.vips[vip.0];
-        let skew = match vip.version {
-            VrrpVersion::V3 => Skew::OfInterval,
-            VrrpVersion::V2 { .. } => Skew::OfSecond,
-        };
-        let priority = vip.priorities[node.0];
+        let vip = &config.vips[index.0];
         Self {
-            router: VirtualRouter::new(Params {
-                vrid: vip.vrid,
-                priority,
-                advert_interval: vip.advert_interval,
-                skew,
-                preempt: vip.preempt,
-                preempt_delay: vip.preempt_delay,
-                own,
-                sole_peer: place.1.plan.peer,
-                heartbeat,
-            }),
             judge: Judge::new(fitness::patience(config, index)),
+            group,
             port,
             vrid: vip.vrid,
             address: vip.address,
             leased: false,
             unheard: Unheard {
-                patience: active_down_interval((priority, skew), vip.advert_interval, heartbeat),
+                patience: active_down_interval(
+                    (vip.priorities[node.0], router.skew()),
+                    vip.advert_interval,
+                    heartbeat_of(config, node),
+                ),
                 since: None,
                 until: None,
             },
@@ -86,41 +70,46 @@ impl Unit {
     }
 
     /// Puts what can change in any turn on the board.
-    pub(super) fn publish(&mut self) {
-        self.slot.state.set(self.router.state().on_board());
+    pub(super) fn publish(&mut self, router: &VirtualRouter) {
+        self.slot.state.set(router.state().on_board());
         self.slot.leased.set(u64::from(self.leased));
-        self.slot
-            .priority
-            .set(u64::from(self.router.priority().value()));
-        if self.reason != self.router.reason() {
+        self.slot.priority.set(u64::from(router.priority().value()));
+        if self.reason != router.reason() {
             self.reason.clear();
-            self.reason.push_str(self.router.reason());
+            self.reason.push_str(router.reason());
             self.slot.reason.set(&self.reason);
         }
     }
 
     /// Clears what an earlier process said; counters go on.
-    pub(super) fn publish_start(&mut self, now: Moment) {
+    pub(super) fn publish_start(&mut self, router: &VirtualRouter, now: Moment) {
         self.slot.since.set(now);
         self.slot.advert_heard.clear();
         self.slot.peer_priority.set(0);
         self.slot.reason.set("");
-        self.publish();
+        self.publish(router);
     }
 
     /// Puts a change of state on the board.
     pub(super) fn publish_change(&mut self, (from, to): (VipState, VipState), now: Moment) {
         if from == to {
             // Another reason, no other state.
-            return self.publish();
+            return;
         }
         self.slot.since.set(now);
         self.unheard.restart();
         if to == VipState::Active {
             self.slot.became_active.add(1);
         }
-        self.publish();
     }
+}
+
+/// Interval of the pair channel's heartbeats, if the node has one.
+pub(super) fn heartbeat_of(config: &Config, node: NodeIndex) -> Option<Duration> {
+    config
+        .has_pair_channel(node)
+        .then_some(config.pair.heartbeat)
+        .flatten()
 }
 
 /// A node whose adverts do not leave (a full queue, a firewall) holds a VIP that the other node

@@ -18,7 +18,10 @@ impl Driver {
         let mut look = self.look_again.is_some_and(|at| at <= now);
         for _ in 0..EVENTS {
             match self.events.poll() {
-                Some(event) => look |= self.concerns_us(event),
+                Some(event) => {
+                    look |= self.concerns_us(event);
+                    self.trackers.heed(event, &self.config, now);
+                }
                 None => break,
             }
         }
@@ -31,8 +34,8 @@ impl Driver {
                 // again.
                 let changed = self.look_at_ports(&addresses, now);
                 if changed {
-                    for place in 0..self.units.len() {
-                        self.judge(place, now);
+                    for group in 0..self.groups.len() {
+                        self.judge(group, now);
                     }
                 }
                 self.check_leases(&addresses, now);
@@ -85,19 +88,25 @@ impl Driver {
         changed
     }
 
-    /// Tells the routers whose lease is gone. An event alone proves nothing: it may be older than
-    /// the lease.
+    /// Tells the routers whose lease is gone, each once however many of its VIPs have none. An event
+    /// alone proves nothing: it may be older than the lease.
     fn check_leases(&mut self, addresses: &[Address], now: Moment) {
-        for place in 0..self.units.len() {
-            let unit = &mut self.units[place];
-            let interface = self.ports[unit.port].index();
-            let there = addresses
-                .iter()
-                .any(|found| found.address == unit.address && Some(found.interface) == interface);
-            if unit.leased && !there {
-                unit.leased = false;
-                unit.router.handle_lease_removed(now);
-                self.perform(place, now);
+        for group in 0..self.groups.len() {
+            let mut gone = false;
+            for place in self.groups[group].members.clone() {
+                let unit = &mut self.units[place];
+                let interface = self.ports[unit.port].index();
+                let there = addresses.iter().any(|found| {
+                    found.address == unit.address && Some(found.interface) == interface
+                });
+                if unit.leased && !there {
+                    unit.leased = false;
+                    gone = true;
+                }
+            }
+            if gone {
+                self.groups[group].router.handle_lease_removed(now);
+                self.perform(group, now);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Gratuitous ARP.
+//! ARP: what announces a VIP, and what asks for a gateway.
 
 use std::net::Ipv4Addr;
 
@@ -23,11 +23,25 @@ pub fn gratuitous_reply(mac: [u8; 6], vip: Ipv4Addr) -> [u8; ARP_FRAME_LEN] {
     frame(ArpOperations::Reply, mac, mac, vip)
 }
 
+/// A broadcast question of who has `target`, from a node with this hardware address and address.
+pub fn arp_question((mac, own): ([u8; 6], Ipv4Addr), target: Ipv4Addr) -> [u8; ARP_FRAME_LEN] {
+    let request = ArpOperations::Request;
+    exchange(request, (mac, own), ([0; 6], target))
+}
+
 fn frame(
     operation: ArpOperation,
     mac: [u8; 6],
     target: [u8; 6],
     vip: Ipv4Addr,
+) -> [u8; ARP_FRAME_LEN] {
+    exchange(operation, (mac, vip), (target, vip))
+}
+
+fn exchange(
+    operation: ArpOperation,
+    (mac, sender): ([u8; 6], Ipv4Addr),
+    (target_mac, target): ([u8; 6], Ipv4Addr),
 ) -> [u8; ARP_FRAME_LEN] {
     let mut frame = [0; ARP_FRAME_LEN];
     let (header, packet) = frame.split_at_mut(ETHERNET_HEADER);
@@ -44,9 +58,9 @@ fn frame(
     arp.set_proto_addr_len(4);
     arp.set_operation(operation);
     arp.set_sender_hw_addr(mac.into());
-    arp.set_sender_proto_addr(vip);
-    arp.set_target_hw_addr(target.into());
-    arp.set_target_proto_addr(vip);
+    arp.set_sender_proto_addr(sender);
+    arp.set_target_hw_addr(target_mac.into());
+    arp.set_target_proto_addr(target);
     frame
 }
 
@@ -72,5 +86,15 @@ mod tests {
             "ffffffffffff52540000001108060001080006040002525400000011c0a8000a525400000011c0a8000a",
         );
         assert_eq!(gratuitous_reply(MAC, VIP).as_slice(), expected);
+    }
+
+    #[test]
+    fn a_question_names_who_asks_and_who_is_wanted() {
+        let own = Ipv4Addr::new(192, 168, 0, 11);
+        let expected = hex(
+            "ffffffffffff52540000001108060001080006040001525400000011c0a8000b000000000000c0a80001",
+        );
+        let asked = arp_question((MAC, own), Ipv4Addr::new(192, 168, 0, 1));
+        assert_eq!(asked.as_slice(), expected);
     }
 }

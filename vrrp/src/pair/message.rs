@@ -17,7 +17,11 @@ pub const FORMAT: u8 = 1;
 pub const MAX_DATAGRAM: usize = 1024;
 
 const MAGIC: [u8; 4] = *b"fmcP";
-const HEADER_LEN: usize = 72;
+const HEADER_LEN: usize = FAULTS + MAX_VIPS;
+/// Before the trackers were told.
+const SHORT_HEADER_LEN: usize = 72;
+/// From here on, a byte for each record.
+const FAULTS: usize = SHORT_HEADER_LEN;
 const RECORD_LEN: usize = 8;
 /// Bytes of an HMAC-SHA256.
 pub(super) const TAG_LEN: usize = 32;
@@ -59,6 +63,8 @@ pub struct VipRecord {
     pub health: u8,
     /// Its advert interval, 10 ms to 40.95 s in steps of 10 ms.
     pub interval: Duration,
+    /// Trackers without a weight that are down there and concern it.
+    pub faults: u8,
 }
 
 impl Summary {
@@ -108,6 +114,9 @@ pub(super) fn encode(envelope: &Envelope, summary: &Summary, out: &mut [u8]) -> 
     ] {
         header[at..at + 8].copy_from_slice(&number.to_be_bytes());
     }
+    for (index, vip) in summary.vips().enumerate() {
+        header[FAULTS + index] = vip.faults;
+    }
     for (vip, record) in summary.vips().zip(records.chunks_exact_mut(RECORD_LEN)) {
         record.copy_from_slice(&vip.encode());
     }
@@ -117,7 +126,7 @@ pub(super) fn encode(envelope: &Envelope, summary: &Summary, out: &mut [u8]) -> 
 /// The key that a datagram is signed with, before anything in it may be believed.
 pub(super) fn key_id(signed: &[u8]) -> Result<u8, PairDrop> {
     let header = signed
-        .first_chunk::<HEADER_LEN>()
+        .first_chunk::<SHORT_HEADER_LEN>()
         .ok_or(PairDrop::Truncated)?;
     if header[..4] != MAGIC || header[4] != FORMAT {
         return Err(PairDrop::Version);
@@ -129,11 +138,14 @@ pub(super) fn key_id(signed: &[u8]) -> Result<u8, PairDrop> {
 /// here.
 pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
     let header = signed
-        .first_chunk::<HEADER_LEN>()
+        .first_chunk::<SHORT_HEADER_LEN>()
         .ok_or(PairDrop::Truncated)?;
     let [header_len, record_len, count] = [header[6], header[7], header[8]].map(usize::from);
     let records = signed.get(header_len..).ok_or(PairDrop::Truncated)?;
-    if header_len < HEADER_LEN || record_len < RECORD_LEN || records.len() != count * record_len {
+    if header_len < SHORT_HEADER_LEN
+        || record_len < RECORD_LEN
+        || records.len() != count * record_len
+    {
         return Err(PairDrop::Truncated);
     }
     let number = |at| {
@@ -154,9 +166,13 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
     };
     let mut summary = Summary::new(number(48), number(56));
     summary.stamp = advert::Stamp::from_bits(number(64));
-    for record in records.chunks_exact(record_len) {
+    let faults = &signed[SHORT_HEADER_LEN..header_len];
+    for (index, record) in records.chunks_exact(record_len).enumerate() {
         if let Some(vip) = record.first_chunk().and_then(VipRecord::decode) {
-            summary.push(vip);
+            summary.push(VipRecord {
+                faults: faults.get(index).copied().unwrap_or(0),
+                ..vip
+            });
         }
     }
     Ok((envelope, summary))
@@ -181,6 +197,7 @@ impl VipRecord {
             state: VipState::from_board(u64::from(state)),
             priority,
             health,
+            faults: 0,
             interval: (1..=0x0fff)
                 .contains(&centiseconds)
                 .then(|| Duration::from_millis(u64::from(centiseconds) * 10))?,

@@ -24,6 +24,7 @@ fn summary(vips: u8) -> Summary {
             priority: 250,
             health: vrid,
             interval: Duration::from_millis(100),
+            faults: vrid % 3,
         });
     }
     summary
@@ -175,7 +176,7 @@ fn cut_at_every_length_it_is_dropped() {
     let datagram = sealed(&mut a);
     for cut in 0..datagram.len() {
         let reason = b.open(&datagram[..cut]).expect_err("it was cut");
-        let short = cut < datagram.len() - 2 * 8;
+        let short = cut < 72 + message::TAG_LEN;
         assert_eq!(
             reason,
             if short {
@@ -216,7 +217,7 @@ fn the_key_of_the_file_itself_signs_nothing() {
 fn longer_headers_and_records_of_a_newer_version_are_skipped() {
     let (mut a, mut b) = pair();
     let plain = unsigned(sealed(&mut a));
-    let (header, records) = plain.split_at(72);
+    let (header, records) = plain.split_at(88);
     let mut newer = header.to_vec();
     newer[6] += 8;
     newer[7] += 3;
@@ -226,6 +227,21 @@ fn longer_headers_and_records_of_a_newer_version_are_skipped() {
         newer.extend_from_slice(&[0xdd; 3]);
     }
     assert_eq!(b.open(&resigned(newer)), Ok(summary(2)));
+}
+
+#[test]
+fn what_an_older_version_does_not_tell_is_zero() {
+    let (mut a, mut b) = pair();
+    let plain = unsigned(sealed(&mut a));
+    let mut older = plain[..72].to_vec();
+    older[6] = 72;
+    older.extend_from_slice(&plain[88..]);
+    let told = b.open(&resigned(older)).expect("authentic");
+    assert_eq!(told.vips().count(), 2);
+    for (got, sent) in told.vips().zip(summary(2).vips()) {
+        assert_eq!(*got, VipRecord { faults: 0, ..*sent });
+        assert_ne!(sent.faults, 0);
+    }
 }
 
 #[test]
@@ -255,15 +271,15 @@ fn lengths_that_do_not_fit_are_truncated_even_if_signed() {
 fn records_that_cannot_be_are_left_out_and_unknown_states_are_init() {
     let (mut a, mut b) = pair();
     let mut odd = unsigned(sealed(&mut a));
-    odd[72] = 0;
-    odd[81] = 99;
+    odd[88] = 0;
+    odd[97] = 99;
     let got = b.open(&resigned(odd)).expect("authentic");
     let vips: Vec<_> = got.vips().collect();
     assert_eq!(vips.len(), 1);
     assert_eq!(vips[0].state, VipState::Init);
     for interval in [[0, 0], [0x10, 0]] {
         let mut odd = unsigned(sealed(&mut a));
-        odd[76..78].copy_from_slice(&interval);
+        odd[92..94].copy_from_slice(&interval);
         let got = b.open(&resigned(odd)).expect("authentic");
         assert_eq!(got.vips().count(), 1, "{interval:?}");
     }
@@ -279,7 +295,7 @@ proptest! {
     #[test]
     fn no_signed_bytes_make_it_panic(
         bytes in proptest::collection::vec(any::<u8>(), 67..400),
-        lengths in (60..90_u8, 0..20_u8, 0..20_u8),
+        lengths in (60..110_u8, 0..20_u8, 0..20_u8),
     ) {
         let mut signed = b"fmcP\x01\x01".to_vec();
         signed.extend_from_slice(&[lengths.0, lengths.1, lengths.2]);

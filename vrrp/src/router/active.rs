@@ -130,6 +130,11 @@ impl Active {
         }
     }
 
+    /// One advert off the grid in this turn, once the queue was read.
+    pub(super) const fn speak(&mut self, now: Moment) {
+        self.assert_at = Some(now);
+    }
+
     /// Somebody resigned: the same, and the grid starts anew with it.
     pub(super) fn restart_grid(&mut self, now: Moment) {
         self.next_advert = self.answer_at(now).min(self.next_advert);

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use common::addr::Priority;
 use common::time::Moment;
 
 use super::{Heard, Params};
@@ -18,6 +19,8 @@ pub(super) struct Backup {
     heard_at: Moment,
     /// Until then an Active with a lower priority is left alone; `None` = there was none.
     preempt_at: Option<Moment>,
+    /// The last one that was better or equal, and its priority.
+    followed: Option<(Ipv4Addr, u8)>,
     pub(super) why: Why,
 }
 
@@ -43,6 +46,7 @@ impl Backup {
             interval,
             heard_at: now,
             preempt_at: None,
+            followed: None,
             why: Why::Alone,
         }
     }
@@ -61,27 +65,51 @@ impl Backup {
     /// A better (or equal) sender: its interval is learned, the timer starts anew.
     pub(super) fn follow(&mut self, params: &Params, heard: &Heard) {
         self.preempt_at = None;
+        self.followed = Some((heard.source, heard.priority));
         self.listen(params, heard);
     }
 
     /// A lower sender, RFC 9568 section 6.4.2: with preemption it is not listened to, so that the
-    /// timer fires; a preempt_delay, counted from the first such packet, postpones that.
-    pub(super) fn hear_lower(&mut self, params: &Params, heard: &Heard) {
+    /// timer fires; a preempt_delay, counted from the first such packet, postpones that. No delay for
+    /// one that was better and has lowered itself since: it wants to be relieved. A node that does not
+    /// know itself yet (`ready`) relieves nobody.
+    pub(super) fn hear_lower(&mut self, (params, ready): (&Params, bool), heard: &Heard) {
         if !params.preempt {
             self.follow(params, heard);
             return;
         }
-        let preempt_at = *self
-            .preempt_at
-            .get_or_insert(heard.at + params.preempt_delay);
-        if heard.at < preempt_at {
-            self.listen(params, heard);
+        let delay = if self.has_lowered_itself(heard) {
+            Duration::ZERO
         } else {
+            params.preempt_delay
+        };
+        let preempt_at = *self.preempt_at.get_or_insert(heard.at + delay);
+        if ready && heard.at >= preempt_at {
             self.why = Why::Preempt {
                 source: heard.source,
                 priority: heard.priority,
             };
+        } else {
+            self.listen(params, heard);
         }
+    }
+
+    fn has_lowered_itself(&self, heard: &Heard) -> bool {
+        self.followed
+            .is_some_and(|(source, priority)| source == heard.source && heard.priority < priority)
+    }
+
+    /// Our own priority is another one: the timer moves by as much as the active-down interval does.
+    /// Nothing moves where the only other node has resigned: that leaves no skew time.
+    pub(super) fn rerank(&mut self, params: &Params, before: Priority) {
+        if let Why::Resigned { source } = self.why
+            && params.sole_peer == Some(source)
+        {
+            return;
+        }
+        let now = down(params, self.interval);
+        let before = active_down_interval((before, params.skew), self.interval, params.heartbeat);
+        self.active_down_at = self.active_down_at + now - before;
     }
 
     /// A resignation: after the skew time the best Backup takes over. Of two nodes the other one is

@@ -3,6 +3,7 @@
 mod active;
 mod backup;
 mod faults;
+mod priority;
 mod property;
 
 use super::*;

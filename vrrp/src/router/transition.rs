@@ -34,7 +34,7 @@ impl VirtualRouter {
     /// What makes a state of a state. Whoever looks for the line that decides a takeover looks
     /// here.
     fn transition(&mut self, state: State, event: Event, now: Moment) -> State {
-        use Event::{Fit, Heard, Lease, Start, Stop, Timer as Time, Unfit};
+        use Event::{Fit, Heard, Lease, Reranked, Start, Stop, Timer as Time, Unfit};
         use HolderTimer::{Advert, Announce, Assert, Lapsed, Renew};
         use LeaseNews::{Held, Refused, Removed};
         use Standing::{EqualHigher, EqualLower, Higher, Lower, Resigned};
@@ -43,7 +43,9 @@ impl VirtualRouter {
         match (state, event) {
             // RFC 9568, section 6.4.1: Initialize
             (Init, Start) => self.start(now),
-            (Init, Stop | Heard(..) | Fit | Unfit(_) | Lease(_) | Time(_)) => Init,
+            (Init, Stop | Heard(..) | Fit | Unfit(_) | Reranked { .. } | Lease(_) | Time(_)) => {
+                Init
+            }
 
             // RFC 9568, section 6.4.2: Backup
             (Backup(_), Stop) => self.stopped(VipState::Backup),
@@ -52,6 +54,7 @@ impl VirtualRouter {
             (Backup(b), Heard(Lower, heard)) => self.hear_lower(b, &heard),
             (Backup(b), Heard(Higher | EqualHigher | EqualLower, heard)) => self.follow(b, &heard),
             (Backup(_), Unfit(cause)) => self.fault(VipState::Backup, &cause, None),
+            (Backup(b), Reranked { before }) => self.rerank(b, before),
             (Backup(b), Start | Fit | Lease(_) | Time(Holder(_) | HoldDown)) => Backup(b),
 
             // RFC 9568, section 6.4.3: Active
@@ -63,6 +66,7 @@ impl VirtualRouter {
             (Active(a), Time(Holder(Assert))) => self.assert(a),
             (Active(a), Time(Holder(Announce))) => self.announce(a, now),
             (Active(_), Unfit(cause)) => self.resign(&cause, None),
+            (Active(a), Reranked { .. }) => Self::speak(a, now),
             // The lease is not the RFC's
             (Active(a), Lease(Held)) => self.lease_held(a, now),
             (Active(a), Time(Holder(Renew))) => self.renew(a, now),
@@ -76,7 +80,7 @@ impl VirtualRouter {
             (Fault { until: None }, Fit) => self.back_up(VipState::Fault, "fit again", now),
             (Fault { until }, Unfit(cause)) => self.still_unfit(until, &cause),
             (Fault { .. }, Time(HoldDown)) => self.end_hold_down(now),
-            (f @ Fault { .. }, Start | Heard(..) | Fit | Lease(_)) => f,
+            (f @ Fault { .. }, Start | Heard(..) | Fit | Reranked { .. } | Lease(_)) => f,
             (f @ Fault { .. }, Time(ActiveDown | Holder(_))) => f,
         }
     }
@@ -118,7 +122,7 @@ impl VirtualRouter {
 
     fn hear_lower(&mut self, mut backup: Backup, heard: &Heard) -> State {
         let before = backup.why;
-        backup.hear_lower(&self.params, heard);
+        backup.hear_lower((&self.params, self.ready), heard);
         self.explain_backup(before, backup.why);
         State::Backup(backup)
     }
@@ -126,6 +130,17 @@ impl VirtualRouter {
     fn hear_resignation(&mut self, mut backup: Backup, heard: &Heard) -> State {
         backup.hear_resignation(&self.params, heard);
         State::Backup(backup)
+    }
+
+    fn rerank(&mut self, mut backup: Backup, before: Priority) -> State {
+        backup.rerank(&self.params, before);
+        State::Backup(backup)
+    }
+
+    /// Another priority: whoever is better now has to hear it at once.
+    fn speak(mut active: Active, now: Moment) -> State {
+        active.speak(now);
+        State::Active(active)
     }
 
     /// Text is made only when it says something new, not at every advert.

@@ -65,7 +65,7 @@ fn filter(own: Ipv4Addr) -> [SockFilter; 6] {
 }
 
 /// One instruction with the jumps that it takes if true and if false.
-fn instruction(code: u32, jumps: (u8, u8), operand: u32) -> SockFilter {
+pub(super) fn instruction(code: u32, jumps: (u8, u8), operand: u32) -> SockFilter {
     let code = u16::try_from(code).expect("classic BPF codes have 16 bits");
     SockFilter::new(code, jumps.0, jumps.1, operand)
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use common::addr::{Priority, Vrid};
 use common::board::{
-    ChildSlot, DropReason, Header, PeerSlot, ProxyBoard, ServerSlot, SupervisorBoard, Text,
-    VipSlot, VipState, VrrpBoard,
+    AdminBoard, ChildSlot, DropReason, Header, PeerSlot, ProxyBoard, ServerSlot, SupervisorBoard,
+    Text, VipSlot, VipState, VrrpBoard,
 };
 use common::config::{
     Admin, ChecksumForm, Config, Dns, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Signing,
@@ -69,6 +69,8 @@ pub(crate) fn config(interval: Duration) -> Config {
             port: 9601,
         },
         vips: vec![vip("api", VIP, 51), vip("web", OTHER_VIP, 52)],
+        together: false,
+        trackers: Vec::new(),
         listeners: Vec::new(),
         backends: Vec::new(),
         proxy: Proxy {
@@ -103,6 +105,7 @@ pub(crate) fn paired_config(interval: Duration) -> Config {
 pub(crate) struct Running {
     pub(crate) board: &'static VrrpBoard,
     pub(crate) proxy: &'static ProxyBoard,
+    pub(crate) admin: &'static AdminBoard,
     pub(crate) control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
@@ -113,6 +116,7 @@ impl Running {
     /// Starts host `number` of the network as the node of that number.
     pub(crate) fn start(lan: &Lan, number: u8, config: &Config) -> Self {
         let (board, proxy) = (leak(vrrp_board()), leak(proxy_board()));
+        let admin: &AdminBoard = leak(AdminBoard::default());
         let control = Control::new().expect("there are descriptors left");
         let accepting = Arc::new(AtomicBool::new(true));
         let over = Arc::new(AtomicBool::new(false));
@@ -123,6 +127,7 @@ impl Running {
             board,
             proxy,
             supervisor: leak(supervisor_board()),
+            admin,
             pair_key: config.pair.key_file.as_ref().map(|_| KEY_FILE.to_owned()),
             settle: || Ok(()),
         };
@@ -143,6 +148,7 @@ impl Running {
         Self {
             board,
             proxy,
+            admin,
             control,
             accepting,
             over,
@@ -229,6 +235,8 @@ fn vrrp_board() -> VrrpBoard {
         memory_locked: Default::default(),
         advert_stamp: Default::default(),
         worst_lateness: Default::default(),
+        trackers: array::from_fn(|_| Default::default()),
+        peer_faults: array::from_fn(|_| Default::default()),
     }
 }
 

@@ -200,10 +200,14 @@ fn fsm_23_a_higher_advert_cancels_the_preempt_delay() {
         ..with_priority(110)
     });
     bench.perform(Duration::ZERO);
-    bench.hear(advert(100, ms(500)), ms(500));
+    let lower = |after| Heard {
+        source: BELOW,
+        ..advert(100, after)
+    };
+    bench.hear(lower(ms(500)), ms(500));
     bench.hear(advert(120, ms(3000)), ms(3000));
     // A new delay: this one still counts.
-    bench.hear(advert(100, ms(5600)), ms(5600));
+    bench.hear(lower(ms(5600)), ms(5600));
     assert_eq!(bench.due(), ms(5600) + Duration::from_nanos(3_570_312_500));
 }
 

@@ -18,6 +18,8 @@ enum Happening {
     },
     Fit,
     Unfit,
+    Rank(u8),
+    Ready(bool),
     Removed,
     Turn,
 }
@@ -35,6 +37,8 @@ fn happening() -> impl Strategy<Value = Happening> {
             }),
         3 => Just(Happening::Fit),
         1 => Just(Happening::Unfit),
+        2 => (1..255_u8).prop_map(Happening::Rank),
+        1 => any::<bool>().prop_map(Happening::Ready),
         1 => Just(Happening::Removed),
         12 => Just(Happening::Turn),
     ]
@@ -80,6 +84,11 @@ impl Model {
             Happening::Stop => router.handle_stop(now),
             Happening::Fit => router.handle_fitness(Ok(()), now),
             Happening::Unfit => router.handle_fitness(Err(Cause::ProxyHung), now),
+            Happening::Rank(priority) => {
+                let priority = Priority::new(priority).expect("not zero");
+                router.handle_priority(priority, now);
+            }
+            Happening::Ready(ready) => router.handle_ready(ready),
             Happening::Removed => router.handle_lease_removed(now),
             Happening::Turn => router.handle_timeout(now),
             Happening::Heard {

@@ -1,9 +1,12 @@
-//! Two routers on a virtual LAN that loses, delays and cuts, on machines that pause, crash and
-//! stop.
+//! Two routers on a virtual LAN that loses, delays and cuts, on machines that pause, crash and stop;
+//! some decide for several VIPs that move together, and trackers of all kinds fail.
 //!
 //! The simulation plays the driver (sockets are read before timers are looked at) and the kernel (a
 //! lease ends by itself). After every turn the invariants are checked; a failure prints its seed,
 //! and `FMC_LB_SIM_SEED=N` runs that one alone.
+
+mod node;
+mod random;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,8 +14,10 @@ use std::time::Duration;
 use common::addr::{Priority, Vrid};
 use common::board::VipState;
 use common::time::Moment;
-use vrrp::router::{Action, Cause, Heard, Params, Via, VirtualRouter};
-use vrrp::timing::{Skew, active_down_interval};
+use node::{Node, Packet, Said};
+use random::{Random, Seed};
+use vrrp::router::{Action, Heard, Params, Via};
+use vrrp::timing::Skew;
 
 const SEEDS: u64 = 120;
 /// Turns over all seeds, so that a simulation that stands still is noticed.
@@ -22,90 +27,9 @@ const HEARTBEAT: Duration = Duration::from_millis(20);
 const DELAY: Duration = Duration::from_millis(1);
 /// A loop wakes at most so late, unless it is paused.
 const LATENESS: Duration = Duration::from_micros(500);
+const SECOND: Duration = Duration::from_secs(1);
 /// A message on its way and a loop that wakes, both at their slowest, and some.
 const PROMPT: Duration = Duration::from_millis(5);
-
-/// xorshift64*
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
-    fn up_to(&mut self, longest: Duration) -> Duration {
-        Duration::from_micros(self.below(longest.as_micros() as u64 + 1))
-    }
-}
-
-/// A packet on the wire.
-struct Packet {
-    to: usize,
-    heard: Heard,
-}
-
-struct Node {
-    params: Params,
-    router: VirtualRouter,
-    alive: bool,
-    paused: bool,
-    fit: bool,
-    /// Received by the kernel, not yet read.
-    inbox: Vec<Heard>,
-    /// When the kernel will drop the address; `None` = it is not there.
-    lease: Option<Moment>,
-    /// As the actions said.
-    shown: VipState,
-    wake_at: Moment,
-    heartbeat_at: Moment,
-    last_arrival: Moment,
-}
-
-impl Node {
-    fn new(params: Params) -> Self {
-        Self {
-            router: VirtualRouter::new(params.clone()),
-            params,
-            alive: false,
-            paused: false,
-            fit: true,
-            inbox: Vec::new(),
-            lease: None,
-            shown: VipState::Init,
-            wake_at: Moment::default(),
-            heartbeat_at: Moment::default(),
-            last_arrival: Moment::default(),
-        }
-    }
-
-    fn runs(&self) -> bool {
-        self.alive && !self.paused
-    }
-
-    fn is_active(&self) -> bool {
-        self.runs() && self.router.state() == VipState::Active
-    }
-
-    fn down(&self) -> Duration {
-        let params = &self.params;
-        active_down_interval(
-            (params.priority, params.skew),
-            params.advert_interval,
-            params.heartbeat,
-        )
-    }
-
-    fn has_lease(&self, now: Moment) -> bool {
-        self.lease.is_some_and(|ends| now < ends)
-    }
-}
 
 struct Sim {
     random: Random,
@@ -120,18 +44,17 @@ struct Sim {
 
 impl Sim {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        for _ in 0..8 {
-            random.below(2);
-        }
+        let mut random = Random::new(seed);
         let priorities = random.one_of(&[[250, 240], [100, 110], [100, 100], [255, 254]]);
         let interval = random.one_of(&[10, 100, 100, 1000, 5000]);
         let heartbeat = random.one_of(&[None, Some(HEARTBEAT)]);
         let preempt = random.one_of(&[true, true, false]);
         let preempt_delay = random.one_of(&[0, 0, 2000]);
+        // Their adverts and heartbeats are lost one by one.
+        let vips = random.one_of(&[1, 1, 2, 3]);
         let address = |last| Ipv4Addr::new(192, 168, 0, last);
         let node = |own, peer, priority| {
-            Node::new(Params {
+            let params = Params {
                 vrid: Vrid::new(51).expect("not zero"),
                 priority: Priority::new(priority).expect("not zero"),
                 advert_interval: Duration::from_millis(interval),
@@ -141,7 +64,8 @@ impl Sim {
                 own: address(own),
                 sole_peer: Some(address(peer)),
                 heartbeat,
-            })
+            };
+            Node::new(params, vips)
         };
         Self {
             nodes: [node(11, 12, priorities[0]), node(12, 11, priorities[1])],
@@ -162,10 +86,12 @@ impl Sim {
     fn boot(&mut self, place: usize) {
         let now = self.now;
         let node = &mut self.nodes[place];
-        let fresh = Node::new(node.params.clone());
+        let fresh = Node::new(node.params.clone(), node.fit.len());
         *node = Node {
             alive: true,
-            fit: node.fit,
+            fit: node.fit.clone(),
+            faults: node.faults,
+            taken: node.taken,
             last_arrival: node.last_arrival,
             wake_at: now,
             heartbeat_at: now,
@@ -223,7 +149,7 @@ impl Sim {
         let packet = self.air.swap_remove(index);
         let node = &mut self.nodes[packet.to];
         if node.alive {
-            node.inbox.push(packet.heard);
+            node.hear(&packet);
             node.wake_at = node.wake_at.min(self.now + self.random.up_to(LATENESS));
         }
     }
@@ -243,13 +169,7 @@ impl Sim {
             node.router.handle_lease_removed(now);
             self.perform(place, 0);
         }
-        let node = &mut self.nodes[place];
-        let fitness = if node.fit {
-            Ok(())
-        } else {
-            Err(Cause::ProxyHung)
-        };
-        node.router.handle_fitness(fitness, now);
+        self.nodes[place].judge(now);
         self.perform(place, 0);
         self.nodes[place].router.handle_timeout(now);
         self.perform(place, 0);
@@ -270,13 +190,20 @@ impl Sim {
             return;
         }
         node.heartbeat_at = self.now + HEARTBEAT;
-        if node.params.heartbeat.is_some() && node.is_active() {
+        if node.params.heartbeat.is_some() {
             let priority = node.router.priority().value();
             self.send(place, priority, Via::Heartbeat);
         }
     }
 
+    /// One packet for each VIP.
     fn send(&mut self, from: usize, priority: u8, via: Via) {
+        for _ in 0..self.nodes[from].fit.len() {
+            self.send_one(from, priority, via);
+        }
+    }
+
+    fn send_one(&mut self, from: usize, priority: u8, via: Via) {
         let to = 1 - from;
         if self.deaf[to] || self.random.below(100) < self.loss_percent {
             return;
@@ -284,15 +211,20 @@ impl Sim {
         let arrival = self.now + self.random.up_to(DELAY);
         let at = arrival.max(self.nodes[to].last_arrival + Duration::from_nanos(1));
         self.nodes[to].last_arrival = at;
-        let sender = &self.nodes[from].params;
+        let sender = &self.nodes[from];
         let heard = Heard {
-            source: sender.own,
+            source: sender.params.own,
             priority,
-            interval: sender.advert_interval,
+            interval: sender.params.advert_interval,
             via,
             at,
         };
-        self.air.push(Packet { to, heard });
+        let said = (via == Via::Heartbeat).then(|| Said {
+            state: sender.router.state(),
+            faults: sender.faults,
+            at,
+        });
+        self.air.push(Packet { to, heard, said });
     }
 
     /// Performs what the router wants; `unread` packets are still in its socket.
@@ -356,14 +288,20 @@ impl Sim {
     /// Something goes wrong for a while.
     fn disturb(&mut self) {
         let victim = self.random.below(2) as usize;
-        match self.random.below(8) {
+        match self.random.below(11) {
             0 => self.loss_percent = 10 + self.random.below(60),
             1 => self.deaf = [true; 2],
             2 => self.deaf[victim] = true,
             3 | 4 if self.nodes[victim].alive => self.nodes[victim].paused = true,
             5 if self.nodes[victim].runs() => self.crash(victim),
             6 if self.nodes[victim].runs() => self.stop(victim),
-            7 => self.nodes[victim].fit = false,
+            7 => {
+                let vip = self.random.below(self.nodes[victim].fit.len() as u64) as usize;
+                self.nodes[victim].fit[vip] = false;
+            }
+            8 => self.nodes[victim].taken = self.random.below(200) as u32,
+            9 => self.nodes[victim].faults = self.random.below(3) as u8,
+            10 => self.nodes.iter_mut().for_each(|node| node.faults = 1),
             _ => {}
         }
         let longest = self.down() * 4 + Duration::from_secs(2);
@@ -375,7 +313,9 @@ impl Sim {
         self.loss_percent = 0;
         self.deaf = [false; 2];
         for place in 0..2 {
-            self.nodes[place].fit = true;
+            self.nodes[place].fit.fill(true);
+            self.nodes[place].taken = 0;
+            self.nodes[place].faults = 0;
             self.nodes[place].paused = false;
             if !self.nodes[place].alive {
                 self.boot(place);
@@ -433,18 +373,6 @@ impl Sim {
     }
 }
 
-/// Tells which seed failed.
-struct Seed(u64);
-
-impl Drop for Seed {
-    #[expect(clippy::print_stderr, reason = "how to repeat a failure")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failing seed: FMC_LB_SIM_SEED={}", self.0);
-        }
-    }
-}
-
 fn play(seed: u64) -> u64 {
     let _seed = Seed(seed);
     let mut sim = Sim::new(seed);
@@ -487,10 +415,79 @@ fn a_paused_active_says_nothing_before_it_has_listened() {
         let lifetime = Duration::from_secs(5);
         sim.run(sim.down() + lifetime, |_| ());
         assert!(sim.nodes[1 - active].is_active(), "nobody took over");
-        let sent_before = sim.air.len();
+        let adverts = |sim: &Sim| {
+            sim.air
+                .iter()
+                .filter(|packet| packet.said.is_none())
+                .count()
+        };
+        let sent_before = adverts(&sim);
         sim.nodes[active].paused = false;
         sim.turn(active);
         assert_eq!(sim.nodes[active].router.state(), VipState::Backup);
-        assert_eq!(sim.air.len(), sent_before, "it spoke");
+        assert_eq!(adverts(&sim), sent_before, "it spoke");
+    }
+}
+
+/// Both nodes are in the same trouble, one a little later than the other: with the pair channel the
+/// VIP stays where it is, as long as they are.
+#[test]
+fn the_last_man_standing_keeps_the_vip() {
+    let mut kept = 0;
+    for seed in 0..80 {
+        let _seed = Seed(seed);
+        let mut sim = Sim::new(seed);
+        sim.heal();
+        sim.settle();
+        let active = usize::from(sim.nodes[1].is_active());
+        let first = sim.random.below(2) as usize;
+        sim.nodes[first].faults = 1;
+        let apart = sim.random.up_to(node::OUT_OF_STEP);
+        let stays = |sim: &Sim| assert!(sim.nodes[active].is_active(), "it moved");
+        if sim.nodes[active].params.heartbeat.is_none() {
+            // Plain VRRP: both give it up.
+            sim.nodes[1 - first].faults = 1;
+            sim.run(sim.down() * 2, |_| ());
+            assert_eq!(sim.actives(), 0);
+            continue;
+        }
+        kept += 1;
+        sim.run(apart, stays);
+        sim.nodes[1 - first].faults = 1;
+        sim.run(sim.down() * 4 + SECOND, stays);
+        // One of them is well again: that one holds it.
+        let well = sim.random.below(2) as usize;
+        sim.nodes[well].faults = 0;
+        sim.run(node::OUT_OF_STEP * 2 + sim.down() + PROMPT, |_| ());
+        assert!(sim.nodes[well].is_active(), "the better one holds it");
+        assert_eq!(sim.actives(), 1);
+    }
+    assert!(kept > 20, "{kept} seeds had a pair channel");
+}
+
+#[test]
+fn a_node_in_trouble_whose_peer_has_died_keeps_the_vip_with_the_lowest_priority() {
+    for seed in 0..40 {
+        let _seed = Seed(seed);
+        let mut sim = Sim::new(seed);
+        sim.heal();
+        sim.settle();
+        let active = usize::from(sim.nodes[1].is_active());
+        if sim.nodes[active].params.heartbeat.is_none() {
+            continue;
+        }
+        sim.crash(1 - active);
+        sim.run(SECOND, |_| ());
+        sim.nodes[active].faults = 1;
+        sim.run(sim.down() * 3 + SECOND, |sim| {
+            assert!(sim.nodes[active].is_active())
+        });
+        let node = &sim.nodes[active];
+        let lowest = if node.params.priority == Priority::OWNER {
+            255
+        } else {
+            1
+        };
+        assert_eq!(node.router.priority().value(), lowest);
     }
 }

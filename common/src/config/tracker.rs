@@ -1,0 +1,118 @@
+//! What a node looks at beside its data plane to know whether it may hold a VIP.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Config, VipIndex};
+
+/// Something that is looked at again and again, and what follows while it is down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracker {
+    pub name: String,
+    pub kind: TrackerKind,
+    /// Time between the starts of two looks, 100 ms to 1 h, default 1 s.
+    pub interval: Duration,
+    /// Limit of one look, at most the interval; default the interval.
+    pub timeout: Duration,
+    /// Good looks in a row that make it up, default 2.
+    pub rise: u32,
+    /// Bad looks in a row that make it down, default 3, for an interface 1.
+    pub fall: u32,
+    /// While it is down.
+    pub effect: TrackerEffect,
+    /// The VIPs that it concerns, at least one.
+    pub vips: Vec<VipIndex>,
+}
+
+/// What a tracker that is down does to its VIPs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackerEffect {
+    /// The node cannot hold them, as Keepalived has it without a weight.
+    Fault,
+    /// So much is taken from the node's priority, 1 to 253.
+    Lower(u8),
+}
+
+/// What is looked at, and by what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrackerKind {
+    /// An interface that carries no VIP: it is there, switched on, and has a carrier.
+    Interface { interface: String },
+    /// Somebody who answers ARP on an interface.
+    Gateway {
+        address: Ipv4Addr,
+        interface: String,
+    },
+    /// What a file says: 0, nothing, or no file is up, all else is down (Keepalived's track_file).
+    File { path: PathBuf },
+    /// A process with this name (Keepalived's track_process).
+    Process { process: String },
+    /// A program that ends with 0 (Keepalived's vrrp_script).
+    Script {
+        program: PathBuf,
+        arguments: Vec<String>,
+    },
+    /// The share of usable servers behind the VIPs, in percent, 1 to 100.
+    Servers { min_share: u8 },
+}
+
+impl TrackerKind {
+    /// Its word in the file, in status and in metrics.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Interface { .. } => "interface",
+            Self::Gateway { .. } => "gateway",
+            Self::File { .. } => "file",
+            Self::Process { .. } => "process",
+            Self::Script { .. } => "script",
+            Self::Servers { .. } => "servers",
+        }
+    }
+
+    /// Whether vrrp looks itself; otherwise admin does, since it may have to wait.
+    pub const fn is_of_vrrp(&self) -> bool {
+        match self {
+            Self::Interface { .. } | Self::Gateway { .. } | Self::Servers { .. } => true,
+            Self::File { .. } | Self::Process { .. } | Self::Script { .. } => false,
+        }
+    }
+
+    /// Whether it looks at something that the other node looks at, too: its failure is seen by both,
+    /// by one of them up to an interval later.
+    const fn is_shared(&self) -> bool {
+        match self {
+            Self::Gateway { .. } | Self::Script { .. } | Self::Servers { .. } => true,
+            Self::Interface { .. } | Self::File { .. } | Self::Process { .. } => false,
+        }
+    }
+}
+
+impl Tracker {
+    /// How much later the other node may find the same.
+    pub fn out_of_step(&self) -> Duration {
+        if self.kind.is_shared() {
+            self.interval
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Whether it concerns one of these VIPs.
+    pub fn concerns(&self, vips: std::ops::Range<usize>) -> bool {
+        self.vips.iter().any(|vip| vips.contains(&vip.0))
+    }
+}
+
+impl Config {
+    /// The trackers that concern a VIP: its own, and those of all VIPs that move together with it.
+    pub fn trackers_of(&self, vip: VipIndex) -> impl Iterator<Item = &Tracker> {
+        let vips = if self.together {
+            0..self.vips.len()
+        } else {
+            vip.0..vip.0 + 1
+        };
+        let all = self.trackers.iter();
+        all.filter(move |tracker| tracker.concerns(vips.clone()))
+    }
+}

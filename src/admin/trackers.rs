@@ -1,0 +1,199 @@
+//! Looks at the trackers that may have to be waited for: files, processes, programs. vrrp, which
+//! waits for nothing, reads the verdicts on our board. Each has a task of its own, and at most one
+//! look at a time on a thread, so that a disk that hangs holds up nothing but its own tracker.
+
+mod look;
+pub(super) mod status;
+
+use std::convert::Infallible;
+use std::io::{self, PipeReader, PipeWriter};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::board::{AdminBoard, TrackerState};
+use common::config::{Config, Tracker, TrackerKind};
+use common::tracker::Tally;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{MissedTickBehavior, timeout};
+use tracing::{info, warn};
+
+use self::look::{Look, Seen};
+use super::clock;
+
+/// A killed program takes so long to be gone, at most.
+const GONE: Duration = Duration::from_secs(1);
+
+/// Ends the programs when it is dropped.
+#[derive(Debug)]
+pub(super) struct Watching {
+    _stop: PipeWriter,
+}
+
+/// Starts looking. Inside a runtime.
+///
+/// # Errors
+/// This machine has no more descriptors.
+pub(super) fn start(
+    config: &Arc<Config>,
+    node: &str,
+    board: &'static AdminBoard,
+) -> io::Result<Watching> {
+    let (reader, writer) = io::pipe()?;
+    let stop = Arc::new(reader);
+    for (place, tracker) in config.trackers.iter().enumerate() {
+        if let Some(look) = Look::of(tracker, node) {
+            let watcher = Watcher {
+                tracker: tracker.clone(),
+                look: Arc::new(look),
+                place,
+                board,
+                stop: Arc::clone(&stop),
+            };
+            tokio::spawn(watcher.serve());
+        }
+    }
+    Ok(Watching { _stop: writer })
+}
+
+/// Looks at one tracker.
+struct Watcher {
+    tracker: Tracker,
+    look: Arc<Look>,
+    place: usize,
+    board: &'static AdminBoard,
+    stop: Arc<PipeReader>,
+}
+
+impl Watcher {
+    async fn serve(self) -> Infallible {
+        let slot = &self.board.trackers[self.place];
+        let times = (self.tracker.rise, self.tracker.fall);
+        // What our predecessor has found goes on.
+        let mut tally = Tally::new(times, slot.state());
+        let mut tick = tokio::time::interval(self.tracker.interval);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pending = None;
+        loop {
+            tick.tick().await;
+            let seen = self.look(&mut pending).await;
+            let words = seen.as_ref().map(String::as_str).map_err(String::as_str);
+            if slot.take(&mut tally, words, clock::now()) {
+                self.report(tally.state(), words);
+            }
+        }
+    }
+
+    /// One look, or a bad one for each time that the last one still has not ended.
+    async fn look(&self, pending: &mut Option<JoinHandle<Seen>>) -> Seen {
+        let mut job = pending.take().unwrap_or_else(|| {
+            let (look, stop) = (Arc::clone(&self.look), Arc::clone(&self.stop));
+            spawn_blocking(move || look.once(&stop))
+        });
+        let limit = match self.tracker.kind {
+            // It is killed at its time.
+            TrackerKind::Script { .. } => self.tracker.timeout + GONE,
+            TrackerKind::File { .. }
+            | TrackerKind::Process { .. }
+            | TrackerKind::Interface { .. }
+            | TrackerKind::Gateway { .. }
+            | TrackerKind::Servers { .. } => self.tracker.timeout,
+        };
+        match timeout(limit, &mut job).await {
+            Ok(Ok(seen)) => seen,
+            Ok(Err(error)) => Err(format!("the look failed: {error}")),
+            Err(_) => {
+                *pending = Some(job);
+                Err(format!("no look has ended within {} ms", limit.as_millis()))
+            }
+        }
+    }
+
+    fn report(&self, state: TrackerState, words: Result<&str, &str>) {
+        let (tracker, kind) = (&self.tracker.name, self.tracker.kind.word());
+        let (Ok(words) | Err(words)) = words;
+        match state {
+            TrackerState::Down => warn!(tracker, kind, words, "a tracker is down"),
+            TrackerState::Up | TrackerState::Unknown => {
+                info!(tracker, kind, words, "a tracker is up");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests look at a condition again and again"
+)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::admin::fixture;
+
+    /// A node whose only tracker is this.
+    fn config(tracker: &str) -> Arc<Config> {
+        let text = format!(
+            "[nodes.lb1]\naddress = \"192.0.2.2\"\n[pair]\ninterface = \"eth0\"\n\
+             [vips.api]\naddress = \"192.0.2.10/24\"\nvrid = 51\n\
+             [trackers.one]\ninterval = \"100ms\"\n{tracker}\n"
+        );
+        let config = Config::from_running(&text);
+        Arc::new(config.unwrap_or_else(|report| panic!("{report}")))
+    }
+
+    async fn wait_for(board: &AdminBoard, state: TrackerState, words: &str) {
+        let slot = &board.trackers[0];
+        let is_so = || slot.state() == state && slot.reason.get().starts_with(words);
+        for _ in 0..500 {
+            if is_so() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}: {}", slot.state(), slot.reason.get());
+    }
+
+    #[tokio::test]
+    async fn a_file_is_looked_at_again_and_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("maintenance");
+        let config = config(&format!("kind = \"file\"\npath = \"{}\"", path.display()));
+        let board = fixture::empty_boards().admin;
+        let _watching = start(&config, "lb1", board).expect("there are descriptors left");
+        wait_for(board, TrackerState::Up, "there is no file").await;
+        fs::write(&path, "1\n").expect("the folder is writable");
+        wait_for(board, TrackerState::Down, "it says 1").await;
+        assert!(
+            board.trackers[0].failures.get() >= 3,
+            "three bad looks in a row"
+        );
+        fs::write(&path, "0\n").expect("the folder is writable");
+        wait_for(board, TrackerState::Up, "it says 0").await;
+        assert_eq!(board.trackers[0].downs.get(), 1);
+    }
+
+    fn script(folder: &Path, text: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let path = folder.join("script");
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("the folder is writable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        path.display().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_script_that_hangs_is_killed_and_counts_as_bad() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let program = script(folder.path(), "echo $FMC_LB_TRACKER of $FMC_LB_NODE, $1");
+        let line = format!("kind = \"script\"\nprogram = \"{program}\"\narguments = [\"well\"]");
+        let config = config(&line);
+        let board = fixture::empty_boards().admin;
+        let _watching = start(&config, "lb1", board).expect("there are descriptors left");
+        wait_for(board, TrackerState::Up, "exit code 0: one of lb1, well").await;
+        script(folder.path(), "sleep 60");
+        wait_for(board, TrackerState::Down, "killed after 100 ms").await;
+        script(folder.path(), "echo disk full; exit 3");
+        wait_for(board, TrackerState::Down, "exit code 3: disk full").await;
+    }
+}

@@ -1,0 +1,101 @@
+//! VIPs that are elected as one (`together`), or one by itself: one virtual router decides for all
+//! of them, so a transition of it applies to each before anything is said of the next.
+
+use std::ops::Range;
+
+use common::config::{Config, NodeIndex, VipIndex, VrrpVersion};
+
+use super::port::Port;
+use super::unit::heartbeat_of;
+use crate::router::{Cause, Params, VirtualRouter};
+use crate::timing::Skew;
+use crate::tracking::Trial;
+
+/// One virtual router and its VIPs.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) router: VirtualRouter,
+    /// Indices into the driver's units.
+    pub(super) members: Range<usize>,
+    pub(super) trial: Trial,
+    /// Trackers without a weight that are down.
+    pub(super) faults: u8,
+    /// The first of them, with what it had found when it went down: its words may change with every
+    /// look, the reason of a Fault does not.
+    pub(super) blamed: Option<(usize, String)>,
+}
+
+impl Group {
+    /// The groups of a configuration: every VIP for itself, or all of them together.
+    pub(super) fn plan(vips: usize, together: bool) -> impl Iterator<Item = Range<usize>> {
+        let size = if together { vips.max(1) } else { 1 };
+        (0..vips)
+            .step_by(size)
+            .map(move |first| first..first + size)
+    }
+
+    /// A router in Init. What it is told is that of the first member: `check` sees to it that it is
+    /// the same for all.
+    pub(super) fn new(
+        config: &Config,
+        node: NodeIndex,
+        members: Range<usize>,
+        port: &Port,
+    ) -> Self {
+        let vip = &config.vips[VipIndex(members.start).0];
+        let skew = match vip.version {
+            VrrpVersion::V3 => Skew::OfInterval,
+            VrrpVersion::V2 { .. } => Skew::OfSecond,
+        };
+        let priority = vip.priorities[node.0];
+        Self {
+            router: VirtualRouter::new(Params {
+                vrid: vip.vrid,
+                priority,
+                advert_interval: vip.advert_interval,
+                skew,
+                preempt: vip.preempt,
+                preempt_delay: vip.preempt_delay,
+                own: port.own,
+                sole_peer: port.plan.peer,
+                heartbeat: heartbeat_of(config, node),
+            }),
+            members,
+            trial: Trial::new(priority),
+            faults: 0,
+            blamed: None,
+        }
+    }
+
+    /// Whether it decides for more than one VIP.
+    pub(super) fn is_several(&self) -> bool {
+        self.members.len() > 1
+    }
+
+    /// One member cannot be held: no member can.
+    pub(super) fn cause(&self, vip: &str, cause: Cause) -> Cause {
+        if self.is_several() {
+            Cause::Together {
+                vip: vip.to_owned(),
+                cause: Box::new(cause),
+            }
+        } else {
+            cause
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_vip_is_elected_by_itself_or_all_as_one() {
+        let plan = |vips, together| Group::plan(vips, together).collect::<Vec<_>>();
+        assert_eq!(plan(3, false), [0..1, 1..2, 2..3]);
+        assert_eq!(plan(3, true).first(), Some(&(0..3)));
+        assert_eq!(plan(3, true).len(), 1);
+        assert_eq!(plan(0, true), []);
+        assert_eq!(plan(0, false), []);
+    }
+}

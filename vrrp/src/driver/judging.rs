@@ -1,0 +1,163 @@
+//! Whether this node can hold its VIPs, from the boards of the others and from its interfaces.
+
+use std::time::Duration;
+
+use common::addr::Priority;
+use common::board::{Cell, Child, PeerSlot, ProxyBoard, TrackerState, VipState, tracker_slot};
+use common::config::{MAX_THREADS, TrackerEffect};
+use common::time::Moment;
+
+use super::Driver;
+use crate::fitness::Facts;
+use crate::router::Cause;
+use crate::tracking::{Findings, Peer, Verdict};
+
+/// A turn that woke later than this concludes nothing from the age of others' heartbeats.
+const ON_TIME: Duration = Duration::from_millis(50);
+
+impl Driver {
+    /// Tells a router whether this node can hold its VIPs: all of them, or none.
+    pub(super) fn judge(&mut self, group: usize, now: Moment) {
+        let mut fitness = Ok(());
+        for place in self.groups[group].members.clone() {
+            // Each is judged at every turn: judges remember.
+            let one = self.fitness(place, now);
+            let name = &self.config.vips[place].name;
+            fitness = fitness.and(one.map_err(|cause| self.groups[group].cause(name, cause)));
+        }
+        let (verdict, is_ready) = self.judge_trackers(group, now);
+        let router = &mut self.groups[group].router;
+        router.handle_ready(is_ready);
+        match verdict {
+            Ok(priority) => router.handle_priority(priority, now),
+            Err(cause) => fitness = fitness.and(Err(cause)),
+        }
+        router.handle_fitness(fitness, now);
+        self.perform(group, now);
+    }
+
+    /// The priority that trackers leave, and whether this node may take VIPs from one that serves.
+    fn judge_trackers(&mut self, group: usize, now: Moment) -> (Result<Priority, Cause>, bool) {
+        let peer = self.peer_in(group, now);
+        let group = &mut self.groups[group];
+        let mut findings = Findings {
+            now,
+            faults: 0,
+            out_of_step: Duration::ZERO,
+            taken: 0,
+            peer,
+        };
+        let mut is_known = self.proxy.probed.get() != 0;
+        let mut first = None;
+        for (place, tracker) in self.config.trackers.iter().enumerate() {
+            if !tracker.concerns(group.members.clone()) {
+                continue;
+            }
+            let slot = tracker_slot(&tracker.kind, place, (self.board, self.admin));
+            match (slot.state(), tracker.effect) {
+                (TrackerState::Up, _) => {}
+                (TrackerState::Unknown, _) => is_known = false,
+                (TrackerState::Down, TrackerEffect::Lower(taken)) => {
+                    findings.taken += u32::from(taken);
+                }
+                (TrackerState::Down, TrackerEffect::Fault) => {
+                    findings.faults += 1;
+                    findings.out_of_step = findings.out_of_step.max(tracker.out_of_step());
+                    first.get_or_insert((place, slot));
+                }
+            }
+        }
+        group.faults = findings.faults;
+        if group.blamed.as_ref().map(|(place, _)| *place) != first.map(|(place, _)| place) {
+            group.blamed = first.map(|(place, slot)| (place, slot.reason.get()));
+        }
+        let verdict = match group.trial.judge(&findings) {
+            Verdict::TakesPart(priority) => Ok(priority),
+            Verdict::Fault => {
+                let blamed = group.blamed.as_ref();
+                let (place, words) = blamed.expect("a fault has a tracker that is down");
+                Err(Cause::Tracker {
+                    name: self.config.trackers[*place].name.clone(),
+                    words: words.clone(),
+                })
+            }
+        };
+        (verdict, is_known && findings.faults == 0)
+    }
+
+    /// What is known of the other node, as far as trackers are concerned.
+    fn peer_in(&self, group: usize, now: Moment) -> Peer {
+        let Some(pair) = &self.pair else {
+            return Peer::NoChannel;
+        };
+        let peer = &self.board.peer;
+        if !pair.is_fresh(peer, now) {
+            return Peer::Silent;
+        }
+        let mut members = self.groups[group].members.clone();
+        let is_able = members.clone().all(|place| can_hold(peer, place));
+        let faults = members.find_map(|place| {
+            let faults = u8::try_from(self.board.peer_faults[place].get());
+            faults.ok()
+        });
+        match faults {
+            Some(faults) if is_able => Peer::Faults(faults),
+            Some(_) | None => Peer::Unable,
+        }
+    }
+
+    /// Whether this node can hold a VIP.
+    fn fitness(&mut self, place: usize, now: Moment) -> Result<(), Cause> {
+        let peer = &self.board.peer;
+        let fresh = self
+            .pair
+            .as_ref()
+            .is_some_and(|pair| pair.is_fresh(peer, now));
+        let deaths = &self.supervisor.children[Child::Proxy as usize].last_deaths;
+        let facts = Facts {
+            now,
+            woke_on_time: self.lateness <= ON_TIME,
+            accepting: self.accepting(),
+            proxy_deaths: [deaths[0].get(), deaths[1].get(), deaths[2].get()],
+            own_health: own_health(self.proxy, &self.proxy.vip_hope[place]),
+            peer_health: fresh.then(|| peer_health(peer, place)).flatten(),
+            interface_fault: self.ports[self.units[place].port].fault.as_deref(),
+            supervisor_gone_since: self.supervisor_gone_since,
+        };
+        let unit = &mut self.units[place];
+        unit.judge.judge(&facts)?;
+        if unit.unheard.holds(now) {
+            return Err(Cause::Interface("adverts cannot be sent".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Oldest accept heartbeat of the proxy's threads.
+    fn accepting(&self) -> Option<Moment> {
+        let threads = usize::try_from(self.proxy.threads.get()).unwrap_or(0);
+        self.proxy.accepting[..threads.min(MAX_THREADS)]
+            .iter()
+            .map(|cell| cell.get())
+            .min()
+            .flatten()
+    }
+}
+
+/// A health byte of this node, once every server was probed. Readers trust no value.
+pub(super) fn own_health(proxy: &ProxyBoard, health: &Cell) -> Option<u8> {
+    (proxy.probed.get() != 0).then(|| u8::try_from(health.get()).unwrap_or(100).min(100))
+}
+
+/// The other node's, if it could hold the VIP and knows its servers.
+fn peer_health(peer: &PeerSlot, place: usize) -> Option<u8> {
+    let health = u8::try_from(peer.vip_health[place].get()).ok()?;
+    (can_hold(peer, place) && health <= 100).then_some(health)
+}
+
+/// As it says itself.
+fn can_hold(peer: &PeerSlot, place: usize) -> bool {
+    match VipState::from_board(peer.vip_state[place].get()) {
+        VipState::Active | VipState::Backup => true,
+        VipState::Init | VipState::Fault => false,
+    }
+}

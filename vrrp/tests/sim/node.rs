@@ -1,0 +1,150 @@
+//! One machine of the simulation: its router, and what its loop and its kernel know.
+
+use std::time::Duration;
+
+use common::board::VipState;
+use common::time::Moment;
+use vrrp::router::{Cause, Heard, Params, VirtualRouter};
+use vrrp::timing::active_down_interval;
+use vrrp::tracking::{Findings, Peer, Trial, Verdict};
+
+/// How much later one node may find what the other has found.
+pub(crate) const OUT_OF_STEP: Duration = Duration::from_millis(500);
+/// Age of a heartbeat that still counts.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// A packet on the wire.
+pub(crate) struct Packet {
+    pub(crate) to: usize,
+    pub(crate) heard: Heard,
+    /// In a heartbeat.
+    pub(crate) said: Option<Said>,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Said {
+    pub(crate) state: VipState,
+    pub(crate) faults: u8,
+    pub(crate) at: Moment,
+}
+
+pub(crate) struct Node {
+    pub(crate) params: Params,
+    pub(crate) router: VirtualRouter,
+    pub(crate) trial: Trial,
+    pub(crate) alive: bool,
+    pub(crate) paused: bool,
+    /// By VIP: what keeps one away keeps all away.
+    pub(crate) fit: Vec<bool>,
+    /// Trackers without a weight that are down.
+    pub(crate) faults: u8,
+    /// What the others take from the priority.
+    pub(crate) taken: u32,
+    /// The other node's last heartbeat.
+    pub(crate) peer: Option<Said>,
+    /// Received by the kernel, not yet read.
+    pub(crate) inbox: Vec<Heard>,
+    /// When the kernel will drop the address; `None` = it is not there.
+    pub(crate) lease: Option<Moment>,
+    /// As the actions said.
+    pub(crate) shown: VipState,
+    pub(crate) wake_at: Moment,
+    pub(crate) heartbeat_at: Moment,
+    pub(crate) last_arrival: Moment,
+}
+
+impl Node {
+    pub(crate) fn new(params: Params, vips: usize) -> Self {
+        Self {
+            router: VirtualRouter::new(params.clone()),
+            trial: Trial::new(params.priority),
+            params,
+            alive: false,
+            paused: false,
+            fit: vec![true; vips],
+            faults: 0,
+            taken: 0,
+            peer: None,
+            inbox: Vec::new(),
+            lease: None,
+            shown: VipState::Init,
+            wake_at: Moment::default(),
+            heartbeat_at: Moment::default(),
+            last_arrival: Moment::default(),
+        }
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.alive && !self.paused
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.runs() && self.router.state() == VipState::Active
+    }
+
+    pub(crate) fn down(&self) -> Duration {
+        let params = &self.params;
+        active_down_interval(
+            (params.priority, params.skew),
+            params.advert_interval,
+            params.heartbeat,
+        )
+    }
+
+    pub(crate) fn has_lease(&self, now: Moment) -> bool {
+        self.lease.is_some_and(|ends| now < ends)
+    }
+
+    /// A packet is in the kernel's queues. Only the heartbeats of an Active count as adverts.
+    pub(crate) fn hear(&mut self, packet: &Packet) {
+        let Some(said) = packet.said else {
+            self.inbox.push(packet.heard);
+            return;
+        };
+        self.peer = Some(said);
+        if said.state == VipState::Active {
+            self.inbox.push(packet.heard);
+        }
+    }
+
+    /// Tells the router what the node's boards and trackers say.
+    pub(crate) fn judge(&mut self, now: Moment) {
+        let unfit = self.fit.iter().position(|fit| !fit);
+        let mut fitness = unfit.map_or(Ok(()), |vip| {
+            Err(Cause::Together {
+                vip: vip.to_string(),
+                cause: Box::new(Cause::ProxyHung),
+            })
+        });
+        let verdict = self.trial.judge(&Findings {
+            now,
+            faults: self.faults,
+            out_of_step: OUT_OF_STEP,
+            taken: self.taken,
+            peer: self.known_of_peer(now),
+        });
+        match verdict {
+            Verdict::TakesPart(priority) => self.router.handle_priority(priority, now),
+            Verdict::Fault => {
+                fitness = fitness.and(Err(Cause::Tracker {
+                    name: "uplink".to_owned(),
+                    words: String::new(),
+                }));
+            }
+        }
+        self.router.handle_ready(self.faults == 0);
+        self.router.handle_fitness(fitness, now);
+    }
+
+    fn known_of_peer(&self, now: Moment) -> Peer {
+        match (self.params.heartbeat, self.peer) {
+            (None, _) => Peer::NoChannel,
+            (Some(_), Some(said)) if now.since(said.at) <= FRESH => match said.state {
+                VipState::Active | VipState::Backup => Peer::Faults(said.faults),
+                VipState::Init | VipState::Fault => Peer::Unable,
+            },
+            (Some(_), Some(_) | None) => Peer::Silent,
+        }
+    }
+}
