@@ -133,7 +133,8 @@ fn unicast(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
     }
 }
 
-/// A VIP is installed, leased and removed by us, so it must never be an address that a machine needs.
+/// A VIP is installed, leased and removed by us, so it must never be an address that a machine needs,
+/// also where a node's priority says that it owns it.
 fn owner(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
     let Some(address) = &vip.address else { return };
     for (node, priority) in draft.nodes.iter().zip(&vip.priorities) {
@@ -150,14 +151,14 @@ fn owner(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
         if let Some(priority) = priority
             && priority.value == u8::MAX
         {
-            findings.error(
+            findings.warn(
                 priority.span,
                 format!(
-                    "priority 255 says that VIP `{}` is node `{name}`'s own address (RFC 9568), which \
-                     this version does not support",
+                    "priority 255 says that VIP `{}` is node `{name}`'s own (RFC 9568): whenever it starts it takes \
+                     the VIP at once, whoever serves, without preempt_delay and before it knows its servers",
                     vip.name.value
                 ),
-                "use 1 to 253",
+                "use 1 to 253, unless that is meant",
             );
         }
     }
