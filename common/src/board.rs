@@ -32,9 +32,9 @@ pub use self::session_log::SessionLogSlot;
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 pub use self::tracker::{TrackerSlot, TrackerState, tracker_slot};
+pub use self::vrrp::{PeerSlot, VipSlot, VrrpBoard};
 use crate::config::{
-    MAX_CERTIFICATES, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_THREADS, MAX_TRACKERS, MAX_VIPS,
-    MAX_WATCHED,
+    MAX_CERTIFICATES, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED,
 };
 use crate::time::Moment;
 
@@ -156,6 +156,7 @@ mod roster;
 mod session_log;
 mod tls;
 mod tracker;
+mod vrrp;
 
 board_enum! {
     /// State of a virtual router (RFC 9568, section 6.4; Fault is Initialize with a cause, as Keepalived has it).
@@ -268,75 +269,6 @@ pub struct ChildSlot {
     pub last_deaths: [MomentCell; 3],
     /// How it ended the last time ("killed by signal 9", "hung for 104 ms, killed").
     pub last_end: Text,
-}
-
-/// What vrrp says.
-#[repr(C)]
-#[derive(Debug)]
-pub struct VrrpBoard {
-    pub header: Header,
-    pub vips: [VipSlot; MAX_VIPS],
-    pub peer: PeerSlot,
-    /// Dropped packets of protocol 112 by [`DropReason`].
-    pub drops: [Cell; 32],
-    /// Dropped datagrams of the pair channel by [`PairDrop`].
-    pub pair_drops: [Cell; 8],
-    /// 1 = the loop runs with real-time priority.
-    pub realtime: Cell,
-    /// 1 = its memory is locked.
-    pub memory_locked: Cell,
-    /// What the last advert was stamped with; 0 = none was signed.
-    pub advert_stamp: Cell,
-    /// Longest time between the moment a wake was due and the moment it came, in nanoseconds, since start.
-    pub worst_lateness: Cell,
-    /// By place in the configuration, of the kinds that vrrp looks at itself.
-    pub trackers: [TrackerSlot; MAX_TRACKERS],
-    /// Trackers that keep the other node from each VIP, as its heartbeats have it; valid while
-    /// `peer.heartbeat` is fresh.
-    pub peer_faults: [Cell; MAX_VIPS],
-}
-
-/// One virtual IP on this node.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct VipSlot {
-    /// [`VipState`]
-    pub state: Cell,
-    pub since: MomentCell,
-    /// Why it is in this state, in words.
-    pub reason: Text,
-    /// 1 = the lease is installed, as the kernel acknowledged.
-    pub leased: Cell,
-    pub became_active: Cell,
-    pub adverts_sent: Cell,
-    pub adverts_received: Cell,
-    pub priority_zero_sent: Cell,
-    pub priority_zero_received: Cell,
-    /// Priority that is (or would be) advertised.
-    pub priority: Cell,
-    /// Last advert from the other node for this VRID (not heartbeats).
-    pub advert_heard: MomentCell,
-    /// Priority in it.
-    pub peer_priority: Cell,
-}
-
-/// The other node, as heard on the pair channel and by adverts.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct PeerSlot {
-    /// Last advert or heartbeat of it.
-    pub heard: MomentCell,
-    /// Last good heartbeat of the pair channel.
-    pub heartbeat: MomentCell,
-    /// Its version, as major << 32 | minor << 16 | patch; 0 = unknown.
-    pub version: Cell,
-    /// Hash of its configuration; 0 = unknown.
-    pub config_hash: Cell,
-    /// Its health byte for each VIP (see [`ProxyBoard::vip_sure`]), 255 = it does not know yet;
-    /// valid while `heartbeat` is fresh.
-    pub vip_health: [Cell; MAX_VIPS],
-    /// Its [`VipState`] for each VIP; valid while `heartbeat` is fresh.
-    pub vip_state: [Cell; MAX_VIPS],
 }
 
 /// What the proxy says. Gauges are cleared by the next proxy, counters and verdicts live on.

@@ -79,6 +79,7 @@ pub(crate) fn empty_boards() -> Boards {
         worst_lateness: Cell::default(),
         trackers: array::from_fn(|_| Default::default()),
         peer_faults: cells(),
+        owner_heard: array::from_fn(|_| MomentCell::default()),
     };
     let proxy = ProxyBoard {
         header: Header::default(),

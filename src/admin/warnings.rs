@@ -22,6 +22,8 @@ use crate::status::human;
 
 /// Adverts may be this much later than three intervals before their absence is worth a warning.
 const ADVERT_GRACE: Duration = Duration::from_secs(1);
+/// A second owner that was not heard for so long is gone.
+const OWNER_HEARD: Duration = Duration::from_secs(60);
 /// Both nodes may be active for so long, in a handover, without a warning.
 const BOTH_ACTIVE: Duration = Duration::from_secs(1);
 
@@ -40,6 +42,7 @@ pub(crate) fn of(
         found.push(format!("VIP {} is in fault: {}", vip.name, vip.reason));
     }
     found.extend(trackers::status::warnings(&status.trackers));
+    found.extend((0..view.config.vips.len()).filter_map(|vip| owner_warning(view, vip, now)));
     if let Some(peer) = view.config.peer_of(view.node) {
         peer_warnings(view, peer, now, &mut found);
     }
@@ -125,6 +128,18 @@ fn silence(view: &View, name: &str, now: Moment) -> String {
         "{name} has been silent for {}",
         human::age(now.since(heard))
     )
+}
+
+/// Another machine has said of late that it owns a VIP that is this node's.
+fn owner_warning(view: &View, vip: usize, now: Moment) -> Option<String> {
+    let age = now.since(view.boards.vrrp.owner_heard[vip].get()?);
+    (age < OWNER_HEARD).then(|| {
+        format!(
+            "VIP {}: another machine says that it owns it, too (priority 255), {} ago",
+            view.config.vips[vip].name,
+            human::age(age)
+        )
+    })
 }
 
 fn vip_warning(view: &View, vip: VipIndex, peer: &str, now: Moment) -> Option<String> {

@@ -22,6 +22,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::addr::Priority;
 use common::board::{AdminBoard, LAYOUT, ProxyBoard, SupervisorBoard, VrrpBoard};
 use common::config::key::parse_key_file;
 use common::config::{Config, NodeIndex, Signing as Mode, VipIndex};
@@ -56,6 +57,8 @@ const RESTLESS: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_millis(1);
 /// A wait that took this long was one.
 const SLEEP: Duration = Duration::from_micros(200);
+/// What goes on is told again after so long without it.
+const QUIET: Duration = Duration::from_secs(60);
 /// Most adverts that are held back while a stalled loop catches up.
 const CATCH_UP_LIMIT: usize = 1024;
 /// Version of this software as heartbeats carry it.
@@ -140,6 +143,7 @@ impl Driver {
         driver.look_at_ports(&addresses, now);
         driver.make_units();
         driver.publish_start(now);
+        driver.look_elsewhere(&addresses);
         driver.remove_stale(&addresses)?;
         driver.look_at_trackers(now);
         for group in 0..driver.groups.len() {
@@ -322,10 +326,27 @@ impl Driver {
         let mut heard = std::mem::take(&mut self.heard);
         for (place, heard) in heard.drain(..) {
             let group = self.units[place].group;
+            self.note_owner(place, &heard);
             self.groups[group].router.handle_heard(heard, now);
             self.perform(group, now);
         }
         self.heard = heard;
+    }
+
+    /// Two owners of one address are a mistake in somebody's configuration (RFC 9568, errata 8298); the
+    /// address decides between them, as between any equals.
+    fn note_owner(&self, place: usize, heard: &Heard) {
+        let own = self.groups[self.units[place].group].router.priority();
+        if own != Priority::OWNER || heard.priority != own.value() {
+            return;
+        }
+        let cell = &self.board.owner_heard[place];
+        let quiet = cell.get().is_none_or(|last| heard.at.since(last) >= QUIET);
+        cell.set(heard.at);
+        if quiet {
+            let vip = &self.config.vips[place].name;
+            tracing::warn!(vip, source = %heard.source, "another machine says that it owns this VIP");
+        }
     }
 
     /// Lets a router's timer run, unless something that arrived before its time is still unread.

@@ -361,6 +361,19 @@ fn a_peer_that_is_silent_or_differs_is_a_warning() {
 }
 
 #[test]
+fn a_second_owner_is_a_warning_for_a_minute() {
+    let view = fixture::healthy();
+    let heard = &view.boards.vrrp.owner_heard[1];
+    heard.set(fixture::ago(3_000));
+    assert_warns(
+        &view,
+        "VIP web: another machine says that it owns it, too (priority 255), 3.0 s ago",
+    );
+    heard.set(fixture::ago(60_000));
+    assert_eq!(status(&view).warnings, Vec::<String>::new());
+}
+
+#[test]
 fn two_actives_and_lost_adverts_are_warnings() {
     let view = fixture::healthy();
     let board = view.boards.vrrp;

@@ -237,6 +237,7 @@ fn vrrp_board() -> VrrpBoard {
         worst_lateness: Default::default(),
         trackers: array::from_fn(|_| Default::default()),
         peer_faults: array::from_fn(|_| Default::default()),
+        owner_heard: array::from_fn(|_| Default::default()),
     }
 }
 

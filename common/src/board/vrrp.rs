@@ -1,0 +1,76 @@
+//! What vrrp says.
+
+use super::{Cell, Header, MomentCell, Text, TrackerSlot};
+use crate::config::{MAX_TRACKERS, MAX_VIPS};
+
+/// What vrrp says.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VrrpBoard {
+    pub header: Header,
+    pub vips: [VipSlot; MAX_VIPS],
+    pub peer: PeerSlot,
+    /// Dropped packets of protocol 112 by [`super::DropReason`].
+    pub drops: [Cell; 32],
+    /// Dropped datagrams of the pair channel by [`super::PairDrop`].
+    pub pair_drops: [Cell; 8],
+    /// 1 = the loop runs with real-time priority.
+    pub realtime: Cell,
+    /// 1 = its memory is locked.
+    pub memory_locked: Cell,
+    /// What the last advert was stamped with; 0 = none was signed.
+    pub advert_stamp: Cell,
+    /// Longest time between the moment a wake was due and the moment it came, in nanoseconds, since start.
+    pub worst_lateness: Cell,
+    /// By place in the configuration, of the kinds that vrrp looks at itself.
+    pub trackers: [TrackerSlot; MAX_TRACKERS],
+    /// Trackers that keep the other node from each VIP, as its heartbeats have it; valid while
+    /// `peer.heartbeat` is fresh.
+    pub peer_faults: [Cell; MAX_VIPS],
+    /// Last time that another machine said that it owns a VIP (priority 255) of which this node is the
+    /// owner.
+    pub owner_heard: [MomentCell; MAX_VIPS],
+}
+
+/// One virtual IP on this node.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct VipSlot {
+    /// [`super::VipState`]
+    pub state: Cell,
+    pub since: MomentCell,
+    /// Why it is in this state, in words.
+    pub reason: Text,
+    /// 1 = the lease is installed, as the kernel acknowledged.
+    pub leased: Cell,
+    pub became_active: Cell,
+    pub adverts_sent: Cell,
+    pub adverts_received: Cell,
+    pub priority_zero_sent: Cell,
+    pub priority_zero_received: Cell,
+    /// Priority that is (or would be) advertised.
+    pub priority: Cell,
+    /// Last advert from the other node for this VRID (not heartbeats).
+    pub advert_heard: MomentCell,
+    /// Priority in it.
+    pub peer_priority: Cell,
+}
+
+/// The other node, as heard on the pair channel and by adverts.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct PeerSlot {
+    /// Last advert or heartbeat of it.
+    pub heard: MomentCell,
+    /// Last good heartbeat of the pair channel.
+    pub heartbeat: MomentCell,
+    /// Its version, as major << 32 | minor << 16 | patch; 0 = unknown.
+    pub version: Cell,
+    /// Hash of its configuration; 0 = unknown.
+    pub config_hash: Cell,
+    /// Its health byte for each VIP (see [`super::ProxyBoard::vip_sure`]), 255 = it does not know yet;
+    /// valid while `heartbeat` is fresh.
+    pub vip_health: [Cell; MAX_VIPS],
+    /// Its [`super::VipState`] for each VIP; valid while `heartbeat` is fresh.
+    pub vip_state: [Cell; MAX_VIPS],
+}
