@@ -25,6 +25,7 @@ mod clock;
 mod control;
 mod driver;
 pub mod fitness;
+mod flap;
 pub mod link;
 pub mod packet;
 pub mod pair;

@@ -126,6 +126,11 @@ impl Driver {
         };
         let unit = &mut self.units[place];
         unit.judge.judge(&facts)?;
+        if let Some(index) = unit.elsewhere {
+            let address = unit.address;
+            let what = format!("{address} is on another interface, with index {index}");
+            return Err(Cause::Interface(what));
+        }
         if unit.unheard.holds(now) {
             return Err(Cause::Interface("adverts cannot be sent".to_owned()));
         }

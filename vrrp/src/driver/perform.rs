@@ -81,11 +81,12 @@ impl Driver {
     }
 
     fn put_lease(&mut self, place: usize, lifetime: Duration) -> Result<(), String> {
-        let unit = &self.units[place];
+        let unit = &mut self.units[place];
         let port = &self.ports[unit.port];
         let Some(interface) = port.index() else {
             return Err(format!("{} is missing", port.plan.name));
         };
+        unit.leased_on = Some(interface);
         let placement = Placement {
             interface,
             interface_name: &port.plan.name,
@@ -117,7 +118,8 @@ impl Driver {
     fn remove_lease(&mut self, place: usize) {
         let unit = &mut self.units[place];
         unit.leased = false;
-        let Some(interface) = self.ports[unit.port].index() else {
+        let leased_on = unit.leased_on.take();
+        let Some(interface) = leased_on.or_else(|| self.ports[unit.port].index()) else {
             return;
         };
         if let Err(error) = self.route.remove_host(interface, unit.address) {

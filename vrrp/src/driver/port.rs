@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use common::config::{Config, NodeIndex, Signing as Mode, Transport};
+use common::time::Moment;
 use nix::errno::Errno;
 
 use super::wake::Wake;
+use crate::flap::Debounce;
 use crate::link::{Address, Interface, LinkError, RouteSocket};
 use crate::packet::{Expect, GROUP, Virtual};
 use crate::ports::{self, OwnAddress, PortPlan};
@@ -25,6 +28,9 @@ pub(super) struct Port {
     pub(super) interface: Option<Interface>,
     /// Why it cannot carry a VIP; `None` = it can.
     pub(super) fault: Option<String>,
+    /// When it has to be looked at again, if it waits for that.
+    pub(super) look_at: Option<Moment>,
+    debounce: Debounce,
     sockets: Option<Sockets>,
     multicast: Vec<Virtual>,
     unicast: Vec<Virtual>,
@@ -52,6 +58,8 @@ impl Port {
             own,
             interface: None,
             fault: Some(format!("{} was not looked at yet", plan.name)),
+            look_at: None,
+            debounce: Debounce::new(longest_interval(&plan, config)),
             sockets: None,
             multicast: ports::routers(config, node, &plan.vips, Transport::Multicast).collect(),
             unicast: ports::routers(config, node, &plan.vips, Transport::Unicast).collect(),
@@ -65,9 +73,9 @@ impl Port {
     /// from a fault. Says whether its fault came, went or changed.
     pub(super) fn look(
         &mut self,
-        route: &mut RouteSocket,
+        (route, wake): (&mut RouteSocket, &Wake),
         addresses: &[Address],
-        wake: &Wake,
+        now: Moment,
     ) -> Result<bool, LinkError> {
         let found = route.interface(&self.plan.name)?;
         let own = found.and_then(|found| self.plan.own.find(found.index, addresses));
@@ -80,6 +88,13 @@ impl Port {
         self.interface = found;
         self.own = own.unwrap_or(self.own);
         let mut fault = self.fault_of(own);
+        self.look_at = self.debounce.look(fault.is_none(), now);
+        if self.look_at.is_some() {
+            fault = Some(format!(
+                "{} is back, and has to stay for a while",
+                self.plan.name
+            ));
+        }
         if let (None, Some(interface)) = (&fault, found)
             && (self.fault.is_some() || self.sockets.is_none())
         {
@@ -183,4 +198,11 @@ impl Port {
             witness,
         })
     }
+}
+
+/// Of the VIPs on the interface: so long it has to stay when it comes back.
+fn longest_interval(plan: &PortPlan, config: &Config) -> Duration {
+    let vips = plan.vips.iter().map(|vip| &config.vips[vip.0]);
+    let intervals = vips.map(|vip| vip.advert_interval);
+    intervals.max().unwrap_or_default()
 }

@@ -28,6 +28,10 @@ pub(super) struct Unit {
     pub(super) address: Ipv4Addr,
     /// The kernel acknowledged the lease, and nobody has said that it is gone.
     pub(super) leased: bool,
+    /// Index of the interface that the lease was put on: it may have another name when it has to go.
+    pub(super) leased_on: Option<u32>,
+    /// Index of an interface that has the address although it is not the VIP's.
+    pub(super) elsewhere: Option<u32>,
     pub(super) unheard: Unheard,
     slot: &'static VipSlot,
     reason: String,
@@ -50,6 +54,8 @@ impl Unit {
             vrid: vip.vrid,
             address: vip.address,
             leased: false,
+            leased_on: None,
+            elsewhere: None,
             unheard: Unheard {
                 patience: active_down_interval(
                     (vip.priorities[node.0], router.skew()),

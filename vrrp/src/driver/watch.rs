@@ -9,6 +9,8 @@ use crate::link::{Address, Event, LinkError};
 
 /// Most events that one turn reads.
 const EVENTS: usize = 64;
+/// Index of `lo` in every network namespace.
+const LOOPBACK: u32 = 1;
 /// When the kernel gave no answer, or refused a socket, it is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -32,7 +34,8 @@ impl Driver {
             Ok(addresses) => {
                 // Interfaces first: a lease that went with its interface is not to be installed
                 // again.
-                let changed = self.look_at_ports(&addresses, now);
+                let mut changed = self.look_at_ports(&addresses, now);
+                changed |= self.look_elsewhere(&addresses);
                 if changed {
                     for group in 0..self.groups.len() {
                         self.judge(group, now);
@@ -54,12 +57,25 @@ impl Driver {
 
     fn concerns_us(&self, event: Event) -> bool {
         match event {
-            // Our own renewals come back as events; an address matters where one is missing.
-            Event::AddressAdded { interface, .. } => self
-                .ports
-                .iter()
-                .any(|port| port.fault.is_some() && port.is_concerned(interface)),
-            Event::AddressRemoved { interface, .. } | Event::LinkChanged { interface } => {
+            // Our own renewals come back as events; an address matters where one is missing, or where it
+            // is not expected.
+            Event::AddressAdded { interface, address } => {
+                let mut ports = self.ports.iter();
+                let mut units = self.units.iter();
+                ports.any(|port| port.fault.is_some() && port.is_concerned(interface))
+                    || units.any(|unit| {
+                        unit.address == address
+                            && is_elsewhere(interface, self.ports[unit.port].index())
+                    })
+            }
+            Event::AddressRemoved { interface, .. } => {
+                self.ports.iter().any(|port| port.is_concerned(interface))
+                    || self
+                        .units
+                        .iter()
+                        .any(|unit| unit.elsewhere == Some(interface))
+            }
+            Event::LinkChanged { interface } => {
                 self.ports.iter().any(|port| port.is_concerned(interface))
             }
             Event::Overrun => {
@@ -74,7 +90,7 @@ impl Driver {
         self.look_again = None;
         let mut changed = false;
         for port in &mut self.ports {
-            match port.look(&mut self.route, addresses, &self.wake) {
+            match port.look((&mut self.route, &self.wake), addresses, now) {
                 Ok(one) => changed |= one,
                 Err(error) => {
                     tracing::warn!(cause = error.cause(), "the kernel gives no answer");
@@ -82,8 +98,25 @@ impl Driver {
                 }
             }
             if port.fault.is_some() {
-                self.look_again = Some(now + RETRY);
+                let at = port.look_at.unwrap_or(now + RETRY);
+                self.look_again = Some(self.look_again.map_or(at, |other| other.min(at)));
             }
+        }
+        changed
+    }
+
+    /// Looks whether something else has put a VIP on an interface that is not its own, where this node
+    /// would answer for it always. Says whether that has changed.
+    pub(super) fn look_elsewhere(&mut self, addresses: &[Address]) -> bool {
+        let mut changed = false;
+        for unit in &mut self.units {
+            let own = self.ports[unit.port].index();
+            let mut others = addresses.iter();
+            let other = others
+                .find(|found| found.address == unit.address && is_elsewhere(found.interface, own));
+            let elsewhere = other.map(|found| found.interface);
+            changed |= elsewhere != unit.elsewhere;
+            unit.elsewhere = elsewhere;
         }
         changed
     }
@@ -133,4 +166,9 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Neither the VIP's own interface nor the one of the shadows.
+fn is_elsewhere(interface: u32, own: Option<u32>) -> bool {
+    interface != LOOPBACK && Some(interface) != own
 }

@@ -1,0 +1,110 @@
+//! What interfaces do to VIPs: they flap, get another name, or carry what is not theirs. Needs root.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests measure, and make a link flap"
+)]
+
+mod lan;
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use common::board::VipState::{Active, Backup, Fault};
+use lan::node::{Running, config};
+use lan::{Lan, VIP, wait_for};
+use vrrp::link::RouteSocket;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Both nodes with adverts each `interval` and no delay, once the first one holds both VIPs.
+fn elected(lan: &Lan, interval: Duration) -> (Running, Running) {
+    let mut config = config(interval);
+    for vip in &mut config.vips {
+        vip.preempt_delay = Duration::ZERO;
+    }
+    let one = Running::start(lan, 1, &config);
+    wait_for("the first node holds both VIPs", SECOND * 6, || {
+        one.all(Active)
+    });
+    let two = Running::start(lan, 2, &config);
+    wait_for("the second node is a backup", SECOND, || two.all(Backup));
+    (one, two)
+}
+
+/// Whether the first host has the first VIP on any interface.
+fn has_vip(route: &mut RouteSocket) -> bool {
+    let found = route.addresses().expect("the kernel answers");
+    let vip = Ipv4Addr::from(VIP);
+    found.iter().any(|found| found.address == vip)
+}
+
+#[test]
+fn par_66_a_flapping_link_moves_the_vips_once() {
+    let lan = Lan::new(2);
+    let (one, two) = elected(&lan, Duration::from_millis(100));
+    let mut route = lan.inside(1, || RouteSocket::open().expect("root may open it"));
+    for flap in 0..5 {
+        lan.ip(1, &["link", "set", "eth0", "down"]);
+        wait_for("the fault", SECOND, || one.all(Fault));
+        assert!(!has_vip(&mut route), "flap {flap}: the VIP is still there");
+        std::thread::sleep(Duration::from_millis(200));
+        lan.ip(1, &["link", "set", "eth0", "up"]);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // Each time it was back for 200 ms, it had to stay for longer: 1.6 s now.
+    let back = Instant::now() - Duration::from_millis(200);
+    wait_for("it is trusted again", SECOND * 4, || !one.all(Fault));
+    let stayed = back.elapsed();
+    println!("after five flaps it had to stay for {stayed:?}");
+    assert!(stayed >= Duration::from_millis(1500), "{stayed:?}");
+    wait_for("the VIPs come back", SECOND * 3, || {
+        one.all(Active) && two.all(Backup)
+    });
+    for vip in 0..2 {
+        let became = |node: &Running| node.board.vips[vip].became_active.get();
+        assert_eq!((became(&one), became(&two)), (2, 1), "VIP {vip}");
+    }
+}
+
+#[test]
+fn krn_76_an_interface_that_gets_another_name_takes_no_vip_with_it() {
+    let lan = Lan::new(2);
+    let (one, two) = elected(&lan, SECOND);
+    let mut route = lan.inside(1, || RouteSocket::open().expect("root may open it"));
+    assert!(has_vip(&mut route));
+    lan.ip(1, &["link", "set", "eth0", "name", "eth9"]);
+    wait_for("the fault", SECOND, || one.all(Fault));
+    assert!(!has_vip(&mut route), "not only when the lease lapses");
+    assert_eq!(one.board.vips[0].reason.get(), "interface: eth0 is missing");
+    wait_for("the other node takes over", SECOND * 5, || two.all(Active));
+    lan.ip(1, &["link", "set", "eth9", "name", "eth0"]);
+    wait_for("the VIPs come back", SECOND * 8, || {
+        one.all(Active) && two.all(Backup)
+    });
+    assert!(has_vip(&mut route));
+}
+
+#[test]
+fn krn_76_a_vip_on_another_interface_is_a_fault_until_it_is_gone() {
+    let lan = Lan::new(2);
+    let (one, two) = elected(&lan, Duration::from_millis(100));
+    lan.ip(
+        1,
+        &[
+            "link", "add", "eth1", "type", "veth", "peer", "name", "cable",
+        ],
+    );
+    lan.ip(1, &["address", "add", "192.0.2.10/32", "dev", "eth1"]);
+    wait_for("the fault of this VIP alone", SECOND, || {
+        one.state(0) == Fault && two.state(0) == Active
+    });
+    let reason = one.board.vips[0].reason.get();
+    let expected = "interface: 192.0.2.10 is on another interface, with index ";
+    assert!(reason.starts_with(expected), "{reason}");
+    assert_eq!((one.state(1), two.state(1)), (Active, Backup));
+    lan.ip(1, &["address", "del", "192.0.2.10/32", "dev", "eth1"]);
+    wait_for("the VIP comes back", SECOND * 3, || {
+        one.all(Active) && two.all(Backup)
+    });
+}
