@@ -57,12 +57,12 @@ fn mark(folder: &TempDir, node: Node, bad: bool) -> Result<()> {
     Ok(())
 }
 
-/// The reference site with these trackers; a node that returns waits a second.
+/// The reference site with these trackers; a node that returns waits two seconds.
 fn config(trackers: &str, more: &str) -> Result<String> {
     let vrrp = "[vrrp]\n";
     let config = config_at(ADVERT);
     ensure!(config.contains(vrrp), "{config}");
-    let config = config.replace(vrrp, &format!("{vrrp}preempt_delay = \"1s\"\n{more}"));
+    let config = config.replace(vrrp, &format!("{vrrp}preempt_delay = \"2s\"\n{more}"));
     Ok(format!("{config}\n{trackers}"))
 }
 
