@@ -200,6 +200,22 @@ fn acknowledgement(message: &NetlinkBuffer<&[u8]>) -> Option<io::Result<()>> {
     }
 }
 
+/// Reads a datagram of the kernel in every way that there is; for tests that feed it anything.
+#[doc(hidden)]
+pub fn read_everything(datagram: &[u8]) {
+    for message in Messages(datagram) {
+        let (kind, payload) = (message.message_type(), message.payload());
+        if acknowledgement(&message).is_none() {
+            // Only that they return matters here.
+            let _ = (
+                address::read_address(payload),
+                interface::read_link(payload),
+            );
+            let _ = events::read_event(kind, payload);
+        }
+    }
+}
+
 /// Puts what was tried beside the kernel's answer.
 fn failed(request: impl Into<String>) -> impl FnOnce(io::Error) -> LinkError {
     move |source| LinkError {

@@ -95,7 +95,7 @@ impl AsFd for EventSocket {
     }
 }
 
-fn read_event(kind: u16, payload: &[u8]) -> Option<Event> {
+pub(super) fn read_event(kind: u16, payload: &[u8]) -> Option<Event> {
     match kind {
         RTM_NEWADDR => read_address(payload).map(|found| Event::AddressAdded {
             interface: found.interface,

@@ -36,7 +36,7 @@ impl RouteSocket {
 }
 
 /// Reads only what is needed: a kernel may send attributes that a codec does not know yet.
-fn read_link(payload: &[u8]) -> Option<Interface> {
+pub(super) fn read_link(payload: &[u8]) -> Option<Interface> {
     let header = LinkHeader::parse(payload).ok()?;
     let mac = NlasIterator::new(payload.get(LINK_HEADER_BYTES..)?)
         .map_while(Result::ok)
