@@ -26,6 +26,14 @@ pub struct HaproxyKeepalived {
     running: BTreeMap<Node, Running>,
 }
 
+/// What Keepalived speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    V3,
+    /// Version 2 with this password, as the reference site has it: intervals of whole seconds.
+    V2(&'static str),
+}
+
 #[derive(Debug)]
 struct Running {
     haproxy: Process,
@@ -38,6 +46,14 @@ impl HaproxyKeepalived {
     /// # Errors
     /// When the programs are not installed or a file cannot be written.
     pub fn new(lab: &Lab, settings: &Settings) -> Result<Self> {
+        Self::speaking(lab, settings, Dialect::V3)
+    }
+
+    /// The same in another dialect.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn speaking(lab: &Lab, settings: &Settings, dialect: Dialect) -> Result<Self> {
         for program in [HAPROXY, keepalived::PROGRAM] {
             if !Path::new(program).exists() {
                 bail!("no {program}: the baseline needs Debian's packages haproxy and keepalived");
@@ -49,7 +65,7 @@ impl HaproxyKeepalived {
             write(&file(lab, node, "haproxy.cfg"), &haproxy_config())?;
             write(
                 &file(lab, node, "keepalived.conf"),
-                &keepalived_config(lab, node, settings),
+                &keepalived_config(lab, node, settings, dialect),
             )?;
             write(&file(lab, node, "check.sh"), &check_script(lab, node))?;
             make_executable(&file(lab, node, "check.sh"))?;
@@ -231,7 +247,7 @@ fn section(text: &mut String, name: &str, bind: &str, servers: &[Node], port: u1
     written.expect("writing into a string cannot fail");
 }
 
-fn keepalived_config(lab: &Lab, node: Node, settings: &Settings) -> String {
+fn keepalived_config(lab: &Lab, node: Node, settings: &Settings, dialect: Dialect) -> String {
     let state = if node == Node::Lb1 {
         "MASTER"
     } else {
@@ -240,16 +256,25 @@ fn keepalived_config(lab: &Lab, node: Node, settings: &Settings) -> String {
     let priority = settings.priority(node);
     let advert = settings.advert.as_secs_f64();
     let check = file(lab, node, "check.sh");
+    let (version, password) = match dialect {
+        Dialect::V3 => (3, String::new()),
+        Dialect::V2(password) => (
+            2,
+            format!(
+                "    authentication {{\n        auth_type PASS\n        auth_pass {password}\n    }}\n"
+            ),
+        ),
+    };
     let instance = |name: &str, vrid: u8, vip: &str| {
         format!(
             "vrrp_instance {name} {{\n    state {state}\n    interface eth0\n    \
-             virtual_router_id {vrid}\n    priority {priority}\n    advert_int {advert}\n    \
+             virtual_router_id {vrid}\n    priority {priority}\n    advert_int {advert}\n{password}    \
              virtual_ipaddress {{\n        {vip}/32\n    }}\n    track_script {{\n        \
              chk_haproxy\n    }}\n    track_interface {{\n        eth0\n    }}\n}}\n"
         )
     };
     format!(
-        "global_defs {{\n    router_id {node}\n    vrrp_version 3\n    script_user root\n}}\n\
+        "global_defs {{\n    router_id {node}\n    vrrp_version {version}\n    script_user root\n}}\n\
          vrrp_script chk_haproxy {{\n    script \"{}\"\n    interval 1\n    fall 2\n    rise 1\n}}\n{}{}",
         check.display(),
         instance("VI_API", 51, "192.168.0.10"),

@@ -96,19 +96,23 @@ pub(super) fn take_heartbeat(
     summary.vips().filter_map(move |record| {
         let place = units.iter().position(|unit| unit.vrid == record.vrid)?;
         slot.vip_health[place].set(u64::from(record.health));
+        let was = VipState::from_board(slot.vip_state[place].get());
         slot.vip_state[place].set(record.state.on_board());
         board.peer_faults[place].set(u64::from(record.faults));
-        // A heartbeat never resigns: that is what adverts with priority 0 are for.
-        let counts = record.state == VipState::Active && record.priority > 0;
-        counts.then_some((
-            place,
-            Heard {
-                source: peer,
-                priority: record.priority,
-                interval: record.interval,
-                via: Via::Heartbeat,
-                at,
-            },
-        ))
+        // Who was active and is not any more has resigned, also where its adverts with priority 0 are lost, or are of
+        // another version in the middle of a migration.
+        let priority = match (was, record.state) {
+            (_, VipState::Active) => Some(record.priority).filter(|priority| *priority > 0),
+            (VipState::Active, VipState::Init | VipState::Backup | VipState::Fault) => Some(0),
+            (VipState::Init | VipState::Backup | VipState::Fault, _) => None,
+        };
+        let heard = Heard {
+            source: peer,
+            priority: priority?,
+            interval: record.interval,
+            via: Via::Heartbeat,
+            at,
+        };
+        Some((place, heard))
     })
 }
