@@ -5,18 +5,18 @@
 mod site;
 
 use std::io::{ErrorKind, Read as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::backend::{Mode, Service};
 use lab::balancer::Balancer as _;
-use lab::client::{Speak, http, shares};
+use lab::client::{Speak, shares};
 use lab::held::{Held, Plan};
 use lab::{Node, lease};
 use serde_json::Value;
 
-use crate::site::{Site, config_at, web};
+use crate::site::{Site, config_at, metric, web};
 
 /// One node, whose backend `traefik-http` has these lines too.
 fn site(name: &str, lines: &str, body: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
@@ -101,18 +101,6 @@ fn has(text: &str, part: &str) {
     assert!(text.contains(part), "no {part:?} in {text}");
 }
 
-/// The value of the line of `/metrics` that begins so.
-fn metric(site: &Site, series: &str) -> Result<f64> {
-    let address = SocketAddr::from(([192, 168, 0, 11], 9600));
-    let page = http(&site.lab, Node::Lb1, address, "/metrics")?.body;
-    let mut lines = page.lines();
-    let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    let value = value.with_context(|| format!("no {series} on the page"))?;
-    value
-        .parse()
-        .with_context(|| format!("{series} is {value}"))
-}
-
 #[test]
 fn a_backend_that_fails_open_says_so() -> Result<()> {
     // The workers speak no TLS, so the probe finds every one down; they serve all the same.
@@ -133,12 +121,20 @@ fn a_backend_that_fails_open_says_so() -> Result<()> {
         has(&text, "for http FAIL OPEN");
         has(&text, "so far 12 found one");
         let labels = "{backend=\"traefik-http\"}";
-        let gauge = metric(site, &format!("fmc_lb_backend_fail_open{labels}"))?;
+        let gauge = metric(
+            site,
+            Node::Lb1,
+            &format!("fmc_lb_backend_fail_open{labels}"),
+        )?;
         ensure!(gauge == 1.0, "{gauge}");
         let placed = format!("fmc_lb_backend_fail_open_sessions_total{labels}");
-        ensure!(metric(site, &placed)? == 12.0);
+        ensure!(metric(site, Node::Lb1, &placed)? == 12.0);
         // To VRRP it is a backend without servers.
-        let health = metric(site, "fmc_lb_proxy_vip_health_ratio{vip=\"web\"}")?;
+        let health = metric(
+            site,
+            Node::Lb1,
+            "fmc_lb_proxy_vip_health_ratio{vip=\"web\"}",
+        )?;
         ensure!(health == 0.0, "{health}");
         Ok(())
     })
@@ -173,9 +169,10 @@ fn a_queue_says_who_waits_and_for_how_long() -> Result<()> {
             "3 clients wait for a server with a free slot, the first for 1.",
         );
         let labels = "{backend=\"traefik-http\"}";
-        ensure!(metric(site, &format!("fmc_lb_backend_queued{labels}"))? == 3.0);
+        ensure!(metric(site, Node::Lb1, &format!("fmc_lb_backend_queued{labels}"))? == 3.0);
         let oldest = metric(
             site,
+            Node::Lb1,
             &format!("fmc_lb_backend_queue_oldest_seconds{labels}"),
         )?;
         ensure!((1.0..4.5).contains(&oldest), "{oldest}");
@@ -195,7 +192,7 @@ fn a_queue_says_who_waits_and_for_how_long() -> Result<()> {
         );
         let timeouts =
             "fmc_lb_backend_queue_refused_total{backend=\"traefik-http\",cause=\"timeout\"}";
-        ensure!(metric(site, timeouts)? == 3.0);
+        ensure!(metric(site, Node::Lb1, timeouts)? == 3.0);
         waiting.into_iter().try_for_each(reset)?;
         ensure!(held.broken() == 0);
         Ok(())
@@ -218,7 +215,7 @@ fn a_server_in_slow_start_says_which_share_it_has() -> Result<()> {
         has(&table(site)?, "slow start: ");
         let ratio =
             "fmc_lb_server_slow_start_ratio{backend=\"traefik-http\",server=\"10.17.4.24:80\"}";
-        let ratio = metric(site, ratio)?;
+        let ratio = metric(site, Node::Lb1, ratio)?;
         ensure!((0.01..0.5).contains(&ratio), "{ratio}");
         site.wait("it grows", |site| share(site).is_ok_and(|now| now > first))?;
         Ok(())
@@ -244,12 +241,12 @@ fn the_limits_of_a_client_say_whom_they_hold_off() -> Result<()> {
         has(&text, "client has too many sessions: 1");
         has(&text, "clients that have as many sessions as they may: 1");
         let gauge = "fmc_lb_listener_clients_at_limit{listener=\"http\"}";
-        ensure!(metric(site, gauge)? == 1.0);
+        ensure!(metric(site, Node::Lb1, gauge)? == 1.0);
         drop(held);
         site.wait("it has none any more", |site| {
             listener(site).is_ok_and(|one| one["clients_at_limit"] == 0)
         })?;
-        ensure!(metric(site, gauge)? == 0.0);
+        ensure!(metric(site, Node::Lb1, gauge)? == 0.0);
         // Faster than 20 a second, one after the other.
         site.wait("it came too fast", |site| {
             let burst = shares(&site.lab, web(), Speak::Echo, 50);
@@ -257,7 +254,7 @@ fn the_limits_of_a_client_say_whom_they_hold_off() -> Result<()> {
         })?;
         has(&table(site)?, "client came too fast: ");
         let rate = "fmc_lb_listener_limited_total{limit=\"rate\",listener=\"http\"}";
-        ensure!(metric(site, rate)? >= 1.0);
+        ensure!(metric(site, Node::Lb1, rate)? >= 1.0);
         Ok(())
     })
 }
@@ -278,7 +275,7 @@ fn sessions_that_are_cut_with_their_server_are_counted() -> Result<()> {
         ensure!(one["cut"] == 2, "{one}");
         has(&table(site)?, "sessions ended because it went down: 2");
         let cut = "fmc_lb_server_cut_total{backend=\"traefik-http\",server=\"10.17.4.24:80\"}";
-        ensure!(metric(site, cut)? == 2.0);
+        ensure!(metric(site, Node::Lb1, cut)? == 2.0);
         Ok(())
     })
 }

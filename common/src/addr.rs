@@ -50,3 +50,40 @@ impl fmt::Display for Priority {
         self.0.fmt(f)
     }
 }
+
+/// A hardware address of Ethernet (EUI-48), shown as `ip neigh` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// As a board carries it: in the lower six bytes.
+    pub fn to_bits(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
+
+    /// From a board; what is above the lower six bytes is ignored.
+    pub fn from_bits(bits: u64) -> Self {
+        let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
+        Self([a, b, c, d, e, f])
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hardware_address_is_carried_and_shown() {
+        let mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
+        assert_eq!(mac.to_string(), "52:54:00:ab:00:01");
+        assert_eq!(Mac::from_bits(mac.to_bits() | 0xffff << 48), mac);
+    }
+}

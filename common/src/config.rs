@@ -69,7 +69,7 @@ pub use probe::{
 pub use schema::schema;
 pub use tls::{BackendTls, CertificateFiles, ClientCheck, ListenerTls, TlsVersion, TlsVersions};
 pub use tracker::{Tracker, TrackerEffect, TrackerKind};
-pub use vrrp::{Signing, VrrpVersion};
+pub use vrrp::{Signing, SilentTakeover, VrrpVersion};
 pub use watched::{TlsUse, Watched, WatchedKind, judge_list};
 
 /// Most nodes a configuration may name.
@@ -158,6 +158,8 @@ pub struct Pair {
     pub signing: Signing,
     /// Interval of the pair channel's heartbeats, 10 ms to 1 s; `None` = off.
     pub heartbeat: Option<Duration>,
+    /// Whether a silent node's VIPs are taken over before its adverts are missed.
+    pub silent_takeover: SilentTakeover,
     /// UDP port of the pair channel, default 9601.
     pub port: u16,
 }

@@ -108,6 +108,11 @@ pub struct VipStatus {
     pub trackers_down: Vec<String>,
     /// This node's health byte for it (0 = a required listener has no usable server).
     pub health: u64,
+    /// Hardware address of the foreign machine that claimed it last by ARP; `None` = none did.
+    pub rival: Option<String>,
+    pub rival_ms_ago: Option<u64>,
+    /// Claims of foreign machines.
+    pub rival_claims: u64,
 }
 
 /// The other node.
@@ -124,6 +129,14 @@ pub struct PeerStatus {
     pub pair_channel: String,
     /// How adverts are signed: `enforce`, `permissive`, `receive-only` or `off`.
     pub signing: String,
+    /// Whether its VIPs are taken over as soon as it is silent: `off` or `always`.
+    pub silent_takeover: String,
+    /// Questions to its kernel, when it had not been heard for nearly three heartbeats.
+    pub questions: u64,
+    /// Times that nothing was heard of it and nobody answered.
+    pub silences: u64,
+    /// Times that only an answer kept three missing heartbeats from being a silence.
+    pub silences_averted: u64,
     pub version: Option<String>,
     pub config_hash: Option<String>,
     pub vips: Vec<PeerVipStatus>,

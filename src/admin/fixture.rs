@@ -80,6 +80,10 @@ pub(crate) fn empty_boards() -> Boards {
         trackers: array::from_fn(|_| Default::default()),
         peer_faults: cells(),
         owner_heard: array::from_fn(|_| MomentCell::default()),
+        questions: Cell::default(),
+        silences: Cell::default(),
+        silences_averted: Cell::default(),
+        rivals: Default::default(),
     };
     let proxy = ProxyBoard {
         header: Header::default(),

@@ -72,6 +72,10 @@ pub(crate) fn status(view: &View, now: Moment) -> Option<PeerStatus> {
         heartbeat_ms_ago: board.heartbeat.get().map(|at| millis(now, at)),
         pair_channel: channel.words(&node.name),
         signing: view.config.pair.signing.word().to_owned(),
+        silent_takeover: view.config.pair.silent_takeover.word().to_owned(),
+        questions: view.boards.vrrp.questions.get(),
+        silences: view.boards.vrrp.silences.get(),
+        silences_averted: view.boards.vrrp.silences_averted.get(),
         version: version(board.version.get()),
         config_hash: Some(board.config_hash.get())
             .filter(|hash| *hash != 0)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::addr::Mac;
 use common::board::{AdminState, Hold, Presence, ProbeStatus, ServerSlot, ServerState, VipState};
 use common::config::{Backend, BackendIndex, VipIndex};
 use common::roster::{Member, Roster};
@@ -64,6 +65,7 @@ impl View {
             0 => configured,
             advertised => advertised,
         };
+        let rival = &self.boards.vrrp.rivals[index.0];
         VipStatus {
             name: vip.name.clone(),
             address: vip.address.to_string(),
@@ -77,6 +79,12 @@ impl View {
             configured_priority: (priority != configured).then_some(configured),
             trackers_down: trackers::status::down(self, index),
             health: self.boards.proxy.vip_health[index.0].get(),
+            rival: rival
+                .seen
+                .get()
+                .map(|_| Mac::from_bits(rival.mac.get()).to_string()),
+            rival_ms_ago: rival.seen.get().map(|at| millis(clocks.now, at)),
+            rival_claims: rival.claims.get(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::board::{ServerState, Text, VipState};
 use common::config::{BackendIndex, NodeIndex, VipIndex};
 use common::roster::Roster;
-use common::status::{BackendStatus, Status};
+use common::status::{BackendStatus, Status, VipStatus};
 use common::time::Moment;
 
 use super::agents;
@@ -26,6 +26,8 @@ const ADVERT_GRACE: Duration = Duration::from_secs(1);
 const OWNER_HEARD: Duration = Duration::from_secs(60);
 /// Both nodes may be active for so long, in a handover, without a warning.
 const BOTH_ACTIVE: Duration = Duration::from_secs(1);
+/// A foreign machine that has not claimed a VIP for so long has gone. It is asked each ten seconds.
+const RIVAL_RECENT: Duration = Duration::from_secs(60);
 
 /// All warnings, the most pressing first.
 pub(crate) fn of(
@@ -41,6 +43,7 @@ pub(crate) fn of(
     for vip in status.vips.iter().filter(|vip| vip.state == "fault") {
         found.push(format!("VIP {} is in fault: {}", vip.name, vip.reason));
     }
+    found.extend(status.vips.iter().filter_map(rival_warning));
     found.extend(trackers::status::warnings(&status.trackers));
     found.extend((0..view.config.vips.len()).filter_map(|vip| owner_warning(view, vip, now)));
     if let Some(peer) = view.config.peer_of(view.node) {
@@ -85,6 +88,21 @@ fn process_warning(process: &Process, now: Moment) -> Option<String> {
             process.deaths, process.last_end
         )),
     }
+}
+
+fn rival_warning(vip: &VipStatus) -> Option<String> {
+    let (mac, ago) = (
+        vip.rival.as_ref()?,
+        Duration::from_millis(vip.rival_ms_ago?),
+    );
+    (ago < RIVAL_RECENT).then(|| {
+        format!(
+            "VIP {}: a foreign machine, {mac}, answers for {} too ({} ago): a DHCP lease or a static address?",
+            vip.name,
+            vip.address,
+            human::age(ago)
+        )
+    })
 }
 
 fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<String>) {

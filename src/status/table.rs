@@ -64,8 +64,12 @@ fn peer_line(peer: &PeerStatus) -> String {
         "off" => "  adverts not signed".to_owned(),
         mode => format!("  signing {mode}"),
     };
+    let silences = match (peer.silences, peer.silences_averted) {
+        (0, 0) => String::new(),
+        (silent, averted) => format!("  silent {silent} times, {averted} averted by an answer"),
+    };
     format!(
-        "{}  {}{version}  {heard}  pair channel {}{adverts}",
+        "{}  {}{version}  {heard}  pair channel {}{adverts}{silences}",
         peer.name, peer.address, peer.pair_channel
     )
 }

@@ -14,7 +14,7 @@ use lab::cluster::Cluster;
 use lab::fmclb::{FmcLb, reference_config};
 use lab::process::Process;
 use lab::topology::{API_VIP, WEB_VIP};
-use lab::{Lab, Node, capture, lease, limits, scenario};
+use lab::{Lab, Node, capture, client, lease, limits, scenario};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_fmc-lb");
@@ -149,6 +149,19 @@ pub(crate) fn start_with_users(site: &Site, folder: &Path) -> Result<Process> {
         &runtime,
     ];
     Process::start(&site.lab, Node::Lb1, "with-users", &line)
+}
+
+/// The value of a node's line of `/metrics` that begins so.
+pub(crate) fn metric(site: &Site, node: Node, series: &str) -> Result<f64> {
+    let last = if node == Node::Lb1 { 11 } else { 12 };
+    let address = SocketAddr::from(([192, 168, 0, last], 9600));
+    let page = client::http(&site.lab, node, address, "/metrics")?.body;
+    let mut lines = page.lines();
+    let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let value = value.with_context(|| format!("no {series} on the page"))?;
+    value
+        .parse()
+        .with_context(|| format!("{series} is {value}"))
 }
 
 /// The web VIP's port 80.

@@ -12,7 +12,9 @@ mod judging;
 mod pair_link;
 mod perform;
 mod port;
+mod questions;
 mod receive;
+mod rivals;
 mod signing;
 mod trackers;
 mod unit;
@@ -34,6 +36,7 @@ use self::group::Group;
 use self::judging::own_health;
 use self::pair_link::PairLink;
 use self::port::Port;
+use self::questions::Questions;
 use self::signing::Signing;
 use self::trackers::Trackers;
 use self::unit::Unit;
@@ -89,6 +92,8 @@ pub(crate) struct Driver {
     trackers: Trackers,
     pair: Option<PairLink>,
     signing: Option<Signing>,
+    questions: Option<Questions>,
+    rivals: rivals::Watch,
     /// Time since 1970, at the beginning of this turn.
     wall: Duration,
     drops: DropLog,
@@ -186,6 +191,8 @@ impl Driver {
             wake,
             pair,
             signing: signing(inputs, &keys),
+            questions: Questions::new(&inputs.config, inputs.node, now),
+            rivals: rivals::Watch::new(inputs.config.vips.len(), now),
             wall: clocks.wall(),
             drops: DropLog::default(),
             buffer: ReceiveBuffer::new(),
@@ -286,6 +293,8 @@ impl Driver {
             self.catch_up = None;
         }
         self.tell_heard(now);
+        self.question(clocks, now, queues);
+        self.watch_rivals(clocks, now);
         self.look_at_trackers(now);
         for group in 0..self.groups.len() {
             self.judge(group, now);
@@ -393,6 +402,12 @@ impl Driver {
             .map(|(at, _)| at)
             .chain(self.pair.as_ref().map(PairLink::due))
             .chain(self.trackers.due())
+            .chain(
+                self.questions
+                    .as_ref()
+                    .and_then(Questions::due)
+                    .filter(|due| *due > now),
+            )
             .fold(now + TURN, Moment::min)
     }
 

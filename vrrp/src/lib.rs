@@ -7,7 +7,8 @@
 //! The crate has two halves. The pure one decides: [`packet`] reads and writes what is on the wire,
 //! [`router`] is the state machine of one VIP, [`timing`] its arithmetic, [`fitness`] judges
 //! whether this node can hold a VIP at all, [`tracking`] what follows from trackers, [`pair`] is the
-//! authenticated channel between the nodes. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
+//! authenticated channel between the nodes, [`silence`] tells a lost machine from a lost
+//! heartbeat, [`rival`] a foreign machine from the other node. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
 //! (one thread, no lock, nothing that blocks), `socket` its sockets, [`link`] the kernel's
 //! addresses and interfaces, `realtime` its place in the scheduler.
 //!
@@ -32,9 +33,11 @@ pub mod pair;
 mod ports;
 mod realtime;
 pub mod release;
+pub mod rival;
 pub mod router;
 pub mod shadow;
 pub mod signature;
+pub mod silence;
 mod socket;
 mod syscall;
 pub mod timing;

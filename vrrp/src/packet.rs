@@ -1,4 +1,4 @@
-//! Adverts and gratuitous ARP as they stand on the wire. Pure and total: no input panics, nothing
+//! Adverts and ARP as they stand on the wire. Pure and total: no input panics, nothing
 //! is allocated.
 
 mod advert;
@@ -16,7 +16,9 @@ use common::config::{ChecksumForm, Transport};
 use crate::signature::TRAILER_LEN;
 
 pub use self::advert::{EncodeError, decode, encode};
-pub use self::arp::{ARP_FRAME_LEN, arp_question, gratuitous_reply, gratuitous_request};
+pub use self::arp::{
+    ARP_FRAME_LEN, answer, claim, gratuitous_reply, gratuitous_request, probe, question,
+};
 
 /// Group that adverts are sent to (RFC 9568, section 5.1.1.2).
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);

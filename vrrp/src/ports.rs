@@ -17,6 +17,8 @@ pub(crate) struct PortPlan {
     pub(crate) name: String,
     /// In the order of the file.
     pub(crate) vips: Vec<VipIndex>,
+    /// Theirs.
+    pub(crate) addresses: Vec<Ipv4Addr>,
     pub(crate) own: OwnAddress,
     /// The other node's address on this interface, if the configuration knows it.
     pub(crate) peer: Option<Ipv4Addr>,
@@ -67,10 +69,14 @@ pub(crate) fn plan(config: &Config, node: NodeIndex) -> Vec<PortPlan> {
     let mut ports: Vec<PortPlan> = Vec::new();
     for (index, vip) in config.vips.iter().enumerate() {
         match ports.iter_mut().find(|port| port.name == vip.interface) {
-            Some(port) => port.vips.push(VipIndex(index)),
+            Some(port) => {
+                port.vips.push(VipIndex(index));
+                port.addresses.push(vip.address);
+            }
             None => ports.push(PortPlan {
                 name: vip.interface.clone(),
                 vips: vec![VipIndex(index)],
+                addresses: vec![vip.address],
                 own: own_address(config, node, vip),
                 peer: peer_address(config, node, vip),
             }),

@@ -181,6 +181,8 @@ enum Event {
     },
     Lease(LeaseNews),
     Timer(Timer),
+    /// The other node has not been heard for so long, and does not answer.
+    Silent(Duration),
 }
 
 /// What the kernel says about the address.
@@ -278,7 +280,8 @@ impl VirtualRouter {
     }
 
     /// An advert of another node that passed every check, or a heartbeat in which the other node
-    /// says that it is Active for this VIP (no other heartbeat may be fed in).
+    /// says that it is Active for this VIP, or, with priority 0, that it is so no more (no other
+    /// heartbeat may be fed in).
     pub fn handle_heard(&mut self, heard: Heard, now: Moment) {
         let heard = Heard {
             at: heard.at.min(now),
@@ -333,6 +336,12 @@ impl VirtualRouter {
     /// The address disappeared from the interface, and not because of [`Action::RemoveLease`].
     pub fn handle_lease_removed(&mut self, now: Moment) {
         self.step(Event::Lease(LeaseNews::Removed), now);
+    }
+
+    /// The machine of the only other node has not been heard for so long, and its kernel does not answer: a Backup
+    /// waits no longer.
+    pub fn handle_silence(&mut self, unheard: Duration, now: Moment) {
+        self.step(Event::Silent(unheard), now);
     }
 
     /// The time of [`VirtualRouter::poll_timeout`] has come. Harmless when called early.

@@ -3,8 +3,9 @@
 //!
 //! - `advert`: raw sockets of protocol 112 on one interface, one to hear, one to speak.
 //! - `arp`: a packet socket that announces.
-//! - `gateway`: a packet socket that asks for a gateway.
 //! - `pair`: the UDP socket of the pair channel.
+//! - `question`: a packet socket that asks the other node's kernel, or a gateway, whether it lives.
+//! - `sentinel`: a packet socket that hears who claims a VIP by ARP.
 //! - `witness`: a packet socket that sees adverts with our own address as their source.
 //!
 //! No socket filter drops bad packets: each has to be counted by its reason. The loop bounds the
@@ -12,8 +13,10 @@
 
 mod advert;
 mod arp;
-mod gateway;
+mod filter;
 mod pair;
+mod question;
+mod sentinel;
 mod witness;
 
 use std::io::IoSliceMut;
@@ -27,8 +30,9 @@ use nix::sys::time::TimeSpec;
 
 pub(crate) use self::advert::{AdvertReceiver, AdvertSender};
 pub(crate) use self::arp::ArpSender;
-pub(crate) use self::gateway::Gateway;
 pub(crate) use self::pair::PairSocket;
+pub(crate) use self::question::QuestionSocket;
+pub(crate) use self::sentinel::Sentinel;
 pub(crate) use self::witness::Witness;
 
 /// Traffic class of network control, CS6 (RFC 4594, section 3.1), as the adverts of Keepalived

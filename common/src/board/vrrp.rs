@@ -30,6 +30,26 @@ pub struct VrrpBoard {
     /// Last time that another machine said that it owns a VIP (priority 255) of which this node is the
     /// owner.
     pub owner_heard: [MomentCell; MAX_VIPS],
+    /// Questions to the other node's kernel, when it had not been heard for nearly three heartbeats.
+    pub questions: Cell,
+    /// Silences: nothing was heard and nobody answered.
+    pub silences: Cell,
+    /// Times that only an answer kept three missing heartbeats from being one.
+    pub silences_averted: Cell,
+    /// Who else claims each VIP.
+    pub rivals: [RivalSlot; MAX_VIPS],
+}
+
+/// A foreign machine that claims a VIP by ARP.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct RivalSlot {
+    /// The last one's hardware address, in the lower six bytes.
+    pub mac: Cell,
+    /// Its last claim.
+    pub seen: MomentCell,
+    /// Claims since the start.
+    pub claims: Cell,
 }
 
 /// One virtual IP on this node.

@@ -38,6 +38,7 @@ pub(super) fn build(draft: &Draft) -> Option<Config> {
             key_file: pair.key_file.as_ref().map(|file| file.value.clone()),
             signing: pair.signing(&draft.nodes),
             heartbeat: pair.heartbeat.as_ref()?.value,
+            silent_takeover: pair.silent_takeover.as_ref()?.value,
             port: pair.port.as_ref()?.value,
         },
         vips: draft.vips.iter().map(build_vip).collect::<Option<_>>()?,

@@ -144,6 +144,19 @@ key_file = "/etc/fmc-lb/pair.key""#,
             doc: "Interval of the pair channel's heartbeats; \"off\" = no pair channel",
         },
         Key {
+            name: "silent_takeover",
+            kind: Kind::Choice(Choice {
+                values: &["off", "always"],
+                later: &["when-forwarding"],
+            }),
+            default: Default::Toml("\"off\""),
+            doc: "\"always\" = a VIP is taken over as soon as the other machine is silent: three heartbeats are \
+                  missing, and three questions to its kernel (ARP, 10 ms apart) stay unanswered; so 70 ms after the \
+                  loss of a machine at heartbeats of 20 ms, whatever the advert interval. A hung or stopped process \
+                  is not silent: its kernel answers. A machine that is paused for so long is, and so is one behind \
+                  a switch that stops for so long; this then costs its connections. \"off\" = adverts decide",
+        },
+        Key {
             name: "port",
             kind: Kind::Integer(PORT),
             default: Default::Toml("9601"),

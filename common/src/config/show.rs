@@ -137,6 +137,7 @@ fn pair_value(pair: &Pair, key: &str) -> Option<String> {
         "key_file" => path(pair.key_file.as_ref()),
         "signing" => Some(quoted(pair.signing.word())),
         "heartbeat" => Some(or_off(pair.heartbeat)),
+        "silent_takeover" => Some(quoted(pair.silent_takeover.word())),
         "port" => Some(pair.port.to_string()),
         _ => None,
     }

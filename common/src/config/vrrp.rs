@@ -37,6 +37,29 @@ impl Signing {
     }
 }
 
+/// Whether a VIP is taken over as soon as the other node is *silent*: three heartbeats are missing, and its kernel
+/// answers no question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SilentTakeover {
+    /// Adverts alone decide, as RFC 9568 has it.
+    Off,
+    /// Always.
+    Always,
+}
+
+impl SilentTakeover {
+    /// All of them, and their words in the file and in status.
+    pub const WORDS: &[(&str, Self)] = &[("off", Self::Off), ("always", Self::Always)];
+
+    /// The word in the file and in status.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// Version of VRRP that a virtual router speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VrrpVersion {

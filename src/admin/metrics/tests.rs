@@ -49,6 +49,7 @@ fn every_described_metric_is_on_the_page_of_a_healthy_node_with_its_type_and_hel
     tracker.take(&mut tally, Ok("answers"), CLOCKS.now);
     let answered = CLOCKS.now - std::time::Duration::from_secs(1);
     view.boards.proxy.names[0].answered.set(answered);
+    view.boards.vrrp.rivals[0].seen.set(answered);
     let page = page_of(&view);
     let mut listed = BTreeSet::new();
     for family in families() {

@@ -66,6 +66,16 @@ static MEMORY_LOCKED: Family = Family::gauge(
     &[],
     "1 if the memory of vrrp is locked.",
 );
+static RIVAL_CLAIMS: Family = Family::counter(
+    "fmc_lb_vrrp_rival_claims_total",
+    &["vip"],
+    "ARP packets of foreign machines that claim the VIP.",
+);
+static RIVAL_AGE: Family = Family::gauge(
+    "fmc_lb_vrrp_rival_seen_age_seconds",
+    &["vip"],
+    "Time since a foreign machine claimed the VIP; absent if none ever did.",
+);
 static PEER_PRIORITY: Family = Family::gauge(
     "fmc_lb_vrrp_peer_priority",
     &["vip"],
@@ -91,6 +101,21 @@ static PAIR_CONFIG_DIFFERS: Family = Family::gauge(
     &[],
     "1 if the other node said that it runs another configuration; absent while unknown.",
 );
+static PAIR_QUESTIONS: Family = Family::counter(
+    "fmc_lb_pair_questions_total",
+    &[],
+    "Questions to the other node's kernel, when it had not been heard for nearly three heartbeats.",
+);
+static PAIR_SILENCES: Family = Family::counter(
+    "fmc_lb_pair_silences_total",
+    &[],
+    "Times that the other node was not heard for three heartbeats and its kernel did not answer.",
+);
+static PAIR_AVERTED: Family = Family::counter(
+    "fmc_lb_pair_silences_averted_total",
+    &[],
+    "Times that only an answer of its kernel kept three missing heartbeats from being a silence.",
+);
 static PAIR_DROPS: Family = Family::counter(
     "fmc_lb_pair_dropped_datagrams_total",
     &["reason"],
@@ -107,6 +132,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &ADVERTS_RECEIVED,
     &ZERO_SENT,
     &ZERO_RECEIVED,
+    &RIVAL_CLAIMS,
+    &RIVAL_AGE,
     &DROPS,
     &LATENESS,
     &REALTIME,
@@ -116,6 +143,9 @@ pub(super) static FAMILIES: &[&Family] = &[
     &PAIR_UP,
     &PAIR_HEARTBEAT_AGE,
     &PAIR_CONFIG_DIFFERS,
+    &PAIR_QUESTIONS,
+    &PAIR_SILENCES,
+    &PAIR_AVERTED,
     &PAIR_DROPS,
 ];
 
@@ -148,6 +178,8 @@ fn fill_vips(page: &mut Page, view: &View, status: &Status) {
         page.count(&ADVERTS_RECEIVED, &labels, slot.adverts_received.get());
         page.count(&ZERO_SENT, &labels, slot.priority_zero_sent.get());
         page.count(&ZERO_RECEIVED, &labels, slot.priority_zero_received.get());
+        page.count(&RIVAL_CLAIMS, &labels, vip.rival_claims);
+        page.gauge_if_known(&RIVAL_AGE, &labels, vip.rival_ms_ago.map(seconds));
     }
 }
 
@@ -160,6 +192,9 @@ fn fill_peer(page: &mut Page, peer: &PeerStatus, status: &Status) {
     page.gauge(&PAIR_UP, &[], flag(peer.pair_channel == "on"));
     let age = peer.heartbeat_ms_ago.map(seconds);
     page.gauge_if_known(&PAIR_HEARTBEAT_AGE, &[], age);
+    page.count(&PAIR_QUESTIONS, &[], peer.questions);
+    page.count(&PAIR_SILENCES, &[], peer.silences);
+    page.count(&PAIR_AVERTED, &[], peer.silences_averted);
     let differs = peer.config_hash.as_ref();
     let differs = differs.map(|hash| flag(*hash != status.config_hash));
     page.gauge_if_known(&PAIR_CONFIG_DIFFERS, &[], differs);

@@ -78,10 +78,12 @@ fn the_keys_of_the_json_are_a_promise() {
         files files[].changes files[].entries files[].holds files[].path files[].refusals \
         files[].refused files[].since_ms_ago \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
-        peer.pair_channel peer.signing peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
+        peer.pair_channel peer.questions peer.signing peer.silences peer.silences_averted \
+        peer.silent_takeover peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
         processes[].name processes[].pid processes[].state uptime_ms version vips vips[].address \
-        vips[].health vips[].interface vips[].name vips[].priority vips[].reason vips[].since \
+        vips[].health vips[].interface vips[].name vips[].priority vips[].reason vips[].rival vips[].rival_claims \
+        vips[].rival_ms_ago vips[].since \
         vips[].since_ms_ago vips[].state vips[].vrid vips[].configured_priority vips[].trackers_down warnings \
         trackers trackers[].name trackers[].kind trackers[].state trackers[].since_ms_ago trackers[].reason \
         trackers[].weight trackers[].vips trackers[].looked_ms_ago trackers[].looks trackers[].failures trackers[].downs \

@@ -8,7 +8,7 @@ use lab::backend::Service;
 use lab::balancer::{Balancer, Settings};
 use lab::baseline::HaproxyKeepalived;
 use lab::cluster::Cluster;
-use lab::fmclb::{FmcLb, reference_config};
+use lab::fmclb::{FmcLb, reference_config, with_silent_takeover};
 use lab::report::{median, milliseconds, table};
 use lab::scenario::{Event, Measured, Round, measure};
 use lab::verdict::{Finding, Outages};
@@ -26,6 +26,8 @@ pub(crate) struct Comparison {
     pub(crate) ours: Option<PathBuf>,
     pub(crate) base: bool,
     pub(crate) held: usize,
+    /// A silent machine's VIPs are taken over before its adverts are missed.
+    pub(crate) silent: bool,
     /// Fail when a promised bound is not kept.
     pub(crate) judge: bool,
 }
@@ -69,7 +71,11 @@ impl Comparison {
             if let Some(binary) = &self.ours {
                 let settings = Settings::ours(self.advert);
                 let lab = Lab::start()?;
-                let mut pair = FmcLb::new(&lab, binary, &reference_config(&settings))?;
+                let mut config = reference_config(&settings);
+                if self.silent {
+                    config = with_silent_takeover(&config);
+                }
+                let mut pair = FmcLb::new(&lab, binary, &config)?;
                 ours.extend(self.round(&lab, &mut pair, event, (settings, number))?);
             }
             if self.base {
@@ -82,6 +88,7 @@ impl Comparison {
         let gaps = |all: &[Measured]| all.iter().map(|round| round.outage.gap).collect();
         let outages = Outages {
             settings: Settings::ours(self.advert),
+            silent: self.silent,
             ours: gaps(&ours),
             base: gaps(&base),
         };

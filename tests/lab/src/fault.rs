@@ -207,6 +207,34 @@ fn drop_112(switch: &str, device: &str) -> Result<()> {
     Ok(())
 }
 
+/// The switch loses frames of the load balancers at random, of every kind: `percent` of those that each one sends.
+///
+/// # Errors
+/// When `nft` refuses.
+pub fn frames_lost(lab: &Lab, percent: u8) -> Result<Undo> {
+    let switch = lab.node(Node::LanSwitch).name();
+    let nft = |line: &str| {
+        let mut words = vec!["netns", "exec", switch, "nft"];
+        words.extend(line.split_whitespace());
+        command::run("ip", &words)
+    };
+    nft("add table netdev fault")?;
+    let undo = [
+        "netns", "exec", switch, "nft", "delete", "table", "netdev", "fault",
+    ];
+    let undo = Undo::run("ip", &undo);
+    for node in Node::LBS {
+        let chain = node.name();
+        nft(&format!(
+            "add chain netdev fault {chain} {{ type filter hook ingress device {chain} priority 0 ; }}"
+        ))?;
+        nft(&format!(
+            "add rule netdev fault {chain} numgen random mod 100 < {percent} drop"
+        ))?;
+    }
+    Ok(undo)
+}
+
 /// Somebody deletes a VIP from `eth0` by hand. Nothing mends that but the balancer.
 ///
 /// # Errors

@@ -349,6 +349,11 @@ allow = ["127.0.0.0/8", "192.168.0.0/24"]
     )
 }
 
+/// The text with `silent_takeover = "always"`.
+pub fn with_silent_takeover(config: &str) -> String {
+    config.replacen("[pair]", "[pair]\nsilent_takeover = \"always\"", 1)
+}
+
 /// The text with every `key_file` line naming this key.
 fn with_key_file(config: &str, key: &Path) -> String {
     let lines = config.lines().map(|line| {

@@ -70,6 +70,9 @@ enum Command {
         /// Sessions held meanwhile
         #[arg(long, default_value_t = 50)]
         held: usize,
+        /// With `silent_takeover = "always"`: a lost machine is noticed by its silence
+        #[arg(long)]
+        silent: bool,
         /// Fail when a bound that fmc-lb promises is not kept
         #[arg(long)]
         judge: bool,
@@ -125,6 +128,7 @@ fn run(cli: Cli) -> Result<()> {
             both,
             baseline,
             held,
+            silent,
             judge,
         } => {
             let ours = (!baseline).then_some(binary);
@@ -134,6 +138,7 @@ fn run(cli: Cli) -> Result<()> {
                 ours,
                 base: both || baseline,
                 held,
+                silent,
                 judge,
             };
             clean_up_on_interrupt()?;

@@ -11,6 +11,8 @@ use crate::scenario::Event;
 const MARGIN: Duration = Duration::from_millis(20);
 /// A lost machine may cost so much more than the baseline's: the larger of 5 ms and one part in twenty.
 const BESIDE: (Duration, u32) = (Duration::from_millis(5), 20);
+/// A lost machine where its silence decides: median, and worst.
+const SILENT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(150));
 /// Death of any one process.
 const PROCESS_LOST: Duration = Duration::from_millis(50);
 /// SIGTERM.
@@ -21,6 +23,8 @@ const CLEAN_STOP: Duration = Duration::from_millis(20);
 pub struct Outages {
     /// Of our pair.
     pub settings: Settings,
+    /// A silent machine's VIPs are taken over before its adverts are missed.
+    pub silent: bool,
     /// Ours.
     pub ours: Vec<Duration>,
     /// The baseline's; empty when it was not measured.
@@ -57,6 +61,10 @@ impl Outages {
         };
         let name = event.name();
         match event {
+            Event::MachineLost if self.silent => vec![
+                finding(format!("{name}, silent, median"), middle, SILENT.0),
+                finding(format!("{name}, silent, worst"), worst, SILENT.1),
+            ],
             Event::MachineLost => {
                 let formula = self.settings.active_down() + MARGIN;
                 let mut findings = vec![finding(
@@ -100,6 +108,7 @@ mod tests {
         let settings = Settings::ours(Duration::from_millis(100));
         let outages = Outages {
             settings,
+            silent: false,
             ours: ms(ours),
             base: ms(base),
         };
@@ -122,6 +131,22 @@ mod tests {
             kept(Event::MachineLost, &[310, 310, 310], &[290]),
             [true, false]
         );
+    }
+
+    #[test]
+    fn a_silent_machine_is_judged_by_median_and_worst() {
+        let judged = |ours: &[u64]| -> Vec<bool> {
+            let outages = Outages {
+                settings: Settings::ours(Duration::from_secs(1)),
+                silent: true,
+                ours: ms(ours),
+                base: Vec::new(),
+            };
+            let findings = outages.judge(Event::MachineLost);
+            findings.iter().map(|finding| finding.kept).collect()
+        };
+        assert_eq!(judged(&[60, 100, 150]), [true, true]);
+        assert_eq!(judged(&[60, 101, 151]), [false, false]);
     }
 
     #[test]

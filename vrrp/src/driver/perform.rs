@@ -128,7 +128,7 @@ impl Driver {
         }
     }
 
-    fn announce(&mut self, place: usize) {
+    pub(super) fn announce(&mut self, place: usize) {
         let unit = &self.units[place];
         if let Err(error) = self.ports[unit.port].announce(unit.address) {
             let vip = &self.config.vips[place].name;

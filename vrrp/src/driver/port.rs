@@ -13,7 +13,9 @@ use crate::flap::Debounce;
 use crate::link::{Address, Interface, LinkError, RouteSocket};
 use crate::packet::{Expect, GROUP, Virtual};
 use crate::ports::{self, OwnAddress, PortPlan};
-use crate::socket::{AdvertReceiver, AdvertSender, ArpSender, Read, ReceiveBuffer, Witness};
+use crate::socket::{
+    AdvertReceiver, AdvertSender, ArpSender, Read, ReceiveBuffer, Sentinel, Witness,
+};
 
 /// Destination address in an IPv4 header.
 const DESTINATION: std::ops::Range<usize> = 16..20;
@@ -45,6 +47,7 @@ struct Sockets {
     sender: AdvertSender,
     arp: ArpSender,
     witness: Witness,
+    sentinel: Sentinel,
 }
 
 impl Port {
@@ -152,6 +155,19 @@ impl Port {
         }
     }
 
+    /// Reads one claim of a VIP by another machine.
+    pub(super) fn receive_claim<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
+        match &self.sockets {
+            Some(sockets) => sockets.sentinel.receive(buffer),
+            None => Read::Empty,
+        }
+    }
+
+    /// Asks whether anybody else has the VIP.
+    pub(super) fn probe(&self, vip: Ipv4Addr) -> io::Result<()> {
+        self.sockets()?.sentinel.probe(vip)
+    }
+
     /// What a packet must fit. An interface may carry VIPs of both transports: the destination says
     /// which is meant.
     pub(super) fn expect(&self, datagram: &[u8]) -> Expect<'_> {
@@ -190,12 +206,15 @@ impl Port {
         let receiver = AdvertReceiver::open(name, interface.index)?;
         let witness = Witness::open(interface.index, self.own)?;
         wake.add(&receiver)?;
+        let sentinel = Sentinel::open(interface.index, interface.mac, &self.plan.addresses)?;
         wake.add(&witness)?;
+        wake.add(&sentinel)?;
         Ok(Sockets {
             receiver,
             sender: AdvertSender::open(name)?,
             arp: ArpSender::open(interface.index, interface.mac)?,
             witness,
+            sentinel,
         })
     }
 }

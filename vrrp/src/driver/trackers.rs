@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Driver;
 use crate::link::{Address, Event, Interface, RouteSocket};
-use crate::socket::{Gateway, ReceiveBuffer};
+use crate::socket::{QuestionSocket, ReceiveBuffer};
 
 /// Most answers of a gateway that one look reads.
 const ANSWERS: usize = 16;
@@ -36,7 +36,7 @@ struct Watched {
     /// Index of its interface as last seen.
     interface: Option<u32>,
     /// Asked, if it is one.
-    gateway: Option<Gateway>,
+    gateway: Option<QuestionSocket>,
 }
 
 /// What a look needs.
@@ -184,7 +184,7 @@ impl Watched {
         }
         match &self.gateway {
             None => Some(Err(format!("{name} has no address to ask from"))),
-            Some(gateway) => match gateway.ask() {
+            Some(gateway) => match gateway.ask(None) {
                 Ok(()) => seen,
                 Err(error) => Some(Err(format!("{name} takes no question: {error}"))),
             },
@@ -197,10 +197,10 @@ fn open_gateway(
     found: Interface,
     address: Ipv4Addr,
     eyes: &mut Eyes<'_>,
-) -> std::io::Result<Option<Gateway>> {
+) -> std::io::Result<Option<QuestionSocket>> {
     let addresses = eyes.route.addresses().map_err(std::io::Error::other)?;
     let own = own_address(found.index, address, &addresses, eyes.config);
-    own.map(|own| Gateway::open((found.index, found.mac), own, address))
+    own.map(|own| QuestionSocket::open((found.index, found.mac), own, address))
         .transpose()
 }
 

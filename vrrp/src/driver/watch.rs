@@ -102,6 +102,12 @@ impl Driver {
                 self.look_again = Some(self.look_again.map_or(at, |other| other.min(at)));
             }
         }
+        if let Some(questions) = &mut self.questions
+            && let Err(error) = questions.look(&mut self.route, &self.wake)
+        {
+            tracing::warn!(cause = error.cause(), "the kernel gives no answer");
+            self.look_again = Some(now + RETRY);
+        }
         changed
     }
 

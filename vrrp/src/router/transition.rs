@@ -34,7 +34,7 @@ impl VirtualRouter {
     /// What makes a state of a state. Whoever looks for the line that decides a takeover looks
     /// here.
     fn transition(&mut self, state: State, event: Event, now: Moment) -> State {
-        use Event::{Fit, Heard, Lease, Reranked, Start, Stop, Timer as Time, Unfit};
+        use Event::{Fit, Heard, Lease, Reranked, Silent, Start, Stop, Timer as Time, Unfit};
         use HolderTimer::{Advert, Announce, Assert, Lapsed, Renew};
         use LeaseNews::{Held, Refused, Removed};
         use Standing::{EqualHigher, EqualLower, Higher, Lower, Resigned};
@@ -43,13 +43,13 @@ impl VirtualRouter {
         match (state, event) {
             // RFC 9568, section 6.4.1: Initialize
             (Init, Start) => self.start(now),
-            (Init, Stop | Heard(..) | Fit | Unfit(_) | Reranked { .. } | Lease(_) | Time(_)) => {
-                Init
-            }
+            (Init, Stop | Heard(..) | Fit | Unfit(_) | Reranked { .. }) => Init,
+            (Init, Lease(_) | Time(_) | Silent(_)) => Init,
 
             // RFC 9568, section 6.4.2: Backup
             (Backup(_), Stop) => self.stopped(VipState::Backup),
             (Backup(b), Time(ActiveDown)) => self.take_over(&b, now),
+            (Backup(_), Silent(unheard)) => self.take_over_from_silent(unheard, now),
             (Backup(b), Heard(Resigned, heard)) => self.hear_resignation(b, &heard),
             (Backup(b), Heard(Lower, heard)) => self.hear_lower(b, &heard),
             (Backup(b), Heard(Higher | EqualHigher | EqualLower, heard)) => self.follow(b, &heard),
@@ -73,14 +73,15 @@ impl VirtualRouter {
             (Active(a), Lease(Removed)) => self.reinstall(a, now),
             (Active(_), Lease(Refused(why))) => self.refused(why, now),
             (Active(_), Time(Holder(Lapsed))) => self.lapse(now),
-            (Active(a), Start | Fit | Time(ActiveDown | HoldDown)) => Active(a),
+            (Active(a), Start | Fit | Silent(_) | Time(ActiveDown | HoldDown)) => Active(a),
 
             // Initialize with a cause
             (Fault { .. }, Stop) => self.stopped(VipState::Fault),
             (Fault { until: None }, Fit) => self.back_up(VipState::Fault, "fit again", now),
             (Fault { until }, Unfit(cause)) => self.still_unfit(until, &cause),
             (Fault { .. }, Time(HoldDown)) => self.end_hold_down(now),
-            (f @ Fault { .. }, Start | Heard(..) | Fit | Reranked { .. } | Lease(_)) => f,
+            (f @ Fault { .. }, Start | Heard(..) | Fit | Reranked { .. }) => f,
+            (f @ Fault { .. }, Lease(_) | Silent(_)) => f,
             (f @ Fault { .. }, Time(ActiveDown | Holder(_))) => f,
         }
     }
@@ -171,6 +172,15 @@ impl VirtualRouter {
                 format!("priority {own} is higher than {source}'s {priority}")
             }
         };
+        self.promote(VipState::Backup, reason, now)
+    }
+
+    /// Not the RFC's: the other node's machine is lost ([`crate::silence`]).
+    fn take_over_from_silent(&mut self, unheard: Duration, now: Moment) -> State {
+        let millis = unheard.as_millis();
+        let reason = format!(
+            "the other node is silent: no frame for {millis} ms, its kernel does not answer"
+        );
         self.promote(VipState::Backup, reason, now)
     }
 

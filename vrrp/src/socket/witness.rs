@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::libc::{BPF_ABS, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use socket2::{Domain, SockFilter, Socket, Type};
 
+use super::filter::instruction;
 use super::{Read, ReceiveBuffer, receive};
 use crate::packet::PROTOCOL;
 use crate::syscall::{self, PacketProtocol};
@@ -62,10 +63,4 @@ fn filter(own: Ipv4Addr) -> [SockFilter; 6] {
         instruction(BPF_RET | BPF_K, (0, 0), accept),
         instruction(BPF_RET | BPF_K, (0, 0), drop),
     ]
-}
-
-/// One instruction with the jumps that it takes if true and if false.
-pub(super) fn instruction(code: u32, jumps: (u8, u8), operand: u32) -> SockFilter {
-    let code = u16::try_from(code).expect("classic BPF codes have 16 bits");
-    SockFilter::new(code, jumps.0, jumps.1, operand)
 }

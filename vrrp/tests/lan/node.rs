@@ -19,7 +19,7 @@ use common::board::{
 };
 use common::config::{
     Admin, ChecksumForm, Config, Dns, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Signing,
-    Transport, Vip, VrrpVersion,
+    SilentTakeover, Transport, Vip, VrrpVersion,
 };
 use vrrp::{Control, Inputs, RunError};
 
@@ -66,6 +66,7 @@ pub(crate) fn config(interval: Duration) -> Config {
             key_file: None,
             signing: Signing::Off,
             heartbeat: None,
+            silent_takeover: SilentTakeover::Off,
             port: 9601,
         },
         vips: vec![vip("api", VIP, 51), vip("web", OTHER_VIP, 52)],
@@ -238,6 +239,10 @@ fn vrrp_board() -> VrrpBoard {
         trackers: array::from_fn(|_| Default::default()),
         peer_faults: array::from_fn(|_| Default::default()),
         owner_heard: array::from_fn(|_| Default::default()),
+        questions: Default::default(),
+        silences: Default::default(),
+        silences_averted: Default::default(),
+        rivals: Default::default(),
     }
 }
 

@@ -10,7 +10,9 @@ use super::byte;
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, Value, Values};
-use crate::config::{ChecksumForm, MAX_NODES, Runs, Signing, Transport, VrrpVersion};
+use crate::config::{
+    ChecksumForm, MAX_NODES, Runs, Signing, SilentTakeover, Transport, VrrpVersion,
+};
 
 #[derive(Debug)]
 pub(in crate::config) struct NodeDraft {
@@ -27,6 +29,7 @@ pub(in crate::config) struct PairDraft {
     pub(in crate::config) key_file: Option<At<PathBuf>>,
     pub(in crate::config) signing: Option<At<Signing>>,
     pub(in crate::config) heartbeat: Option<At<Option<Duration>>>,
+    pub(in crate::config) silent_takeover: Option<At<SilentTakeover>>,
     pub(in crate::config) port: Option<At<u16>>,
 }
 
@@ -83,6 +86,12 @@ impl PairDraft {
                 Some(word.with(*signing))
             }),
             heartbeat: values.get("heartbeat"),
+            silent_takeover: values.get::<&str>("silent_takeover").and_then(|word| {
+                let (_, when) = SilentTakeover::WORDS
+                    .iter()
+                    .find(|(name, _)| *name == word.value)?;
+                Some(word.with(*when))
+            }),
             port: values
                 .get::<u64>("port")
                 .and_then(|port| u16::try_from(port.value).ok().map(|value| port.with(value))),

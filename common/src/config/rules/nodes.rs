@@ -2,13 +2,14 @@
 
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::draft::{Draft, NodeDraft};
-use crate::config::{MAX_NODES, Signing};
+use crate::config::{MAX_NODES, Signing, SilentTakeover};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     count(draft, findings);
     addresses(&draft.nodes, findings);
     key(draft, findings);
     signing(draft, findings);
+    silent_takeover(draft, findings);
 }
 
 fn count(draft: &Draft, findings: &mut Findings) {
@@ -100,6 +101,27 @@ fn signing(draft: &Draft, findings: &mut Findings) {
             signing.span,
             "Keepalived before 2.4 drops signed adverts, and so both nodes would be active",
             "make sure of its version and its auth_hmac, or leave `signing` out",
+        );
+    }
+}
+
+fn silent_takeover(draft: &Draft, findings: &mut Findings) {
+    let Some(when) = &draft.pair.silent_takeover else {
+        return;
+    };
+    let pair = &draft.pair;
+    let heartbeats = pair
+        .heartbeat
+        .as_ref()
+        .is_some_and(|one| one.value.is_some());
+    let ours = draft.nodes.iter().filter(|node| node.is_ours()).count();
+    if when.value != SilentTakeover::Off
+        && !(heartbeats && pair.key_file.is_some() && ours == MAX_NODES)
+    {
+        findings.error(
+            when.span,
+            "only a node whose heartbeats come can fall silent, and there is no pair channel",
+            "leave it out, or give two nodes that run fmc-lb a `key_file` and a `heartbeat`",
         );
     }
 }

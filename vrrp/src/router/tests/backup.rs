@@ -323,3 +323,37 @@ fn fsm_32_initialize_and_fault_ignore_every_advert() {
     assert_eq!(init.state(), VipState::Init);
     assert_eq!(fault.state(), VipState::Fault);
 }
+
+#[test]
+fn a_backup_takes_over_from_a_silent_node_at_once_and_nobody_else_does() {
+    let mut backup = Bench::started(params());
+    backup.perform(Duration::ZERO);
+    backup.hear(advert(110, ms(500)), ms(500));
+    backup.router.handle_silence(ms(60), at(ms(560)));
+    assert_eq!(
+        backup.perform(ms(560)),
+        [
+            Done::Advert(100),
+            Done::Install(LEASE),
+            Done::Now(VipState::Active),
+            Done::Announce
+        ]
+    );
+    assert_eq!(
+        backup.router.reason(),
+        "the other node is silent: no frame for 60 ms, its kernel does not answer"
+    );
+
+    let mut active = Bench::active(params());
+    active.router.handle_silence(ms(60), at(ms(60)));
+    assert_eq!(active.perform(ms(60)), []);
+
+    let mut fault = Bench::started(params());
+    fault
+        .router
+        .handle_fitness(Err(Cause::ProxyHung), at(Duration::ZERO));
+    fault.perform(Duration::ZERO);
+    fault.router.handle_silence(ms(60), at(ms(60)));
+    assert_eq!(fault.perform(ms(60)), []);
+    assert_eq!(fault.state(), VipState::Fault);
+}

@@ -1,0 +1,179 @@
+//! A machine that is lost is noticed within milliseconds, and nothing else is taken for one.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests on the lab wait, measure and print what they saw"
+)]
+
+mod site;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use lab::balancer::{Part, Settings};
+use lab::fmclb::with_silent_takeover;
+use lab::held::Plan;
+use lab::scenario::{self, Event, Round};
+use lab::{Node, backend::Service, fault};
+use nix::sys::signal::Signal;
+
+use crate::site::{Site, config_at, metric};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Three heartbeats without a frame, and the VIP's way to the other node.
+const LOST: Duration = Duration::from_millis(100);
+/// Three heartbeats.
+const LONGEST_UNNOTICED: Duration = Duration::from_millis(60);
+/// Room for a busy machine.
+const ROOM: u32 = 2;
+
+fn config(advert: Duration) -> String {
+    with_silent_takeover(&config_at(advert))
+}
+
+/// How long the runs without a takeover last; `FMC_LB_CALM_SECONDS` makes it longer.
+fn calm() -> Duration {
+    let set = std::env::var("FMC_LB_CALM_SECONDS").ok();
+    let seconds = set.and_then(|text| text.parse().ok()).unwrap_or(10);
+    Duration::from_secs(seconds)
+}
+
+/// Adverts of the runs without a takeover: each second, or each 10 ms with `FMC_LB_CALM_FAST`.
+fn calm_config() -> (Settings, String) {
+    let advert = match std::env::var_os("FMC_LB_CALM_FAST") {
+        Some(_) => Duration::from_millis(10),
+        None => SECOND,
+    };
+    let text = config(advert).replace("heartbeat = \"10ms\"", "heartbeat = \"20ms\"");
+    (Settings::ours(advert), text)
+}
+
+#[test]
+fn a_lost_machine_is_replaced_at_once_at_any_advert_interval() -> Result<()> {
+    for advert in [SECOND, Duration::from_millis(100)] {
+        let round = Round {
+            settings: Settings::ours(advert),
+            event: Event::MachineLost,
+            tenths: 5,
+            held: Plan {
+                count: 0,
+                ping: None,
+            },
+        };
+        let site = Site::build(&config(advert), Service::Echo)?;
+        site.watched("silence-machine-lost", |site| {
+            let measured = scenario::measure(&site.lab, &mut site.pair, &round)?
+                .context("a machine can be lost")?;
+            let gap = measured.outage.gap;
+            println!("machine lost at {advert:?} adverts: {gap:?}");
+            ensure!(gap <= LOST * ROOM, "{gap:?} at {advert:?} adverts");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// What lb2 says of its questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    questions: u64,
+    silences: u64,
+    averted: u64,
+    /// How often it became active for the web VIP.
+    takeovers: u64,
+}
+
+fn seen(site: &Site) -> Result<Seen> {
+    let value = |name: &str| metric(site, Node::Lb2, name).map(|value| value as u64);
+    Ok(Seen {
+        questions: value("fmc_lb_pair_questions_total")?,
+        silences: value("fmc_lb_pair_silences_total")?,
+        averted: value("fmc_lb_pair_silences_averted_total")?,
+        takeovers: value("fmc_lb_vrrp_became_active_total{vip=\"web\"}")?,
+    })
+}
+
+/// Runs `each` once a second while the site has to stay as it is; returns what lb2 asked meanwhile.
+fn nothing_moves(
+    site: &Site,
+    length: Duration,
+    mut each: impl FnMut(&Site) -> Result<()>,
+) -> Result<Seen> {
+    let before = seen(site)?;
+    let end = Instant::now() + length;
+    while Instant::now() < end {
+        let next = Instant::now() + SECOND;
+        each(site)?;
+        ensure!(site.holds_both(Node::Lb1), "the VIPs moved");
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let after = seen(site)?;
+    ensure!(
+        after.takeovers == before.takeovers && after.silences == before.silences,
+        "{before:?} became {after:?}"
+    );
+    Ok(Seen {
+        questions: after.questions - before.questions,
+        averted: after.averted - before.averted,
+        ..after
+    })
+}
+
+fn stop_for(site: &Site, part: Part, pause: Duration) -> Result<()> {
+    site.pair.signal(Node::Lb1, part, Signal::SIGSTOP)?;
+    std::thread::sleep(pause);
+    site.pair.signal(Node::Lb1, part, Signal::SIGCONT).map(drop)
+}
+
+#[test]
+fn lost_frames_busy_loops_and_pauses_of_a_process_are_no_lost_machine() -> Result<()> {
+    let (settings, config) = calm_config();
+    Site::steady(&settings, &config)?.watched("silence-calm", |site| {
+        let hung = nothing_moves(site, Duration::from_secs(4), |site| {
+            stop_for(site, Part::Vrrp, Duration::from_millis(80))
+        })?;
+        println!("vrrp of lb1 stopped for 80 ms each second: {hung:?}");
+        ensure!(hung.averted > 0 || settings.advert < SECOND, "no answer saved it: {hung:?}");
+
+        let _lost = fault::frames_lost(&site.lab, 5)?;
+        let _busy = fault::Busy::start(8)?;
+        let lossy = nothing_moves(site, calm(), |site| {
+            stop_for(site, Part::Proxy, Duration::from_millis(50))
+        })?;
+        println!(
+            "{:?} adverts, 5 % loss, eight busy loops, proxy stopped for 50 ms each second, {:?}: {lossy:?}",
+            settings.advert,
+            calm()
+        );
+        ensure!(lossy.questions > 0, "nobody was asked: {lossy:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_machine_that_is_paused_is_replaced_once_and_only_if_it_was_long() -> Result<()> {
+    Site::steady(&Settings::ours(SECOND), &config(SECOND))?.watched("silence-paused", |site| {
+        for (pause, expected) in [(40, 0), (150, 1), (400, 1)] {
+            let before = seen(site)?.takeovers;
+            let begun = Instant::now();
+            let undo = fault::paused(&site.lab, Node::Lb1)?;
+            std::thread::sleep(Duration::from_millis(pause));
+            undo.now()?;
+            let lasted = begun.elapsed();
+            std::thread::sleep(SECOND);
+            site.wait("lb1 holds both VIPs", |site| {
+                site.holds_both(Node::Lb1) && !site.holds_both(Node::Lb2)
+            })?;
+            let took = seen(site)?.takeovers - before;
+            println!(
+                "machine paused for {pause} ms ({lasted:?} with its making): {took} takeovers"
+            );
+            // On a busy machine a short pause may become a long one.
+            ensure!(
+                took == expected || (took == 1 && lasted > LONGEST_UNNOTICED),
+                "{took} takeovers in a pause of {pause} ms that lasted {lasted:?}"
+            );
+        }
+        Ok(())
+    })
+}

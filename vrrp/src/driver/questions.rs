@@ -1,0 +1,182 @@
+//! The other node's kernel, as it answers: its hardware address, and whether its machine is lost ([`crate::silence`]).
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use common::board::VipState;
+use common::config::{Config, NodeIndex, SilentTakeover};
+use common::time::Moment;
+
+use super::group::Group;
+use super::wake::Wake;
+use super::{Driver, Queues};
+use crate::clock::Clocks;
+use crate::link::{Interface, LinkError, RouteSocket};
+use crate::packet::answer;
+use crate::silence::{Act, Silence, Turn};
+use crate::socket::{QuestionSocket, Read, ReceiveBuffer};
+
+/// The other node's hardware address is asked for so often, of everybody: its machine may be another one.
+const LEARN: Duration = Duration::from_secs(30);
+/// As long as it is heard and has not answered yet.
+const LEARN_FIRST: Duration = Duration::from_secs(1);
+/// A node that was not heard for so long is looked for less often.
+const HEARD: Duration = Duration::from_secs(5);
+/// Most answers that one turn reads.
+const ANSWERS: usize = 16;
+
+/// The other node's machine, as its kernel answers for it.
+#[derive(Debug)]
+pub(super) struct Questions {
+    /// `None` where adverts alone decide.
+    silence: Option<Silence>,
+    interface: String,
+    own: Ipv4Addr,
+    peer: Ipv4Addr,
+    socket: Option<(Interface, QuestionSocket)>,
+    peer_mac: Option<[u8; 6]>,
+    learn_at: Moment,
+}
+
+impl Questions {
+    /// `None` without another node.
+    pub(super) fn new(config: &Config, node: NodeIndex, now: Moment) -> Option<Self> {
+        let peer = config.peer_of(node)?;
+        let heartbeat = match config.pair.silent_takeover {
+            SilentTakeover::Off => None,
+            SilentTakeover::Always => config.pair.heartbeat,
+        };
+        let silence = heartbeat.filter(|_| config.has_pair_channel(node));
+        Some(Self {
+            silence: silence.map(Silence::new),
+            interface: config.pair.interface.clone(),
+            own: config.nodes[node.0].address,
+            peer: config.nodes[peer.0].address,
+            socket: None,
+            peer_mac: None,
+            learn_at: now,
+        })
+    }
+
+    /// Looks at the pair's interface again; the socket is opened anew when it is another one.
+    pub(super) fn look(&mut self, route: &mut RouteSocket, wake: &Wake) -> Result<(), LinkError> {
+        let found = route.interface(&self.interface)?.filter(|one| one.up);
+        let known = self.socket.as_ref().map(|(interface, _)| interface);
+        let is = |interface: &Interface| (interface.index, interface.mac);
+        if known.map(is) == found.as_ref().map(is) {
+            return Ok(());
+        }
+        self.socket = None;
+        let Some(interface) = found else {
+            return Ok(());
+        };
+        let opened = QuestionSocket::open((interface.index, interface.mac), self.own, self.peer)
+            .and_then(|socket| wake.add(&socket).map(|()| socket));
+        match opened {
+            Ok(socket) => self.socket = Some((interface, socket)),
+            Err(error) => {
+                tracing::warn!(interface = self.interface, %error, "the other node's kernel cannot be asked");
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, buffer: &mut ReceiveBuffer, clocks: Clocks, earliest: Moment) -> Queues {
+        let Some((_, socket)) = &self.socket else {
+            return Queues::default();
+        };
+        let mut read_until = earliest;
+        for _ in 0..ANSWERS {
+            let Read::Datagram(datagram) = socket.receive(buffer) else {
+                return Queues::default();
+            };
+            read_until = clocks.moment_of(datagram.stamp, earliest);
+            if let Some(mac) = answer(datagram.bytes, self.peer) {
+                self.peer_mac = Some(mac);
+                if let Some(silence) = &mut self.silence {
+                    silence.hear_answer(read_until);
+                }
+            }
+        }
+        Queues {
+            read_until: Some(read_until),
+            failed: false,
+        }
+    }
+
+    fn ask(&self, to: Option<[u8; 6]>) {
+        if let Some((_, socket)) = &self.socket
+            && let Err(error) = socket.ask(to)
+        {
+            tracing::debug!(%error, "a question was not sent");
+        }
+    }
+
+    /// Asks everybody where the other node is.
+    fn learn(&mut self, is_heard: bool, now: Moment) {
+        let pause = match self.peer_mac {
+            None if is_heard => LEARN_FIRST,
+            None | Some(_) => LEARN,
+        };
+        self.learn_at = self.learn_at.min(now + pause);
+        if now >= self.learn_at {
+            self.learn_at = now + pause;
+            self.ask(None);
+        }
+    }
+
+    /// When the loop has to turn for this.
+    pub(super) fn due(&self) -> Option<Moment> {
+        self.silence.as_ref().and_then(Silence::due)
+    }
+
+    /// The other node's hardware address, once it has answered.
+    pub(super) fn peer_mac(&self) -> Option<[u8; 6]> {
+        self.peer_mac
+    }
+}
+
+impl Driver {
+    /// Reads answers, asks, and takes over what a silent node held.
+    pub(super) fn question(&mut self, clocks: Clocks, now: Moment, queues: Queues) {
+        let waits = |group: &Group| group.router.state() == VipState::Backup;
+        let waiting = self.groups.iter().any(waits);
+        let (board, slot) = (self.board, &self.board.peer);
+        let Some(questions) = &mut self.questions else {
+            return;
+        };
+        let answers = questions.read(&mut self.buffer, clocks, self.emptied);
+        let (beat, heard) = (slot.heartbeat.get(), slot.heard.get());
+        questions.learn(heard.is_some_and(|heard| now.since(heard) < HEARD), now);
+        let can_ask = questions.socket.is_some() && questions.peer_mac.is_some();
+        let Some(silence) = &mut questions.silence else {
+            return;
+        };
+        silence.hear(beat, heard);
+        let act = silence.turn(Turn {
+            now,
+            lateness: self.lateness,
+            read_all: queues.read_until.is_none() && answers.read_until.is_none(),
+            armed: waiting && can_ask,
+        });
+        match act {
+            None => {}
+            Some(Act::Ask) => {
+                board.questions.add(1);
+                questions.ask(questions.peer_mac);
+            }
+            Some(Act::Saved) => board.silences_averted.add(1),
+            Some(Act::Silent(unheard)) => {
+                board.silences.add(1);
+                self.take_over_from_silent(unheard, now);
+            }
+        }
+    }
+
+    fn take_over_from_silent(&mut self, unheard: Duration, now: Moment) {
+        for group in 0..self.groups.len() {
+            self.groups[group].router.handle_silence(unheard, now);
+            self.perform(group, now);
+        }
+    }
+}

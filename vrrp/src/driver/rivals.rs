@@ -1,0 +1,98 @@
+//! Watching who claims the VIPs, in the loop: what [`crate::rival`] hears, and what follows.
+
+use std::time::Duration;
+
+use common::addr::Mac;
+use common::time::Moment;
+
+use super::Driver;
+use crate::clock::Clocks;
+use crate::packet::claim;
+use crate::rival::{Claim, Rivals};
+use crate::socket::Read;
+
+/// Whoever has a VIP and is silent is asked for it so often.
+const PROBE: Duration = Duration::from_secs(10);
+/// Most claims that one turn reads on an interface.
+const CLAIMS: usize = 8;
+
+/// Who claims each VIP.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// By VIP.
+    rivals: Vec<Rivals>,
+    probe_at: Moment,
+}
+
+impl Watch {
+    pub(super) fn new(vips: usize, now: Moment) -> Self {
+        Self {
+            rivals: (0..vips).map(|_| Rivals::default()).collect(),
+            probe_at: now + PROBE,
+        }
+    }
+}
+
+impl Driver {
+    /// Reads claims, and asks for silent ones.
+    pub(super) fn watch_rivals(&mut self, clocks: Clocks, now: Moment) {
+        let peer = self
+            .questions
+            .as_ref()
+            .and_then(|one| one.peer_mac())
+            .map(Mac);
+        for port in 0..self.ports.len() {
+            for _ in 0..CLAIMS {
+                let Read::Datagram(datagram) = self.ports[port].receive_claim(&mut self.buffer)
+                else {
+                    break;
+                };
+                let at = clocks.moment_of(datagram.stamp, self.emptied);
+                let Some((sender, address)) = claim(datagram.bytes) else {
+                    continue;
+                };
+                let place = self
+                    .units
+                    .iter()
+                    .position(|unit| unit.port == port && unit.address == address);
+                if let Some(place) = place {
+                    self.hear_claim(place, (Mac(sender), peer), at);
+                }
+            }
+        }
+        for place in 0..self.units.len() {
+            let held = self.units[place].leased;
+            if self.rivals.rivals[place].defends(held, now) {
+                self.announce(place);
+            }
+        }
+        if now >= self.rivals.probe_at {
+            self.rivals.probe_at = now + PROBE;
+            for unit in &self.units {
+                if let Err(error) = self.ports[unit.port].probe(unit.address) {
+                    tracing::debug!(%error, "a probe was not sent");
+                }
+            }
+        }
+    }
+
+    fn hear_claim(&mut self, place: usize, (sender, peer): (Mac, Option<Mac>), at: Moment) {
+        let held = self.units[place].leased;
+        let is_rival = self.rivals.rivals[place].hear(Claim {
+            sender,
+            at,
+            peer,
+            held,
+        });
+        if is_rival {
+            let slot = &self.board.rivals[place];
+            if slot.mac.get() != sender.to_bits() {
+                let vip = &self.config.vips[place].name;
+                tracing::warn!(vip, mac = %sender, "a foreign machine claims a VIP");
+            }
+            slot.mac.set(sender.to_bits());
+            slot.seen.set(at);
+            slot.claims.add(1);
+        }
+    }
+}
