@@ -8,11 +8,12 @@
 mod lan;
 
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::board::VipState::{Active, Backup, Fault};
 use lan::node::{Running, config};
-use lan::{Lan, VIP, wait_for};
+use lan::{Lan, OTHER_VIP, VIP, wait_for};
 use vrrp::link::RouteSocket;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -107,4 +108,59 @@ fn krn_76_a_vip_on_another_interface_is_a_fault_until_it_is_gone() {
     wait_for("the VIP comes back", SECOND * 3, || {
         one.all(Active) && two.all(Backup)
     });
+}
+
+#[test]
+fn krn_77_addresses_that_are_flushed_are_back_at_once() {
+    let lan = Lan::new(2);
+    let (one, two) = elected(&lan, SECOND);
+    let mut route = lan.inside(1, || RouteSocket::open().expect("root may open it"));
+    // As a network manager that reapplies its configuration does with what it does not know.
+    lan.ip(
+        1,
+        &[
+            "-4",
+            "address",
+            "flush",
+            "dev",
+            "eth0",
+            "label",
+            "eth0:fmclb",
+        ],
+    );
+    let gap = wait_for("the VIPs are back", SECOND, || {
+        let found = route.addresses().expect("the kernel answers");
+        let there = |vip: [u8; 4]| found.iter().any(|one| one.address == Ipv4Addr::from(vip));
+        there(VIP) && there(OTHER_VIP)
+    });
+    println!("flushed, and back after {gap:?}");
+    assert!(gap <= Duration::from_millis(100), "{gap:?}");
+    assert!(one.all(Active) && two.all(Backup));
+    assert_eq!(one.board.vips[0].became_active.get(), 1);
+}
+
+#[test]
+fn par_63_after_a_partition_one_node_is_active_within_an_interval() {
+    let lan = Lan::new(2);
+    let interval = Duration::from_millis(100);
+    let (one, two) = elected(&lan, interval);
+    let bridge = lan.bridge();
+    let pass = |state| {
+        let port = ["-n", &bridge, "link", "set", "dev", "p2", "state", state];
+        let set = Command::new("bridge").args(port).status();
+        assert!(set.expect("iproute2 is installed").success());
+    };
+    pass("0");
+    wait_for("both are active", SECOND * 2, || {
+        one.all(Active) && two.all(Active)
+    });
+    pass("3");
+    let gap = wait_for("one is", SECOND, || one.all(Active) && two.all(Backup));
+    println!("healed: one active after {gap:?}");
+    assert!(gap <= (interval + Duration::from_millis(50)) * 2, "{gap:?}");
+    assert_eq!(
+        one.board.vips[0].became_active.get(),
+        1,
+        "the better one stays"
+    );
 }

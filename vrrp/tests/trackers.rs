@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::board::TrackerState::{self, Down, Up};
 use common::board::VipState::{Active, Backup, Fault};
 use common::config::{Config, Tracker, TrackerEffect, TrackerKind, VipIndex};
+use common::tracker::Tally;
 use lan::node::{Running, config, paired_config};
 use lan::{Lan, wait_for};
 
@@ -207,4 +208,33 @@ fn a_lack_of_servers_on_both_nodes_moves_nothing_and_on_one_it_does() {
     wait_for("the first node takes them back", SECOND * 3, || {
         one.all(Active) && two.all(Backup)
     });
+}
+
+#[test]
+fn a_node_that_returns_takes_nothing_before_its_trackers_were_looked_at() {
+    let lan = Lan::new(2);
+    // Admin looks at files, and there is no admin here.
+    let kind = TrackerKind::File {
+        path: "/run/maintenance".into(),
+    };
+    let config = with(config(TENTH), tracker(kind, TrackerEffect::Fault));
+    let two = Running::start(&lan, 2, &config);
+    wait_for("nobody else is there", SECOND * 2, || two.all(Active));
+    let one = Running::start(&lan, 1, &config);
+    wait_for("it has heard a lower one", SECOND * 2, || {
+        one.all(Backup) && one.board.vips[0].adverts_received.get() > 15
+    });
+    assert!(two.all(Active), "preempt_delay is zero");
+    let slot = &one.admin.trackers[0];
+    let mut tally = Tally::new((1, 1), slot.state());
+    slot.take(&mut tally, Ok("there is no file"), vrrp::now());
+    wait_for("it takes its VIPs back", SECOND, || {
+        one.all(Active) && two.all(Backup)
+    });
+    slot.take(&mut tally, Err("it says 1"), vrrp::now());
+    wait_for("the other node takes over", SECOND, || {
+        one.all(Fault) && two.all(Active)
+    });
+    let reason = one.board.vips[0].reason.get();
+    assert_eq!(reason, "tracker uplink is down: it says 1");
 }
