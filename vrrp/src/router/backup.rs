@@ -31,6 +31,13 @@ pub(super) enum Why {
     Alone,
     /// This one falls silent.
     Silent { source: Ipv4Addr, priority: u8 },
+    /// This one falls silent. Until then it is left alone although its priority is lower: until
+    /// preempt_delay has passed, or, if not `ready`, until this node knows itself.
+    Lower {
+        source: Ipv4Addr,
+        priority: u8,
+        ready: bool,
+    },
     /// This one resigned.
     Resigned { source: Ipv4Addr },
     /// This one has a lower priority and is not listened to.
@@ -91,6 +98,11 @@ impl Backup {
             };
         } else {
             self.listen(params, heard);
+            self.why = Why::Lower {
+                source: heard.source,
+                priority: heard.priority,
+                ready,
+            };
         }
     }
 

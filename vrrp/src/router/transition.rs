@@ -153,6 +153,20 @@ impl VirtualRouter {
             Why::Silent { source, priority } => {
                 self.reason = format!("{source} is active with priority {priority}");
             }
+            Why::Lower {
+                source,
+                priority,
+                ready,
+            } => {
+                let until = if ready {
+                    "preempt_delay has passed"
+                } else {
+                    "this node knows its servers and trackers"
+                };
+                self.reason = format!(
+                    "{source} is active with priority {priority}, which is lower, until {until}"
+                );
+            }
             Why::Preempt { source, priority } => {
                 self.reason =
                     format!("about to take over from {source}, which has priority {priority}");
@@ -166,7 +180,9 @@ impl VirtualRouter {
         let own = self.params.priority;
         let reason = match backup.why {
             Why::Alone => "no other node is active".to_owned(),
-            Why::Silent { source, .. } => format!("{source} fell silent"),
+            Why::Silent { source, .. } | Why::Lower { source, .. } => {
+                format!("{source} fell silent")
+            }
             Why::Resigned { source } => format!("{source} resigned"),
             Why::Preempt { source, priority } => {
                 format!("priority {own} is higher than {source}'s {priority}")

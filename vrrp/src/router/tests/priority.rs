@@ -71,6 +71,10 @@ fn a_node_whose_own_priority_rises_has_its_delay() {
         bench.hear(advert(100, after), after);
         assert_eq!(bench.due(), after + down(110), "second {second}");
     }
+    assert_eq!(
+        bench.router.reason(),
+        "192.168.0.12 is active with priority 100, which is lower, until preempt_delay has passed"
+    );
     bench.hear(advert(100, SECOND * 7), SECOND * 7);
     assert_eq!(bench.due(), SECOND * 6 + down(110));
 }
@@ -124,6 +128,10 @@ fn who_does_not_know_itself_yet_leaves_a_lower_active_alone() {
         bench.hear(advert(100, after), after);
         assert_eq!(bench.due(), after + down(110), "second {second}");
     }
+    let lower = "192.168.0.12 is active with priority 100, which is lower, until";
+    let until = |what: &str| format!("{lower} {what}");
+    let unready = until("this node knows its servers and trackers");
+    assert_eq!(bench.router.reason(), unready);
     bench.router.handle_ready(true);
     bench.hear(advert(100, SECOND * 6), SECOND * 6);
     assert_eq!(bench.due(), SECOND * 5 + down(110), "the delay is over");
