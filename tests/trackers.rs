@@ -148,7 +148,7 @@ fn weights_and_faults_move_the_vips_and_nobody_notices() -> Result<()> {
         let full = Instant::now();
         mark(&folder, Node::Lb1, true)?;
         let took = moved(site, "fault", Node::Lb2, full)?;
-        // Two looks, and the one by which the other node may be later.
+        // Two looks, and the time by which the other node may be later.
         ensure!(took <= (LOOK * 4 + SLOW) * ROOM, "{took:?}");
         let said = vip(site, Node::Lb1)?;
         let reason = "tracker disk is down: exit code 3: disk full";

@@ -108,11 +108,7 @@ impl Trial {
 }
 
 fn patience(out_of_step: Duration) -> Duration {
-    if out_of_step.is_zero() {
-        Duration::ZERO
-    } else {
-        out_of_step * 105 / 100 + NEWS
-    }
+    out_of_step * 105 / 100 + NEWS
 }
 
 #[cfg(test)]
@@ -172,7 +168,10 @@ mod tests {
             (1, Peer::Unable, takes_part(BASE)),
             (0, Peer::Faults(0), takes_part(BASE)),
         ] {
-            let found = trial().judge(&findings(0, own, peer));
+            let mut trial = trial();
+            let first = trial.judge(&findings(0, own, peer));
+            assert_eq!(first, takes_part(BASE), "news take their time");
+            let found = trial.judge(&findings(50, own, peer));
             assert_eq!(found, verdict, "{own} {peer:?}");
         }
     }

@@ -77,24 +77,19 @@ impl TrackerKind {
             Self::File { .. } | Self::Process { .. } | Self::Script { .. } => false,
         }
     }
-
-    /// Whether it looks at something that the other node looks at, too: its failure is seen by both,
-    /// by one of them up to an interval later.
-    const fn is_shared(&self) -> bool {
-        match self {
-            Self::Gateway { .. } | Self::Script { .. } | Self::Servers { .. } => true,
-            Self::Interface { .. } | Self::File { .. } | Self::Process { .. } => false,
-        }
-    }
 }
 
 impl Tracker {
-    /// How much later the other node may find the same.
+    /// How much later the other node may find the same: it may have looked just before. Both kernels
+    /// tell of interfaces at once.
     pub fn out_of_step(&self) -> Duration {
-        if self.kind.is_shared() {
-            self.interval
-        } else {
-            Duration::ZERO
+        match self.kind {
+            TrackerKind::Interface { .. } => Duration::ZERO,
+            TrackerKind::Gateway { .. }
+            | TrackerKind::File { .. }
+            | TrackerKind::Process { .. }
+            | TrackerKind::Servers { .. } => self.interval,
+            TrackerKind::Script { .. } => self.interval + self.timeout,
         }
     }
 

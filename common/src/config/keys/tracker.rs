@@ -16,7 +16,8 @@ pub(in crate::config) const TRACKERS: Section = Section {
     doc: "Something beside servers and the VIPs' own interfaces that says whether a node should hold VIPs. Each node looks \
           for itself. While a tracker is down its VIPs are in fault there, or the node's priority for them is lower. With \
           the pair channel a node in trouble gives a VIP up only to one that is in less: if both are, the VIP stays \
-          where it is. Without the channel it is in fault whatever the other is. What admin looks at (file, process, \
+          where it is. So it waits first for as long as the other node may need to find the same: an interval, and \
+          the timeout of a script, nothing for an interface. Without the channel it is in fault whatever the other is. What admin looks at (file, process, \
           script) keeps its last verdict while admin is dead.",
     example: r#"[trackers.uplink]
 kind = "gateway"
