@@ -67,8 +67,6 @@ pub enum Malformed {
     /// might believe the other one.
     #[error("there is more than one {0}")]
     Duplicate(&'static str),
-    #[error("no version of TLS is offered")]
-    NoVersion,
 }
 
 /// Looks for a ClientHello at the beginning of a connection, of which `bytes` is everything that

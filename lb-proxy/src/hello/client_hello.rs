@@ -1,4 +1,4 @@
-//! The ClientHello message (RFC 8446, section 4.1.2) and the three of its extensions that a router
+//! The ClientHello message (RFC 8446, section 4.1.2) and the two of its extensions that a router
 //! reads. Every other extension, known, unknown or GREASE (RFC 8701), is skipped by its length.
 
 use super::Malformed;
@@ -7,10 +7,10 @@ use common::dns_name::{self, InvalidName};
 
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
-const SUPPORTED_VERSIONS: u16 = 43;
 /// The one type of name that RFC 6066 defines.
 const HOST_NAME: u8 = 0;
 const MAX_SESSION_ID: usize = 32;
+const LEGACY_VERSION: usize = 2;
 const RANDOM: usize = 32;
 
 /// What the client asks for.
@@ -19,8 +19,6 @@ pub struct ClientHello {
     pub server_name: ServerName,
     /// The protocols it offers, its favourite first; empty without the extension.
     pub alpn: Alpn,
-    /// The highest version it offers, as on the wire: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3.
-    pub highest_version: u16,
 }
 
 /// The server_name extension (RFC 6066, section 3). With encrypted ClientHello it is the outer name.
@@ -65,8 +63,7 @@ impl Alpn {
 /// Reads the body of the message.
 pub(super) fn parse(body: &[u8]) -> Result<ClientHello, Malformed> {
     let mut reader = Reader::new(body);
-    let legacy_version = reader.u16()?;
-    reader.take(RANDOM)?;
+    reader.take(LEGACY_VERSION + RANDOM)?;
     if reader.vector_u8()?.len() > MAX_SESSION_ID {
         return Err(Malformed::Length("session id"));
     }
@@ -86,7 +83,6 @@ pub(super) fn parse(body: &[u8]) -> Result<ClientHello, Malformed> {
     Ok(ClientHello {
         server_name: extensions.server_name.unwrap_or(ServerName::Absent),
         alpn: extensions.alpn.unwrap_or_default(),
-        highest_version: extensions.highest_version.unwrap_or(legacy_version),
     })
 }
 
@@ -94,7 +90,6 @@ pub(super) fn parse(body: &[u8]) -> Result<ClientHello, Malformed> {
 struct Extensions {
     server_name: Option<ServerName>,
     alpn: Option<Alpn>,
-    highest_version: Option<u16>,
 }
 
 impl Extensions {
@@ -111,11 +106,6 @@ impl Extensions {
                     "server_name extension",
                 )?,
                 ALPN => once(&mut extensions.alpn, alpn(data)?, "ALPN extension")?,
-                SUPPORTED_VERSIONS => once(
-                    &mut extensions.highest_version,
-                    highest_version(data)?,
-                    "supported_versions extension",
-                )?,
                 _ => {}
             }
         }
@@ -169,17 +159,4 @@ fn alpn(mut data: Reader<'_>) -> Result<Alpn, Malformed> {
         }
     }
     Ok(Alpn(list.into()))
-}
-
-/// The highest of RFC 8446, section 4.2.1. A version of TLS begins with 3, a GREASE value does not.
-fn highest_version(mut data: Reader<'_>) -> Result<u16, Malformed> {
-    let list = data.vector_u8()?;
-    data.finish("the list of versions")?;
-    let (versions, odd) = list.as_chunks::<2>();
-    if versions.is_empty() || !odd.is_empty() {
-        return Err(Malformed::Length("list of versions"));
-    }
-    let of_tls = versions.iter().filter(|version| version[0] == 3);
-    let highest = of_tls.max().ok_or(Malformed::NoVersion)?;
-    Ok(u16::from_be_bytes(*highest))
 }

@@ -137,7 +137,6 @@ fn a_hello_without_extensions_is_one_of_tls_1_2() {
         let hello = hello(&record(1, &message(1, &body)));
         assert_eq!(hello.server_name, ServerName::Absent);
         assert_eq!(hello.alpn.iter().count(), 0);
-        assert_eq!(hello.highest_version, 0x0303);
     }
 }
 
@@ -184,10 +183,6 @@ fn a_name_that_is_there_twice_is_refused() {
     }
     let twice = [alpn(&[b"h2"]), alpn(&[b"h2"])];
     assert_eq!(malformed(&twice), Malformed::Duplicate("ALPN extension"));
-    let twice = [supported_versions(&[0x0304]), supported_versions(&[0x0303])];
-    assert_eq!(malformed(&twice), {
-        Malformed::Duplicate("supported_versions extension")
-    });
 }
 
 #[test]
@@ -219,23 +214,6 @@ fn extensions_that_are_read_are_checked() {
             ALPN,
             &[0, 2, 1, b'h', 0],
             Malformed::TrailingBytes("the list of protocols"),
-        ),
-        (SUPPORTED_VERSIONS, &[], Malformed::Overrun),
-        (
-            SUPPORTED_VERSIONS,
-            &[0],
-            Malformed::Length("list of versions"),
-        ),
-        (
-            SUPPORTED_VERSIONS,
-            &[3, 3, 4, 3],
-            Malformed::Length("list of versions"),
-        ),
-        (SUPPORTED_VERSIONS, &[2, 0x3a, 0x3a], Malformed::NoVersion),
-        (
-            SUPPORTED_VERSIONS,
-            &[2, 3, 4, 0],
-            Malformed::TrailingBytes("the list of versions"),
         ),
     ] {
         assert_eq!(
