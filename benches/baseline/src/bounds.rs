@@ -78,6 +78,12 @@ pub(crate) fn judge(figures: &Figures) -> Vec<(Outcome, String)> {
     BOUNDS.iter().map(|bound| bound.judge(figures)).collect()
 }
 
+/// Whether no promise was missed; one that was not measured is none that was.
+pub(crate) fn are_kept(figures: &Figures) -> bool {
+    let mut judged = judge(figures).into_iter();
+    judged.all(|(outcome, _)| outcome != Outcome::Missed)
+}
+
 impl Bound {
     fn judge(&self, figures: &Figures) -> (Outcome, String) {
         let of_whom = match self.to {
@@ -133,7 +139,7 @@ mod tests {
     use super::*;
     use crate::figures::Figure;
 
-    fn judged(values: &[(Metric, Column, f64)]) -> Vec<(Outcome, String)> {
+    fn figures(values: &[(Metric, Column, f64)]) -> Figures {
         let mut figures = Figures::default();
         for (metric, column, value) in values {
             let figure = Figure {
@@ -143,7 +149,11 @@ mod tests {
             };
             figures.add(1, figure);
         }
-        let mut lines = judge(&figures);
+        figures
+    }
+
+    fn judged(values: &[(Metric, Column, f64)]) -> Vec<(Outcome, String)> {
+        let mut lines = judge(&figures(values));
         lines.retain(|(outcome, _)| *outcome != Outcome::NotMeasured);
         lines
     }
@@ -174,6 +184,16 @@ mod tests {
             (Outcome::Kept, start.to_owned()),
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn one_bound_that_is_missed_is_enough() {
+        let own = Column::Of(Subject::FmcLb);
+        let idle = |bytes: f64| (Metric::IdleConnection, own, bytes);
+        let start = (Metric::StartPss, Column::Together, 19.0);
+        assert!(are_kept(&Figures::default()));
+        assert!(are_kept(&figures(&[idle(2_000.0), start])));
+        assert!(!are_kept(&figures(&[idle(2_001.0), start])));
     }
 
     #[test]

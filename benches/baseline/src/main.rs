@@ -201,8 +201,10 @@ fn run(run: Run) -> Result<ExitCode> {
     if let Some(path) = svg {
         write(&path, &picture::svg(&record))?;
     }
-    // Figures that something failed in are shown, but no script takes them for good.
-    Ok(if record.failures.is_empty() {
+    // Figures that something failed in, or that miss a bound, are shown, but no script takes them for
+    // good.
+    let is_good = record.failures.is_empty() && bounds::are_kept(&record.figures);
+    Ok(if is_good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
