@@ -9,7 +9,7 @@
 //! - [`server`] is the other end, in a process of its own.
 //!
 //! On the same stand [`storm`] and [`bystander`] show what stays as it is under thousands of short connections and beside
-//! clients that behave badly.
+//! clients that behave badly, and [`session_log`] what a session log costs.
 
 mod bounds;
 mod bystander;
@@ -25,6 +25,7 @@ mod plan;
 mod record;
 mod rounds;
 mod server;
+mod session_log;
 mod stand;
 mod step;
 mod storm;
@@ -44,6 +45,7 @@ use lab::{limits, report};
 use crate::plan::{Sizes, Subject, Work};
 use crate::record::Record;
 use crate::rounds::Rounds;
+use crate::session_log::Amount;
 use crate::storm::Storm;
 use crate::subject::Programs;
 
@@ -86,6 +88,16 @@ enum Command {
         /// Only these subjects
         #[arg(long, value_delimiter = ',', default_value = "fmc-lb,haproxy")]
         subjects: Vec<Subject>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Short connections with and without a session log: what does it cost, and is a line lost?
+    SessionLog {
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// In each round, with and without a log
+        #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+        connections: u32,
         #[command(flatten)]
         files: Files,
     },
@@ -163,6 +175,17 @@ fn main() -> ExitCode {
         }) => prove(&files, |programs| {
             let length = Duration::from_secs(seconds);
             storm::run(programs, &subjects, Storm { rate, length })
+        }),
+        Some(Command::SessionLog {
+            rounds,
+            connections,
+            files,
+        }) => prove(&files, |programs| {
+            let amount = Amount {
+                rounds,
+                connections,
+            };
+            session_log::run(programs, amount)
         }),
         Some(Command::Bystander { seconds, files }) => prove(&files, |programs| {
             bystander::run(programs, Duration::from_secs(seconds))

@@ -11,7 +11,7 @@ use super::{Clock, Failures, Spent, Talk, Target, settle};
 use crate::plan::AT_ONCE;
 
 /// Before the measurement: the balancer has its buffers, the server its caches.
-const WARM_UP: u32 = 200;
+pub(crate) const WARM_UP: u32 = 200;
 
 /// What the tasks share.
 #[derive(Debug, Default)]

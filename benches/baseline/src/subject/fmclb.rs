@@ -46,6 +46,18 @@ threads = 1
     command(program, folder, config)
 }
 
+/// The same with a session log in a file.
+pub(crate) fn launch_logging(program: &Path, site: Site<'_>, log: &Path) -> Launch {
+    let plain = launch(program, site);
+    let head = "[listeners.bench]\n";
+    let log = format!(
+        "{head}session_log = \"json\"\nsession_log_file = \"{}\"\n",
+        log.display()
+    );
+    let config = plain.config.replacen(head, &log, 1);
+    Launch { config, ..plain }
+}
+
 /// Ports beside the one of the site, and what only one client is served by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct More {
