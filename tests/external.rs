@@ -24,6 +24,7 @@ fn script(folder: &Path) -> String {
          cd {folder} || exit 9\n\
          {{ id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status; }} > who-$1\n\
          echo $$ >> runs-$1\n\
+         ls -l /proc/self/fd | sed -n 's/.* \\([0-9]*\\) -> /\\1 /p' > descriptors-$1\n\
          [ -e hang-$1 ] && {{ sleep 300 & echo $! > child-$1; wait; }}\n\
          [ -e bad-$1 ] && {{ echo disk full; exit 3; }}\n\
          exit 0\n"
@@ -49,6 +50,11 @@ fn wait_for(site: &Site, state: &str, reason: &str) -> Result<()> {
         let mut one = servers.iter().filter(|(address, _, _)| address == SERVER);
         one.any(|(_, is, why)| is == state && why.starts_with(reason))
     })
+}
+
+fn is_dead(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    stat.map_or(true, |stat| stat.contains(") Z "))
 }
 
 #[test]
@@ -85,17 +91,39 @@ fn a_program_without_rights_says_which_server_is_well() -> Result<()> {
         fs::remove_file(own("hang"))?;
         wait_for(site, "up", "PROCOK: exit code 0")?;
         let child = said("child");
-        site.wait("what it had started is dead", |_| {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-            stat.map_or(true, |stat| stat.contains(") Z "))
-        })?;
+        site.wait("what it had started is dead", |_| is_dead(&child))?;
 
+        let descriptors = said("descriptors");
+        let descriptors: Vec<_> = descriptors.lines().collect();
+        // The last one is ls(1)'s own.
+        let numbers = ["0 /dev/null", "1 ", "2 pipe:", "3 /proc/"];
+        let is_so = descriptors.len() == numbers.len()
+            && descriptors
+                .iter()
+                .zip(numbers)
+                .all(|(one, wanted)| one.starts_with(wanted));
+        ensure!(is_so, "it has the descriptors {descriptors:?}");
+
+        // Nobody would end it at its time, nor what it has started.
+        fs::remove_file(own("child"))?;
+        fs::write(own("hang"), "")?;
+        site.wait("the program hangs", |_| said("child").ends_with('\n'))?;
+        let runs = said("runs");
+        let hanging = runs
+            .lines()
+            .last()
+            .context("it has said who it is")?
+            .to_owned();
         let admin = site.pair.pid(Node::Lb1, Part::Admin)?;
         site.pair.kill_part(Node::Lb1, Part::Admin)?;
         site.wait("admin is replaced", |site| {
             let now = site.pair.pid(Node::Lb1, Part::Admin);
             now.is_ok_and(|pid| pid != admin)
         })?;
+        fs::remove_file(own("hang"))?;
+        for pid in [hanging, said("child")] {
+            site.wait("they have died with it", |_| is_dead(&pid))?;
+        }
         let runs = said("runs").lines().count();
         site.wait("its successor runs the program", |_| {
             said("runs").lines().count() > runs + 2

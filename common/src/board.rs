@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub use self::admin::AdminBoard;
 pub use self::agent::{AgentSlot, AgentWord};
 pub use self::drops::{DropReason, PairDrop};
-pub use self::external::{ExternalAnswer, ExternalEnd, ExternalWish};
+pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
+pub use self::hold::HoldSlot;
 pub use self::names::NameSlot;
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
@@ -39,7 +40,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// First words of every board.
 #[repr(C)]

@@ -1,7 +1,10 @@
 //! Runs the programs that are probes, when the proxy wants them: which are due stands on the proxy's
 //! board, how they ended on ours. A few run at a time, on threads of their own, so that a program
-//! that hangs, or a disk that it is on, holds up no answer of this process.
+//! that hangs, or a disk that it is on, holds up no answer of this process. However this process
+//! ends, its programs end with it, and what they had started ends with the beginning of the next
+//! one; only what has left its process group (setsid(2)) does not.
 
+mod confine;
 mod run;
 mod words;
 
@@ -13,7 +16,7 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::{AdminBoard, ExternalWish, ProxyBoard};
+use common::board::{AdminBoard, ExternalGroup, ExternalWish, ProxyBoard};
 use common::config::{Backend, Config, MAX_SERVERS, ProbeKind};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -48,7 +51,7 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// `None` = no probe is a program.
+    /// Ends what an earlier process has left. `None` = no probe is a program.
     ///
     /// # Errors
     /// This machine has no more descriptors.
@@ -56,6 +59,7 @@ impl Runner {
         (config, node): (&Arc<Config>, String),
         (proxy, board): (&'static ProxyBoard, &'static AdminBoard),
     ) -> io::Result<Option<Self>> {
+        end_abandoned(&board.external_groups);
         if !config.backends.iter().any(is_external) {
             return Ok(None);
         }
@@ -117,10 +121,11 @@ impl Runner {
                 continue;
             };
             let stop = Arc::clone(&self.stop.0);
+            let group = &self.board.external_groups[place];
             self.places.insert(place);
             self.board.external_runs.add(1);
             self.running
-                .spawn_blocking(move || (place, number, job.run(&stop)));
+                .spawn_blocking(move || (place, number, job.run(&stop, group)));
         }
         self.board.external_running.set(self.running.len() as u64);
         self.board.external_waiting.set(self.due.len() as u64);
@@ -153,6 +158,14 @@ impl Runner {
         let backend = self.config.backends.get(index)?;
         let server: SocketAddr = wish.server.get().parse().ok()?;
         job_of(backend, server, &self.node)
+    }
+}
+
+/// Ends what an earlier process has left of its programs.
+pub(super) fn end_abandoned(groups: &[ExternalGroup]) {
+    for group in groups {
+        group.running().into_iter().for_each(run::kill_abandoned);
+        group.end();
     }
 }
 

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use self::look::{Look, Seen};
 use super::clock;
+use super::external::end_abandoned;
 
 /// A killed program takes so long to be gone, at most.
 const GONE: Duration = Duration::from_secs(1);
@@ -29,7 +30,7 @@ pub(super) struct Watching {
     _stop: PipeWriter,
 }
 
-/// Starts looking. Inside a runtime.
+/// Starts looking, and ends what an earlier process has left. Inside a runtime.
 ///
 /// # Errors
 /// This machine has no more descriptors.
@@ -38,6 +39,7 @@ pub(super) fn start(
     node: &str,
     board: &'static AdminBoard,
 ) -> io::Result<Watching> {
+    end_abandoned(&board.tracker_groups);
     let (reader, writer) = io::pipe()?;
     let stop = Arc::new(reader);
     for (place, tracker) in config.trackers.iter().enumerate() {
@@ -87,7 +89,8 @@ impl Watcher {
     async fn look(&self, pending: &mut Option<JoinHandle<Seen>>) -> Seen {
         let mut job = pending.take().unwrap_or_else(|| {
             let (look, stop) = (Arc::clone(&self.look), Arc::clone(&self.stop));
-            spawn_blocking(move || look.once(&stop))
+            let group = &self.board.tracker_groups[self.place];
+            spawn_blocking(move || look.once(&stop, group))
         });
         let limit = match self.tracker.kind {
             // It is killed at its time.

@@ -1,6 +1,6 @@
 //! What admin says.
 
-use super::{Cell, ExternalAnswer, Header, TrackerSlot};
+use super::{Cell, ExternalAnswer, ExternalGroup, Header, TrackerSlot};
 use crate::config::{MAX_SERVERS, MAX_TRACKERS};
 
 /// What admin says.
@@ -24,6 +24,10 @@ pub struct AdminBoard {
     pub external_waiting: Cell,
     /// By place in the configuration, of the kinds that admin looks at.
     pub trackers: [TrackerSlot; MAX_TRACKERS],
+    /// Programs that run now, by place of their servers.
+    pub external_groups: [ExternalGroup; MAX_SERVERS],
+    /// Scripts that run now, by place of their trackers.
+    pub tracker_groups: [ExternalGroup; MAX_TRACKERS],
 }
 
 impl Default for AdminBoard {
@@ -38,6 +42,8 @@ impl Default for AdminBoard {
             external_running: Cell::default(),
             external_waiting: Cell::default(),
             trackers: std::array::from_fn(|_| TrackerSlot::default()),
+            external_groups: std::array::from_fn(|_| ExternalGroup::default()),
+            tracker_groups: std::array::from_fn(|_| ExternalGroup::default()),
         }
     }
 }

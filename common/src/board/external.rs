@@ -30,6 +30,16 @@ pub struct ExternalAnswer {
     words: Text,
 }
 
+/// The process group of a program that runs, for a successor of the process that runs it.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct ExternalGroup {
+    /// Number of its first process, and so its own; 0 = none runs. Set after all else.
+    leader: Cell,
+    /// When that one started, as /proc/PID/stat has it: numbers are given anew.
+    started: Cell,
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalEnd {
@@ -51,6 +61,25 @@ impl ExternalWish {
         let number = self.number.get() + 1;
         self.number.set(number);
         number
+    }
+}
+
+impl ExternalGroup {
+    /// It runs. Only admin may call it.
+    pub fn begin(&self, leader: u32, started: u64) {
+        self.started.set(started);
+        self.leader.set(leader.into());
+    }
+
+    /// It runs no more.
+    pub fn end(&self) {
+        self.leader.set(0);
+    }
+
+    /// Its number, and when its first process started.
+    pub fn running(&self) -> Option<(u32, u64)> {
+        let leader = u32::try_from(self.leader.get()).ok()?;
+        (leader != 0).then(|| (leader, self.started.get()))
     }
 }
 

@@ -13,11 +13,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use common::board::{ExternalEnd, ProbeStatus};
+use common::board::{ExternalEnd, ExternalGroup, ProbeStatus};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::confine::confine;
 use super::words::Words;
 
 /// Most bytes that a program may write.
@@ -54,10 +55,16 @@ enum Stopped {
 }
 
 impl Job {
-    /// Runs it to its end, or until `stop` is hung up. Blocks for as long.
-    pub(in crate::admin) fn run(&self, stop: &PipeReader) -> Ran {
+    /// Runs it to its end, or until `stop` is hung up. Blocks the thread for as long, which has to be
+    /// there until then: the program ends with it. `group` says that it runs.
+    pub(in crate::admin) fn run(&self, stop: &PipeReader, group: &ExternalGroup) -> Ran {
         match self.start() {
-            Ok((child, output, handle)) => self.watch(child, (output, &handle), stop),
+            Ok((child, output, handle)) => {
+                group.begin(child.id(), started(child.id()).unwrap_or(0));
+                let ran = self.watch(child, (output, &handle), stop);
+                group.end();
+                ran
+            }
             Err(error) => Ran {
                 end: end(ProbeStatus::SockErr, None, not_started(&error)),
                 was_killed: false,
@@ -79,6 +86,7 @@ impl Job {
             .stdin(Stdio::null())
             .stderr(writer.try_clone()?)
             .stdout(writer);
+        confine(&mut command);
         let mut child = command.spawn()?;
         // Our ends of the pipe for writing.
         drop(command);
@@ -223,6 +231,30 @@ fn kill(child: &Child) {
     if let Err(error) = kill_process_group(pid(child), Signal::KILL) {
         tracing::debug!(pid = child.id(), %error, "a program's processes could not be killed");
     }
+}
+
+/// Kills what a process that is no more has left of a program: its first process has died with it,
+/// those that this one had started have not. What has left their group is out of reach.
+pub(super) fn kill_abandoned((leader, began): (u32, u64)) {
+    let number = i32::try_from(leader).ok().and_then(Pid::from_raw);
+    // A number is not given anew while a group has it. Where the process of this number is another
+    // one, the group is gone.
+    if started(leader).is_some_and(|now| now != began) {
+        return;
+    }
+    if let Some(group) = number
+        && kill_process_group(group, Signal::KILL).is_ok()
+    {
+        tracing::info!(group = leader, "what a program had started was killed");
+    }
+}
+
+/// When a process started, in ticks since boot (proc_pid_stat(5), field 22); `None` = there is none.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name, which may have any character.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
 }
 
 fn pid(child: &Child) -> Pid {

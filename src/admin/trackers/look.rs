@@ -5,7 +5,7 @@ use std::io::{ErrorKind, PipeReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use common::board::ProbeStatus;
+use common::board::{ExternalGroup, ProbeStatus};
 use common::config::{Tracker, TrackerKind};
 use rustix::fs::OFlags;
 
@@ -55,13 +55,13 @@ impl Look {
         }
     }
 
-    /// Looks. A program is ended when `stop` is hung up.
-    pub(super) fn once(&self, stop: &PipeReader) -> Seen {
+    /// Looks. A program is ended when `stop` is hung up; `group` says that it runs.
+    pub(super) fn once(&self, stop: &PipeReader, group: &ExternalGroup) -> Seen {
         match self {
             Self::File(path) => file(path),
             Self::Process(name) => process(name, Path::new("/proc")),
             Self::Script(job) => {
-                let end = job.run(stop).end;
+                let end = job.run(stop, group).end;
                 if end.status == ProbeStatus::ProcOk {
                     Ok(end.words)
                 } else {
