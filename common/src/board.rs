@@ -24,7 +24,7 @@ pub use self::admin::AdminBoard;
 pub use self::agent::{AgentSlot, AgentWord};
 pub use self::drops::{DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
-pub use self::hold::HoldSlot;
+pub use self::hold::{Hold, HoldSlot};
 pub use self::names::NameSlot;
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
@@ -151,6 +151,7 @@ mod admin;
 mod agent;
 mod drops;
 mod external;
+mod hold;
 mod names;
 mod probe_status;
 mod roster;
@@ -191,20 +192,6 @@ board_enum! {
         Drain = 1 => "drain",
         /// No new session and no probe.
         Maintenance = 2 => "maintenance",
-    }
-}
-
-board_enum! {
-    /// Why a listener accepts nothing now: more connections wait in the kernel's queue.
-    Hold {
-        None = 0 => "none",
-        /// It has as many sessions as it may have.
-        Sessions = 1 => "max_sessions",
-        /// All listeners together have.
-        AllSessions = 2 => "proxy.max_sessions",
-        Rate = 3 => "accept_rate",
-        /// An administrator has paused it.
-        Paused = 4 => "paused",
     }
 }
 
@@ -308,6 +295,8 @@ pub struct ProxyBoard {
     pub external: [ExternalWish; MAX_SERVERS],
     /// Servers by name, in the order of the configuration.
     pub names: [NameSlot; MAX_NAMES],
+    /// By listener: see [`ProxyBoard::hold`].
+    pub holding: [HoldSlot; MAX_LISTENERS],
 }
 
 /// One listener, by its place in the configuration.
@@ -317,7 +306,7 @@ pub struct ListenerSlot {
     /// Gauge: connections that are being relayed, or wait for a server.
     pub sessions: Cell,
     pub accepted: Cell,
-    /// Closed at once because of `allow`.
+    /// Closed at once because of `allow` or `deny`.
     pub denied: Cell,
     /// No server could be reached.
     pub failed: Cell,
@@ -345,7 +334,7 @@ pub struct ListenerSlot {
     pub not_tls: Cell,
     /// Given the default backend because they said nothing, or too little, in time.
     pub hello_timeouts: Cell,
-    /// [`Hold`]: why nothing is accepted now.
+    /// Before layout 6, [`Hold`]: why nothing is accepted now.
     pub hold: Cell,
     /// Times that a relay thread has stopped accepting because of a limit.
     pub holds: Cell,

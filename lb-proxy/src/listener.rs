@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::{Hold, ListenerSlot};
+use common::board::{Hold, HoldSlot};
 use common::config::Listener;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
@@ -69,26 +69,7 @@ pub(crate) async fn accept_loop(
             Ok((client, address)) => {
                 pause = FIRST_PAUSE;
                 slot.accepted.add(1);
-                let config = &thread.proxy.config.listeners[listener];
-                match thread.proxy.access[listener].verdict(address.ip()) {
-                    Verdict::Served => serve(client, address, listener, &thread).await,
-                    Verdict::Denied => {
-                        slot.denied.add(1);
-                        debug!(listener = config.name, client = %address, "a client was denied");
-                        refuse(&thread.proxy, listener, (&client, address), &Ending::Denied);
-                        reset(client);
-                    }
-                    Verdict::Dropped => {
-                        slot.dropped.add(1);
-                        refuse(
-                            &thread.proxy,
-                            listener,
-                            (&client, address),
-                            &Ending::Dropped,
-                        );
-                        vanish(client);
-                    }
-                }
+                admit((client, address), listener, &thread).await;
                 in_a_row += 1;
                 if in_a_row == BATCH {
                     in_a_row = 0;
@@ -108,6 +89,27 @@ pub(crate) async fn accept_loop(
                 sleep(pause).await;
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }
+        }
+    }
+}
+
+/// Serves a client, unless a list says otherwise.
+async fn admit((client, address): (TcpStream, SocketAddr), listener: usize, thread: &Arc<Thread>) {
+    let proxy = &thread.proxy;
+    let slot = &proxy.board.listeners[listener];
+    match proxy.access[listener].verdict(address.ip()) {
+        Verdict::Served => serve(client, address, listener, thread).await,
+        Verdict::Denied => {
+            slot.denied.add(1);
+            let listener_name = &proxy.config.listeners[listener].name;
+            debug!(listener = listener_name, client = %address, "a client was denied");
+            refuse(proxy, listener, (&client, address), &Ending::Denied);
+            reset(client);
+        }
+        Verdict::Dropped => {
+            slot.dropped.add(1);
+            refuse(proxy, listener, (&client, address), &Ending::Dropped);
+            vanish(client);
         }
     }
 }
@@ -178,7 +180,7 @@ impl Drop for Held<'_> {
 async fn wait_for_room(thread: &Thread, listener: usize) {
     let proxy = &thread.proxy;
     let slot = &proxy.board.listeners[listener];
-    let mut held = false;
+    let mut held: Option<HeldBack> = None;
     loop {
         let now = clock::now();
         let (hold, pause) = if slot.paused(now).is_some() {
@@ -190,20 +192,33 @@ async fn wait_for_room(thread: &Thread, listener: usize) {
                 Err(Wait::Pace(pause)) => (Hold::Rate, pause),
             }
         };
-        if !held {
-            held = true;
-            hold_back(slot, hold);
+        if held.is_none() {
+            slot.holds.add(1);
+        }
+        if held.as_ref().is_none_or(|held| held.why != hold) {
+            held = Some(HeldBack::new(&proxy.board.holding[listener], hold));
         }
         sleep(pause).await;
     }
-    if held {
-        slot.hold.set(Hold::None.on_board());
+}
+
+/// On the board: this thread holds a client back, until dropped.
+struct HeldBack {
+    slot: &'static HoldSlot,
+    why: Hold,
+}
+
+impl HeldBack {
+    fn new(slot: &'static HoldSlot, why: Hold) -> Self {
+        slot.begin(why);
+        Self { slot, why }
     }
 }
 
-fn hold_back(slot: &ListenerSlot, hold: Hold) {
-    slot.holds.add(1);
-    slot.hold.set(hold.on_board());
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        self.slot.end(self.why);
+    }
 }
 
 /// Closes so that the RST does not get beyond the node's own network.

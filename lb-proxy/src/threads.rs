@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use common::board::{LAYOUT, ProxyBoard};
+use common::board::{HoldSlot, LAYOUT, ProxyBoard};
 use common::config::capacity::RESERVED_DESCRIPTORS;
 use common::config::{Config, MAX_THREADS};
 use common::roster::Roster;
@@ -255,9 +255,9 @@ fn possible_sessions(sockets: usize) -> u64 {
 fn sign_on(board: &ProxyBoard, threads: usize) {
     for slot in &board.listeners {
         slot.sessions.set(0);
-        slot.hold.set(0);
         slot.clients_at_limit.set(0);
     }
+    board.holding.iter().for_each(HoldSlot::clear);
     for slot in &board.backends {
         slot.queued.set(0);
         slot.waiting_since.clear();

@@ -103,6 +103,7 @@ pub(crate) fn empty_boards() -> Boards {
         server_tls: std::array::from_fn(|_| Default::default()),
         external: array::from_fn(|_| Default::default()),
         names: array::from_fn(|_| Default::default()),
+        holding: array::from_fn(|_| Default::default()),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),

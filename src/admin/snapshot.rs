@@ -149,7 +149,7 @@ impl View {
                     hello_timeouts: slot.hello_timeouts.get(),
                     hold: match slot.paused(now) {
                         Some(_) => Hold::Paused,
-                        None => Hold::from_board(slot.hold.get()),
+                        None => self.boards.proxy.hold(index),
                     }
                     .word()
                     .to_owned(),

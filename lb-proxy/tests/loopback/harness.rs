@@ -167,6 +167,7 @@ fn empty_board() -> &'static ProxyBoard {
         server_tls: std::array::from_fn(|_| Default::default()),
         external: std::array::from_fn(|_| ExternalWish::default()),
         names: std::array::from_fn(|_| Default::default()),
+        holding: std::array::from_fn(|_| Default::default()),
     }))
 }
 

@@ -11,7 +11,7 @@ use socket2::Socket;
 use crate::harness::*;
 
 fn hold(proxy: &RunningProxy) -> Hold {
-    Hold::from_board(proxy.listener().hold.get())
+    proxy.board.hold(0)
 }
 
 /// A session that is relayed.
@@ -56,6 +56,39 @@ fn sessions_beyond_the_listeners_limit_wait_and_are_not_refused() {
     });
     drop(two);
     waiting[1].read_exact(&mut byte).expect("its turn");
+    eventually("nothing is held back", || hold(&proxy) == Hold::None);
+}
+
+#[test]
+fn a_listener_holds_back_as_long_as_one_of_its_threads_does() {
+    let mut setup = Setup::new(&[echo_server()]);
+    setup.threads = 2;
+    setup.listener().max_sessions = Some(1);
+    let proxy = setup.start();
+    let one = pinged(&proxy);
+    // The kernel spreads them, until each thread has one.
+    let mut waiting = Vec::new();
+    let held = || proxy.board.holding[0].threads(Hold::Sessions);
+    while held() < 2 {
+        assert!(waiting.len() < 64, "one thread has them all");
+        waiting.push(proxy.connect());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(hold(&proxy), Hold::Sessions);
+    for client in &mut waiting {
+        client.set_nonblocking(true).expect("set");
+        client.write_all(b"?").expect("write");
+    }
+    drop(one);
+    // One of the two has its turn.
+    eventually("one is served", || {
+        waiting.iter().any(|client| client.peek(&mut [0]).is_ok())
+    });
+    for _ in 0..50 {
+        assert_eq!(hold(&proxy), Hold::Sessions, "the other one is held");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(waiting);
     eventually("nothing is held back", || hold(&proxy) == Hold::None);
 }
 

@@ -387,9 +387,7 @@ fn a_client_that_a_limit_held_back_until_the_proxy_stopped() {
     let mut served = proxy.connect();
     ping(&mut served);
     let mut held = proxy.connect();
-    eventually("it is held back", || {
-        proxy.board.listeners[0].hold.get() == Hold::Sessions.on_board()
-    });
+    eventually("it is held back", || proxy.board.hold(0) == Hold::Sessions);
     proxy.control.request_stop();
     proxy.join().expect("an orderly end");
     expect_reset(&mut held);

@@ -275,5 +275,6 @@ fn proxy_board() -> ProxyBoard {
         server_tls: array::from_fn(|_| Default::default()),
         external: std::array::from_fn(|_| Default::default()),
         names: array::from_fn(|_| Default::default()),
+        holding: array::from_fn(|_| Default::default()),
     }
 }
