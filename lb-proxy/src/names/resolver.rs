@@ -23,6 +23,7 @@ use hickory_resolver::{Resolver, TokioResolver};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tracing::debug;
 
 use super::resolv_conf::name_servers;
 use super::{Answer, Found, Service, Unknown, weights};
@@ -31,6 +32,8 @@ use crate::spread::jittered;
 
 /// Most records of a service that are looked at: the greatest `max_addresses`.
 const MOST_SERVICES: usize = 64;
+/// Hosts of a service that are asked for at the same time, each with two questions.
+const HOSTS_AT_ONCE: usize = 8;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What was found of a name, by its index over all backends.
@@ -241,8 +244,9 @@ async fn services(resolver: &TokioResolver, name: &str) -> Result<(Answer, Durat
     // The best ones: nobody makes us ask for more hosts than there can be servers.
     found.truncate(MOST_SERVICES);
     let mut answer = Answer::default();
-    for (service, weight) in found.iter().zip(weights(&found)) {
-        match hosts(resolver, &service.target, service.port).await {
+    let of_hosts = hosts_of(resolver, &found).await;
+    for ((service, weight), of_host) in found.iter().zip(weights(&found)).zip(of_hosts) {
+        match of_host {
             Ok((of_host, lives)) => {
                 ttl = ttl.min(lives);
                 answer.unknown = answer.unknown.and(of_host.unknown);
@@ -262,6 +266,30 @@ async fn services(resolver: &TokioResolver, name: &str) -> Result<(Answer, Durat
         }
     }
     Ok((answer, ttl))
+}
+
+/// The addresses of the hosts of a service, in their order; a few are asked for at a time.
+async fn hosts_of(
+    resolver: &TokioResolver,
+    services: &[Service],
+) -> Vec<Result<(Answer, Duration), String>> {
+    let never = || Err("it could not be asked for".to_owned());
+    let mut found: Vec<_> = services.iter().map(|_| never()).collect();
+    let mut next = services.iter().enumerate();
+    let mut asked = JoinSet::new();
+    loop {
+        while asked.len() < HOSTS_AT_ONCE
+            && let Some((index, service)) = next.next()
+        {
+            let (resolver, target, port) = (resolver.clone(), service.target.clone(), service.port);
+            asked.spawn(async move { (index, hosts(&resolver, &target, port).await) });
+        }
+        match asked.join_next().await {
+            Some(Ok((index, of_host))) => found[index] = of_host,
+            Some(Err(error)) => debug!(%error, "a host could not be asked for"),
+            None => return found,
+        }
+    }
 }
 
 async fn look_up(

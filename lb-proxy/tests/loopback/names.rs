@@ -242,6 +242,31 @@ fn services_have_ports_weights_and_backups() {
     served(&proxy, "aaac");
 }
 
+/// One after the other they would take two seconds and more.
+#[test]
+fn the_hosts_of_a_service_are_asked_for_side_by_side_and_not_all_at_once() {
+    const HOSTS: usize = 24;
+    const LATE: Duration = Duration::from_millis(100);
+    let (row, dns) = (Row::of("abc"), NameServer::start());
+    let names: Vec<_> = (0..HOSTS).map(|index| format!("h{index}.test")).collect();
+    for (index, name) in names.iter().enumerate() {
+        dns.set_hosts(name, &[ip(index % 3)]);
+    }
+    let records: Vec<_> = names.iter().map(|name| (1, 1, row.port, &**name)).collect();
+    dns.set_service("_api._tcp.test", &records);
+    dns.answer_late(LATE);
+    let mut setup = setup(&dns, "_api._tcp.test");
+    setup.config.dns.timeout = Duration::from_secs(5);
+    let began = std::time::Instant::now();
+    let proxy = setup.start();
+    eventually("they are known", || slot(&proxy).answered.get().is_some());
+    let took = began.elapsed();
+    // The service, and three times eight hosts.
+    assert!(took >= 4 * LATE && took < 12 * LATE, "{took:?}");
+    let most = dns.most_open();
+    assert!((3..=16).contains(&most), "{most} at the same time");
+}
+
 #[test]
 fn an_answer_that_does_not_fit_is_asked_for_by_tcp() {
     let (row, dns) = (Row::of("ab"), NameServer::start());

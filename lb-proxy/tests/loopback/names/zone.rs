@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const A: u16 = 1;
 const AAAA: u16 = 28;
@@ -31,6 +32,8 @@ struct Zone {
     records: BTreeMap<(String, u16), Vec<Vec<u8>>>,
     rcode: Rcode,
     fails_aaaa: bool,
+    /// By UDP each answer comes so late, however many are asked for.
+    late: Duration,
 }
 
 /// A name server in threads of its own.
@@ -39,6 +42,7 @@ pub(super) struct NameServer {
     zone: Arc<Mutex<Zone>>,
     by_tcp: Arc<AtomicUsize>,
     by_udp: Arc<AtomicUsize>,
+    most_open: Arc<AtomicUsize>,
 }
 
 impl NameServer {
@@ -54,23 +58,41 @@ impl NameServer {
             records: BTreeMap::new(),
             rcode: Rcode::Good,
             fails_aaaa: false,
+            late: Duration::ZERO,
         }));
         let by_tcp = Arc::new(AtomicUsize::new(0));
         let by_udp = Arc::new(AtomicUsize::new(0));
+        let most_open = Arc::new(AtomicUsize::new(0));
         let server = Self {
             address: udp.local_addr().expect("it is bound"),
             zone: Arc::clone(&zone),
             by_tcp: Arc::clone(&by_tcp),
             by_udp: Arc::clone(&by_udp),
+            most_open: Arc::clone(&most_open),
         };
         let of_udp = Arc::clone(&zone);
+        let open = Arc::new(AtomicUsize::new(0));
         std::thread::spawn(move || {
             let mut buffer = [0; 1_500];
             while let Ok((count, from)) = udp.recv_from(&mut buffer) {
                 by_udp.fetch_add(1, Ordering::Relaxed);
-                if let Some(answer) = locked(&of_udp).answer(&buffer[..count], true) {
+                let (answer, late) = {
+                    let zone = locked(&of_udp);
+                    (zone.answer(&buffer[..count], true), zone.late)
+                };
+                let Some(answer) = answer else { continue };
+                if late.is_zero() {
                     drop(udp.send_to(&answer, from));
+                    continue;
                 }
+                open.fetch_add(1, Ordering::Relaxed);
+                most_open.fetch_max(open.load(Ordering::Relaxed), Ordering::Relaxed);
+                let (udp, open) = (udp.try_clone().expect("a descriptor"), Arc::clone(&open));
+                std::thread::spawn(move || {
+                    std::thread::sleep(late);
+                    open.fetch_sub(1, Ordering::Relaxed);
+                    drop(udp.send_to(&answer, from));
+                });
             }
         });
         std::thread::spawn(move || {
@@ -97,6 +119,15 @@ impl NameServer {
 
     pub(super) fn answer_with(&self, rcode: Rcode) {
         locked(&self.zone).rcode = rcode;
+    }
+
+    pub(super) fn answer_late(&self, late: Duration) {
+        locked(&self.zone).late = late;
+    }
+
+    /// Most questions that waited for late answers at the same time.
+    pub(super) fn most_open(&self) -> usize {
+        self.most_open.load(Ordering::Relaxed)
     }
 
     pub(super) fn fail_aaaa(&self) {
