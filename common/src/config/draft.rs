@@ -95,6 +95,7 @@ impl Draft {
                 listener.binds = binds(values, &vips, findings);
                 listener.backend = backend(values, &backends, findings);
                 listener.routes = routes(values, &backends, findings);
+                listener.settle_hello();
                 listener.settle_tunnel(&backends);
                 listener
             })

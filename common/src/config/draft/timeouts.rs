@@ -15,6 +15,17 @@ impl ListenerDraft {
         backend.server_timeout.as_ref()
     }
 
+    /// Where the listener ends TLS the hello is a part of the handshake: the default is no longer than
+    /// that may take.
+    pub(super) fn settle_hello(&mut self) {
+        if let (Some(hello), Some(Some(tls))) = (&mut self.hello_timeout, &self.tls)
+            && let Some(whole) = tls.handshake_timeout
+            && !hello.given
+        {
+            hello.value = hello.value.min(whole);
+        }
+    }
+
     /// A tunnel timeout supersedes the client's and the server's, so its default is for listeners
     /// that have neither.
     pub(super) fn settle_tunnel(&mut self, backends: &[BackendDraft]) {

@@ -58,7 +58,7 @@ backend = "traefik-https""#,
             kind: Kind::Duration(HELLO),
             default: Default::Toml("\"5s\""),
             doc: "With `routes`: who has not said in so long what it asks for gets `backend`, or with \
-                  `tls` is refused",
+                  `tls` is refused; a part of its `handshake_timeout`, and never longer",
         },
         Key {
             name: "tls",

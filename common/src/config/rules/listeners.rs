@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BindDraft, Draft, ListenerDraft, RouteDraft};
+use crate::config::kind::show_duration;
 use crate::config::value::At;
 use crate::config::{AdminHttp, Bind};
 
@@ -259,6 +260,24 @@ fn routes(listener: &ListenerDraft, findings: &mut Findings) {
             timeout.span,
             "`hello_timeout` does nothing without `routes`",
             "remove it, or add routes",
+        );
+    }
+    late_hello(listener, findings);
+}
+
+/// The hello is a part of the handshake, and of its time.
+fn late_hello(listener: &ListenerDraft, findings: &mut Findings) {
+    if let (Some(hello), Some(Some(tls))) = (&listener.hello_timeout, &listener.tls)
+        && let Some(whole) = tls.handshake_timeout
+        && hello.given
+        && !listener.routes.is_empty()
+        && hello.value > whole
+    {
+        let whole = show_duration(whole);
+        findings.error(
+            hello.span,
+            format!("`hello_timeout` is longer than the whole handshake may take, {whole}"),
+            format!("make it {whole} or less, or raise `handshake_timeout` of `tls`"),
         );
     }
 }
