@@ -10,45 +10,38 @@
 mod bulk;
 mod pipe;
 mod side;
+mod state;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use common::config::BackendIndex;
-use common::time::Moment;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::{Instant, sleep_until};
 
 use self::bulk::{MANY, Stop, bulk};
-use self::side::{source_broke, target, target_broke};
+use self::side::{source, source_broke, target, target_broke};
+use self::state::{Ended, Settled};
 use crate::connect::{First, keepalive_options};
 use crate::context::{Bytes, Thread};
 use crate::registry::{Cut, Record};
 
 pub(crate) use self::pipe::share_among;
 pub(crate) use self::side::{Broken, Side};
+pub(crate) use self::state::{State, Waiting};
 
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
 /// Chunks that one direction moves before it lets others run: about a quarter of a millisecond's
 /// work.
 pub(crate) const CHUNKS_IN_A_ROW: u32 = 4;
-/// Limits from here on are kept to within [`crate::context::ROUND`].
-const LONG: Duration = Duration::from_secs(10);
-/// A session that has moved nothing for so long has nothing under way.
-const QUIET: Duration = Duration::from_secs(1);
-/// A session that is too old and never quiet is ended after so long, and a tenth of its lifetime.
-const GRACE: Duration = Duration::from_secs(5);
-/// The coarse clock is at most this far behind.
-const CLOCK_STEP: Duration = Duration::from_millis(10);
 
 thread_local! {
     /// Every read of this thread goes here; it holds nothing between two polls.
@@ -65,6 +58,9 @@ pub(crate) enum End {
     /// The same, but this side has not taken what it was sent: closing in order would make a cut
     /// stream look complete.
     Stuck(Side),
+    /// The other side had ended its direction, and this one said nothing for its limit of such
+    /// silence: close in order.
+    HalfClosed(Side),
     /// It had lasted as long as it may.
     Old(Close),
     /// It was ended from outside: reset both.
@@ -153,7 +149,7 @@ pub(crate) async fn relay(
 /// source aborts; the second returns.
 async fn direction<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> Result<(), Broken> {
     pump(way).await?;
-    if way.state.end_direction() == Ended::Both {
+    if way.state.end_direction(source::<TO_SERVER>()) == Ended::Both {
         // The caller closes both sockets at once, which sends the FIN.
         return Ok(());
     }
@@ -298,153 +294,4 @@ async fn source_breaks<const TO_SERVER: bool>(source: &ReadHalf<'_>) -> Broken {
         Ok(_) => io::ErrorKind::ConnectionReset.into(),
         Err(error) => error,
     })
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Ended {
-    One,
-    Both,
-}
-
-/// What the two directions and the idle timer know of each other. All in one task: the atomics are
-/// never contended.
-pub(crate) struct State<'a> {
-    meter: &'a Meter<'a>,
-    last_activity: AtomicU64,
-    ended: AtomicU8,
-    /// Bytes that were read and not taken yet: [`FOR_CLIENT`], [`FOR_SERVER`].
-    waiting: AtomicU8,
-    /// Writes to the server: none, one, more.
-    wrote: AtomicU8,
-    /// [`Settled`]
-    settled: AtomicU8,
-}
-
-/// Whether the session has lasted so long that it needs what short ones never do.
-#[derive(Debug, Clone, Copy)]
-enum Settled {
-    Not = 0,
-    /// What it needs is to be set.
-    Due = 1,
-    Done = 2,
-}
-
-impl<'a> State<'a> {
-    pub(crate) fn new(meter: &'a Meter<'a>) -> Self {
-        Self {
-            meter,
-            last_activity: AtomicU64::new(meter.thread.clock.read().as_nanos()),
-            ended: AtomicU8::new(0),
-            waiting: AtomicU8::new(0),
-            wrote: AtomicU8::new(u8::from(meter.first == First::Us)),
-            settled: AtomicU8::new(Settled::Not as u8),
-        }
-    }
-
-    fn now(&self) -> Moment {
-        self.meter.thread.clock.read()
-    }
-
-    pub(crate) fn touch(&self) {
-        let now = self.now().as_nanos();
-        self.last_activity.store(now, Ordering::Relaxed);
-    }
-
-    fn end_direction(&self) -> Ended {
-        match self.ended.fetch_add(1, Ordering::Relaxed) {
-            0 => Ended::One,
-            _ => Ended::Both,
-        }
-    }
-
-    /// To be held while this side does not take what it is to be sent.
-    pub(crate) fn waiting(&self, side: Side) -> Waiting<'_> {
-        let bit = match side {
-            Side::Client => FOR_CLIENT,
-            Side::Server => FOR_SERVER,
-        };
-        self.waiting.fetch_or(bit, Ordering::Relaxed);
-        Waiting(&self.waiting, bit)
-    }
-
-    /// Who does not take what it is sent, if one of the two.
-    fn stuck(&self) -> Option<Side> {
-        match self.waiting.load(Ordering::Relaxed) {
-            0 => None,
-            FOR_SERVER => Some(Side::Server),
-            _ => Some(Side::Client),
-        }
-    }
-
-    /// Returns when nothing was moved for the idle limit, or when the session is older than its
-    /// lifetime and nothing moves. Moving a byte costs no timer: what could have passed is looked at
-    /// now and then.
-    ///
-    /// Long limits are looked at when the thread says so, which needs no timer of the session's own;
-    /// short ones have one, in a box.
-    pub(crate) async fn limits(&self) -> End {
-        let began = self.now();
-        let meter = self.meter;
-        let shortest = meter.idle.into_iter().chain(meter.lifetime).min();
-        if shortest.is_some_and(|shortest| shortest < LONG) {
-            return Box::pin(self.exact_limits(began)).await;
-        }
-        loop {
-            meter.thread.rounds.notified().await;
-            if self.settled.load(Ordering::Relaxed) == Settled::Not as u8 {
-                // The direction from the server does it, when it is polled in the next round.
-                self.settled.store(Settled::Due as u8, Ordering::Relaxed);
-            }
-            if let Err(end) = self.look(began) {
-                return end;
-            }
-        }
-    }
-
-    async fn exact_limits(&self, began: Moment) -> End {
-        loop {
-            match self.look(began) {
-                Ok(next) => sleep_until(Instant::now() + next.max(CLOCK_STEP)).await,
-                Err(end) => return end,
-            }
-        }
-    }
-
-    /// How long nothing can have passed its limit.
-    ///
-    /// # Errors
-    ///
-    /// How the session ends now.
-    fn look(&self, began: Moment) -> Result<Duration, End> {
-        let (meter, now) = (self.meter, self.now());
-        let last = Moment::from_nanos(self.last_activity.load(Ordering::Relaxed));
-        let (quiet, age) = (now.since(last), now.since(began));
-        if meter.idle.is_some_and(|limit| quiet >= limit) {
-            return Err(self.stuck().map_or(End::Idle, End::Stuck));
-        }
-        let mut next = meter.idle.map_or(Duration::MAX, |limit| limit - quiet);
-        if let Some(limit) = meter.lifetime {
-            if age >= limit && quiet >= QUIET && self.stuck().is_none() {
-                return Err(End::Old(Close::InOrder));
-            }
-            if age >= limit + limit / 10 + GRACE {
-                return Err(End::Old(Close::Abort));
-            }
-            next = next.min(if age >= limit { QUIET } else { limit - age });
-        }
-        Ok(next)
-    }
-}
-
-/// In [`State::waiting`].
-const FOR_CLIENT: u8 = 1;
-const FOR_SERVER: u8 = 2;
-
-/// A direction has bytes that its target does not take.
-pub(crate) struct Waiting<'a>(&'a AtomicU8, u8);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_and(!self.1, Ordering::Relaxed);
-    }
 }

@@ -109,7 +109,7 @@ pub(crate) fn finish(end: End, sockets: [&TcpStream; 2], meter: &Meter<'_>, entr
     let slot = slot_of(session, thread);
     match end {
         End::Finished => close_in_order(sockets),
-        End::Idle => {
+        End::Idle | End::HalfClosed(_) => {
             slot.idle_closed.add(1);
             close_in_order(sockets);
         }

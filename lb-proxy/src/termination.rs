@@ -102,7 +102,7 @@ impl Termination {
             Ending::Relayed(end, silent) => match end {
                 End::Finished => return Self::NORMAL,
                 End::Idle => (Cause::of_timeout(*silent), Phase::Data),
-                End::Stuck(side) => (Cause::of_timeout(*side), Phase::Data),
+                End::Stuck(side) | End::HalfClosed(side) => (Cause::of_timeout(*side), Phase::Data),
                 End::Old(_) => (Cause::Proxy, Phase::Data),
                 End::Cut(why) => (Cause::of_cut(*why), Phase::Data),
                 End::Aborted(broken) => (Cause::of_side(broken.side), Phase::Data),
@@ -226,6 +226,12 @@ impl Ending<'_> {
                 End::Cut(Cut::Administrator) => "an administrator ended it",
                 End::Cut(Cut::ServerDown) => "its server went down",
                 End::Aborted(broken) => return Some(with_causes(broken)),
+                End::HalfClosed(Side::Client) => {
+                    "the server had ended, and the client said nothing for its client_fin timeout"
+                }
+                End::HalfClosed(Side::Server) => {
+                    "the client had ended, and the server said nothing for its server_fin timeout"
+                }
             },
             Self::Stopped => "the proxy stopped",
             Self::Panicked => "a fault of the proxy",

@@ -45,6 +45,9 @@ pub struct Backend {
     pub server_timeout: Option<Duration>,
     pub keepalive: Option<Keepalive>,
     /// TCP_USER_TIMEOUT towards servers, at least 1 s; `None` = the kernel's retransmission limit.
+    /// Longest silence of a server whose client has ended its direction; `None` = the other limits
+    /// hold on.
+    pub server_fin_timeout: Option<Duration>,
     pub user_timeout: Option<Duration>,
     /// The PROXY protocol header that servers get; `None` = none.
     pub send_proxy: Option<SendProxy>,

@@ -129,6 +129,7 @@ fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
         required: listener.required?,
         client_timeout: listener.client_timeout.as_ref()?.value,
         tunnel_timeout: listener.tunnel_timeout.as_ref()?.value,
+        client_fin_timeout: listener.client_fin_timeout?,
         max_lifetime: listener.max_lifetime?,
         keepalive: listener.keepalive?,
         user_timeout: listener.user_timeout?,
@@ -238,6 +239,7 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         retries: backend.retries?,
         server_timeout: backend.server_timeout.as_ref()?.value,
         keepalive: backend.keepalive?,
+        server_fin_timeout: backend.server_fin_timeout?,
         user_timeout: backend.user_timeout?,
         send_proxy: backend.send_proxy.as_ref()?.as_ref().map(|at| at.value),
         tls: match backend.tls.as_ref()? {

@@ -41,6 +41,9 @@ pub struct Listener {
     pub required: bool,
     pub client_timeout: Option<Duration>,
     pub tunnel_timeout: Option<Duration>,
+    /// Longest silence of a client whose server has ended its direction; `None` = the other limits
+    /// hold on.
+    pub client_fin_timeout: Option<Duration>,
     /// Longest life of a session, and up to a tenth more; `None` = no limit.
     pub max_lifetime: Option<Duration>,
     pub keepalive: Option<Keepalive>,

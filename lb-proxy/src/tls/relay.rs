@@ -53,13 +53,19 @@ pub(crate) async fn relay(
         why = session.cut() => End::Cut(why),
         end = state.limits() => end,
     };
-    let by_us = matches!(end, End::Idle | End::Old(Close::InOrder));
+    let by_us = matches!(
+        end,
+        End::Idle | End::HalfClosed(_) | End::Old(Close::InOrder)
+    );
     if by_us && let Err(whose) = take_leave([client, server]).await {
         return match end {
             End::Old(_) => End::Old(Close::Abort),
-            End::Idle | End::Finished | End::Stuck(_) | End::Cut(_) | End::Aborted(_) => {
-                End::Stuck(whose)
-            }
+            End::Idle
+            | End::HalfClosed(_)
+            | End::Finished
+            | End::Stuck(_)
+            | End::Cut(_)
+            | End::Aborted(_) => End::Stuck(whose),
         };
     }
     end
@@ -144,7 +150,7 @@ impl<'a> Flow<'a> {
                 }
                 Stage::Writing(..) => self.write(to, cx),
                 Stage::Flushing => self.then(Stage::Reading, Pin::new(&mut *to).poll_flush(cx)),
-                Stage::Closing => self.then(Stage::Ended, Pin::new(&mut *to).poll_shutdown(cx)),
+                Stage::Closing => self.close(to, cx),
             };
             match moved {
                 Poll::Ready(moved) => moved.map_err(|error| Broken::new(target, error))?,
@@ -206,6 +212,12 @@ impl<'a> Flow<'a> {
             self.state.touch();
         }
         done
+    }
+
+    fn close(&mut self, to: &mut Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.then(Stage::Ended, Pin::new(to).poll_shutdown(cx)))?;
+        self.state.end_direction(self.ways.0);
+        Poll::Ready(Ok(()))
     }
 
     fn count(&self, n: usize) {

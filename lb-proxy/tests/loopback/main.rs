@@ -13,6 +13,7 @@ mod client_ports;
 mod connect;
 mod drain;
 mod families;
+mod half_closed;
 mod harness;
 mod headers;
 mod leaving;

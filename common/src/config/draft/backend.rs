@@ -44,6 +44,7 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) server_timeout: Option<At<Option<Duration>>>,
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
+    pub(in crate::config) server_fin_timeout: Option<Option<Duration>>,
     pub(in crate::config) send_proxy: Option<Option<At<SendProxy>>>,
     pub(in crate::config) tls: Option<Option<BackendTlsDraft>>,
     pub(in crate::config) source: Option<At<Vec<At<IpAddr>>>>,
@@ -136,6 +137,7 @@ impl BackendDraft {
             source_ports: values.get("source_ports"),
         }
     }
+            server_fin_timeout: own_or("server_fin_timeout", values, ("server_fin", timeouts)),
 }
 
 impl BackendDraft {

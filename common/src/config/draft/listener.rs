@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::backend::BackendDraft;
 use super::tls::ListenerTlsDraft;
 use super::vrrp::VipDraft;
-use super::{at_own_or, count, keepalive, networks, number};
+use super::{at_own_or, count, keepalive, networks, number, own_or};
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, BindHost, BindText, Values};
@@ -41,6 +41,7 @@ pub(in crate::config) struct ListenerDraft {
     pub(in crate::config) required: Option<bool>,
     pub(in crate::config) client_timeout: Option<At<Option<Duration>>>,
     pub(in crate::config) tunnel_timeout: Option<At<Option<Duration>>>,
+    pub(in crate::config) client_fin_timeout: Option<Option<Duration>>,
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
     pub(in crate::config) max_lifetime: Option<Option<Duration>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
@@ -125,6 +126,7 @@ impl ListenerDraft {
             required: values.get("required").map(|required| required.value),
             client_timeout: at_own_or("client_timeout", values, ("client", timeouts)),
             tunnel_timeout: at_own_or("tunnel_timeout", values, ("tunnel", timeouts)),
+            client_fin_timeout: own_or("client_fin_timeout", values, ("client_fin", timeouts)),
             keepalive: keepalive(values),
             max_lifetime: values.get("max_lifetime").map(|limit| limit.value),
             user_timeout: values.get("user_timeout").map(|limit| limit.value),

@@ -183,6 +183,15 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             kind: Kind::Duration(USER_TIMEOUT),
             default: Default::Toml("\"off\""),
             doc: "A server that acknowledges nothing for so long is given up (TCP_USER_TIMEOUT)",
+        Key {
+            name: "server_fin_timeout",
+            kind: Kind::Duration(IDLE),
+            default: Default::Inherited {
+                section: "timeouts",
+                key: "server_fin",
+            },
+            doc: "As [timeouts] server_fin, for this backend only",
+        },
         },
         Key {
             name: "send_proxy",
@@ -339,3 +348,17 @@ connect = "3s""#,
         },
     ],
 };
+        Key {
+            name: "client_fin",
+            kind: Kind::Duration(IDLE),
+            default: Default::Toml("\"off\""),
+            doc: "Once the server has ended its direction, the session ends when the client has said nothing \
+                  for so long; set, it supersedes the limits above from then on. Not while the server does not \
+                  take what the client has said",
+        },
+        Key {
+            name: "server_fin",
+            kind: Kind::Duration(IDLE),
+            default: Default::Toml("\"off\""),
+            doc: "The same of a server, once the client has ended its direction",
+        },

@@ -166,6 +166,15 @@ backend = "traefik-https""#,
             doc: "As [timeouts] tunnel, for this listener only",
         },
         Key {
+            name: "client_fin_timeout",
+            kind: Kind::Duration(IDLE),
+            default: Default::Inherited {
+                section: "timeouts",
+                key: "client_fin",
+            },
+            doc: "As [timeouts] client_fin, for this listener only",
+        },
+        Key {
             name: "max_lifetime",
             kind: Kind::Duration(DurationRange::new(SECOND, WEEK).or_off()),
             default: Default::Toml("\"off\""),

@@ -197,6 +197,22 @@ fn silence_ends_a_session_in_order() {
 }
 
 #[test]
+fn a_server_that_says_nothing_more_to_a_client_that_has_ended_is_left_in_order() {
+    let (address, socket) = accepting_server();
+    let mut setup = TlsSetup::new(&[address]);
+    setup.setup.listener().tunnel_timeout = Some(Duration::from_secs(60));
+    setup.setup.backend().server_fin_timeout = Some(Duration::from_millis(300));
+    let (proxy, config) = setup.start();
+    let mut client = Client::connect(&proxy, &config, NAME);
+    let mut server = accept(&socket);
+    client.finish();
+    assert_eq!(rest_of(&mut client), b"");
+    expect_fin(&mut server);
+    eventually("it is counted", || proxy.listener().idle_closed.get() == 1);
+    assert_eq!(proxy.listener().aborted.get(), 0);
+}
+
+#[test]
 fn an_idle_session_with_bytes_left_is_reset() {
     let (address, socket) = accepting_server();
     let mut setup = TlsSetup::new(&[address]);
