@@ -46,8 +46,8 @@ use crate::addr::{Priority, Vrid};
 
 pub use agent::Agent;
 pub use backend::{
-    AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, PortOffset, PortRange, SendProxy,
-    SendTlvs, Server, Track,
+    AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, OnMarkedUp, PortOffset, PortRange,
+    SendProxy, SendTlvs, Server, Track,
 };
 pub use capacity::Capacity;
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};

@@ -23,9 +23,10 @@ use crate::context::{Counted, Proxy};
 use crate::lack::{is_of_ports, is_ours};
 use crate::observe;
 use crate::pool::Wanted;
+use crate::registry::Record;
 use crate::session_log::Entry;
 use crate::source::Bound;
-use crate::waiting::{Patience, WaitError, Waiting};
+use crate::waiting::{Look, Patience, WaitError, Waiting};
 
 /// Longest pause before a server is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -42,14 +43,15 @@ pub(crate) enum First {
 
 /// Whose connection wants a server.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Caller {
+pub(crate) struct Caller<'a> {
+    pub(crate) session: &'a Record,
     pub(crate) client: IpAddr,
     /// The port that it came to, where servers of the backend keep it.
     pub(crate) port: Option<u16>,
     pub(crate) first: First,
 }
 
-impl Caller {
+impl Caller<'_> {
     /// Where its connection to a server goes.
     fn destination(self, server: &Candidate) -> io::Result<SocketAddr> {
         let Some(offset) = server.port_offset else {
@@ -154,56 +156,33 @@ pub(crate) enum ConnectError {
 
 /// Connects to a server of the backend: at most `1 + retries` attempts, each on another server
 /// while there is one. The same server is tried again only after a pause. While all are full the
-/// client waits its turn.
+/// client waits its turn. An attempt whose server is taken away meanwhile is none.
 pub(crate) async fn to_backend<'a, D: Dress>(
     proxy: &'a Proxy,
     index: BackendIndex,
-    (caller, dress): (Caller, &D),
+    (caller, dress): (Caller<'_>, &D),
     entry: &mut Entry,
 ) -> Result<Link<'a, D::Stream>, ConnectError> {
     let backend = &proxy.config.backends[index.0];
-    let queue = (index, &proxy.board.backends[index.0]);
-    let mut tried = Tried::default();
-    let mut patience = Patience::default();
-    let mut attempts = 0;
-    let pick = |tried: &Tried| {
-        let wanted = Wanted {
-            backend: index,
-            client: caller.client,
-            tried,
-        };
-        proxy.pool.pick(wanted, proxy.board)
+    let mut search = Search {
+        proxy,
+        index,
+        caller,
+        tried: Tried::default(),
+        patience: Patience::default(),
     };
-    let is_full = |tried: &Tried| matches!(pick(tried), Err(Vacancy::Full));
+    let mut attempts = 0;
     if proxy.waiting.has_waiters(index) {
-        let look = || is_full(&tried);
-        proxy
-            .waiting
-            .wait(queue, &mut patience, entry, look)
-            .await?;
+        search.stand_in_line(entry).await?;
     }
     loop {
-        let server = match pick(&tried) {
-            Ok(picked) => picked,
-            Err(Vacancy::Full) => {
-                let look = || is_full(&tried);
-                proxy
-                    .waiting
-                    .wait(queue, &mut patience, entry, look)
-                    .await?;
-                continue;
-            }
-            Err(Vacancy::NoneStands) if tried.is_empty() => return Err(ConnectError::NoServer),
-            Err(Vacancy::AllTried | Vacancy::NoneStands) => {
-                tried = Tried::default();
-                sleep(backend.connect_timeout.min(PAUSE)).await;
-                continue;
-            }
-        };
-        tried.insert(server.place);
-        attempts += 1;
+        let (server, taken) = search.next(entry).await?;
         entry.tries(server.place, server.address);
-        match to_server(proxy, index, (server, caller, dress)).await {
+        let Some(connected) = attempt(proxy, taken, (server, caller, dress)).await else {
+            continue;
+        };
+        attempts += 1;
+        match connected {
             Ok(link) => {
                 entry.connects(link.place, D::socket(&link.stream));
                 return Ok(link);
@@ -215,6 +194,98 @@ pub(crate) async fn to_backend<'a, D: Dress>(
                 backend = backend.name, server = %server.address, %error,
                 "a server could not be connected to, another attempt follows"
             ),
+        }
+    }
+}
+
+/// The way of one client to the servers that are tried for it.
+struct Search<'a, 'c> {
+    proxy: &'a Proxy,
+    index: BackendIndex,
+    caller: Caller<'c>,
+    tried: Tried,
+    patience: Patience<'a>,
+}
+
+impl<'a> Search<'a, '_> {
+    /// The server to be tried now, and a place among its sessions; once there is one.
+    async fn next(&mut self, entry: &mut Entry) -> Result<(Candidate, Taken<'a>), ConnectError> {
+        let (proxy, index, session) = (self.proxy, self.index, self.caller.session);
+        loop {
+            let generation = proxy.pool.generation();
+            let server = match pick((proxy, index), self.caller, &self.tried) {
+                Ok(picked) => picked,
+                Err(Vacancy::Full) => {
+                    self.stand_in_line(entry).await?;
+                    continue;
+                }
+                Err(Vacancy::NoneStands) if self.tried.is_empty() => {
+                    return Err(ConnectError::NoServer);
+                }
+                Err(Vacancy::AllTried | Vacancy::NoneStands) => {
+                    self.tried = Tried::default();
+                    self.patience.leave_line();
+                    let limit = proxy.config.backends[index.0].connect_timeout;
+                    sleep(limit.min(PAUSE)).await;
+                    continue;
+                }
+            };
+            session.goes_to(server.place);
+            if proxy.pool.generation() != generation {
+                // It may have been taken away before it was seen that we go there.
+                session.turns_back();
+                continue;
+            }
+            self.tried.insert(server.place);
+            let taken = Taken::new(proxy, index, server.place);
+            self.patience.leave_line();
+            return Ok((server, taken));
+        }
+    }
+
+    /// Returns when it is this client's turn to look for a free slot.
+    async fn stand_in_line(&mut self, entry: &mut Entry) -> Result<(), WaitError> {
+        let (proxy, index, caller, tried) = (self.proxy, self.index, self.caller, &self.tried);
+        let look = || match pick((proxy, index), caller, tried) {
+            Err(Vacancy::Full) if tried.is_empty() => Look::Full,
+            Err(Vacancy::Full) => Look::FullForIt,
+            Ok(_) | Err(Vacancy::NoneStands | Vacancy::AllTried) => Look::Go,
+        };
+        let queue = (index, &proxy.board.backends[index.0]);
+        let waiting = &proxy.waiting;
+        waiting.wait(queue, &mut self.patience, entry, look).await
+    }
+}
+
+fn pick(
+    (proxy, backend): (&Proxy, BackendIndex),
+    caller: Caller<'_>,
+    tried: &Tried,
+) -> Result<Candidate, Vacancy> {
+    let wanted = Wanted {
+        backend,
+        client: caller.client,
+        tried,
+    };
+    proxy.pool.pick(wanted, proxy.board)
+}
+
+/// One attempt; `None` = its server was taken away meanwhile.
+async fn attempt<'a, D: Dress>(
+    proxy: &'a Proxy,
+    taken: Taken<'a>,
+    (server, caller, dress): (Candidate, Caller<'_>, &D),
+) -> Option<io::Result<Link<'a, D::Stream>>> {
+    let connected = tokio::select! {
+        biased;
+        () = caller.session.withdrawn() => return None,
+        connected = to_server(proxy, taken, (server, caller, dress)) => connected,
+    };
+    match connected {
+        Ok(link) => caller.session.arrives().then_some(Ok(link)),
+        Err(error) => {
+            caller.session.turns_back();
+            Some(Err(error))
         }
     }
 }
@@ -235,16 +306,16 @@ fn given_up((address, attempts): (SocketAddr, u32), source: io::Error) -> Connec
     }
 }
 
-/// One attempt. The session is counted before the attempt, so that a burst of clients spreads.
+/// Connects to one server. The session is counted already, so that a burst of clients spreads.
 async fn to_server<'a, D: Dress>(
     proxy: &'a Proxy,
-    index: BackendIndex,
-    (server, caller, dress): (Candidate, Caller, &D),
+    taken: Taken<'a>,
+    (server, caller, dress): (Candidate, Caller<'_>, &D),
 ) -> io::Result<Link<'a, D::Stream>> {
+    let index = taken.backend;
     let address = caller.destination(&server)?;
     let backend = &proxy.config.backends[index.0];
     let slot = &proxy.board.servers[server.place];
-    let taken = Taken::new(proxy, index, server.place);
     let mut dressing = false;
     let connecting = async {
         let stream = open(proxy, index, (server.place, address), caller.first).await?;

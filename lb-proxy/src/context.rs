@@ -23,7 +23,7 @@ use crate::limit::Limits;
 use crate::lists::Lists;
 use crate::pace::Paces;
 use crate::pool::Pool;
-use crate::registry::{Cut, Record, Registry};
+use crate::registry::{Cut, Record, Registry, Withdrawn};
 use crate::route::Router;
 use crate::session_log::SessionLog;
 use crate::source::Sources;
@@ -66,6 +66,16 @@ impl Proxy {
     pub(crate) fn cut(&self, why: Cut, which: impl Fn(&Record) -> bool) -> u64 {
         let registries = self.registries.iter();
         registries.map(|registry| registry.cut(why, &which)).sum()
+    }
+
+    /// Takes the server at a place from its sessions, which nobody picks any more: see
+    /// [`Registry::withdraw`].
+    pub(crate) fn withdraw(&self, place: usize, why: Cut) -> Withdrawn {
+        let all = self.registries.iter().map(|one| one.withdraw(place, why));
+        all.fold(Withdrawn::default(), |sum, one| Withdrawn {
+            ended: sum.ended + one.ended,
+            moved: sum.moved + one.moved,
+        })
     }
 
     /// Uses new contents of files for the connections to come. To be called on a thread that may take

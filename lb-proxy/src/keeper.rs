@@ -4,6 +4,7 @@
 //! There is one keeper, on the probe thread: the only writer of states, pool and VIP health.
 
 mod agent;
+mod change;
 mod follow;
 mod membership;
 mod names;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{AdminState, ProbeStatus, ProxyBoard, ServerSlot, ServerState};
-use common::config::{BackendIndex, Config, InitialState, MAX_SERVERS, OnMarkedDown, VipIndex};
+use common::config::{BackendIndex, Config, InitialState, MAX_SERVERS, VipIndex};
 use common::roster::{Member, Roster};
 use common::time::Moment;
 use tracing::{debug, info, warn};
@@ -26,7 +27,6 @@ use crate::fail_open::{self, Candidacy};
 use crate::health::{Health, Verdict, state_before, usable};
 use crate::observe;
 use crate::pool::{AgentShare, Snapshot, Standing};
-use crate::registry::Cut;
 use crate::vip_health::vip_health;
 
 /// What one probe found, and when.
@@ -178,11 +178,15 @@ impl Keeper {
         (state, until): (AdminState, Option<Moment>),
         now: Moment,
     ) {
-        let slot = &self.proxy.board.servers[place];
+        let proxy = self.proxy();
+        let slot = &proxy.board.servers[place];
         let before = slot.admin_state(now).map(|said| said.value);
         slot.set_admin_state(state, until);
         self.leave_maintenance(place, before, now);
         self.publish(now);
+        if before.is_some() {
+            self.relieve_backups_for(place, now);
+        }
     }
 
     /// An administrator has said something else.
@@ -216,6 +220,8 @@ impl Keeper {
                 let before = AdminState::from_board(said);
                 self.leave_maintenance(place, Some(before), now);
                 info!(backend = name, %server, "a server is what its probes say again");
+                self.publish(now);
+                self.relieve_backups_for(place, now);
             }
             if slot.weight_override.end_if_over(now).is_some() {
                 info!(backend = name, %server, "a server has its configured weight again");
@@ -310,7 +316,7 @@ impl Keeper {
         };
         let backend = &proxy.config.backends[member.backend.0];
         let server = member.server.address;
-        let (slot, kept) = (&proxy.board.servers[place], &mut self.servers[place]);
+        let (slot, kept) = (&proxy.board.servers[place], &self.servers[place]);
         proxy.paces.set(place, kept.health.pace());
         let (state, reason) = (kept.health.state(), kept.health.reason());
         slot.reason.set(reason);
@@ -323,83 +329,94 @@ impl Keeper {
         );
         slot.since.set(now);
         slot.state.set(state.on_board());
-        match (usable(before), usable(state)) {
-            (true, false) => {
-                slot.downs.add(1);
-                kept.came_up = None;
-            }
-            (false, true) => kept.came_up = Some(now),
-            (true, true) | (false, false) => {}
-        }
-        self.publish(now);
-        if state == ServerState::Down && backend.on_marked_down == OnMarkedDown::Cut {
-            let cut = proxy.cut(Cut::ServerDown, |one| one.server() == Some(place));
-            info!(backend = backend.name, %server, cut, "its sessions are ended");
-        }
+        self.handle_change(place, (before, state), now);
     }
 
     /// Pool, health of the VIPs, "all probed".
     fn publish(&mut self, now: Moment) {
-        let Proxy {
-            config,
-            board,
-            pool,
-            ..
-        } = &*self.proxy;
+        let proxy = self.proxy();
+        let (config, board, roster) = (&*proxy.config, proxy.board, self.roster());
         self.followers.inherit(board, now);
-        let admin = |place: usize| board.servers[place].effective_admin(now);
-        let verdict = |place: usize| match board.servers[place].agent.is_down() {
-            true => ServerState::Down,
-            false => self.servers[place].health.state(),
-        };
-        let state = |place: usize| admin(place).over(verdict(place));
-        let ramp =
-            |place: usize| slow_start::ramp(self.servers[place].came_up, self.time(place), now);
-        let roster = &*self.roster;
-        let standing = |place: usize| Standing {
-            candidacy: Candidacy::new(admin(place), verdict(place), self.servers[place].probed),
-            share: AgentShare::of(&board.servers[place].agent),
-            ramp: ramp(place),
-            weight: board.servers[place]
-                .admin_weight(now)
-                .map(|said| said.value),
-        };
-        let snapshot = Snapshot::new(config, roster, standing);
+        let snapshot = Snapshot::new(config, &roster, |place| self.standing(place, now));
         fail_open::tell(config, board, (&snapshot, now));
-        pool.publish(snapshot);
+        proxy.pool.publish(snapshot);
+        proxy.waiting.look_again();
         for member in roster.all() {
-            board.servers[member.place]
-                .ramp
-                .set(ramp(member.place).into());
+            let ramp = self.ramp(member.place, now);
+            board.servers[member.place].ramp.set(ramp.into());
         }
-        self.proxy.waiting.look_again();
         for index in 0..config.vips.len() {
-            let vip = VipIndex(index);
-            let has_share = |one: &Member| standing(one.place).has_share(one.server.weight);
-            let serves = |one: &Member| usable(state(one.place)) && has_share(one);
-            let health = vip_health((config, roster), vip, serves);
-            board.vip_health[index].set(health);
-            let sure = vip_health((config, roster), vip, |one| {
-                serves(one) && self.servers[one.place].health.is_sure()
-            });
-            board.vip_sure[index].set(sure);
-            let hope = |one: &Member| {
-                let agent = &board.servers[one.place].agent;
-                let kept_out = admin(one.place) != AdminState::None || agent.is_down();
-                !kept_out && has_share(one) && self.servers[one.place].health.is_hoped_for()
-            };
-            board.vip_hope[index].set(vip_health((config, roster), vip, hope));
+            self.publish_vip(VipIndex(index), now);
         }
         // Nobody probes a server in maintenance, and nobody waits for that.
         let present = || roster.all().filter(|one| one.is_present());
-        let places = || present().map(|one| one.place);
-        let probed = places()
-            .all(|place| self.servers[place].probed || admin(place) == AdminState::Maintenance);
+        let probed = present().map(|one| one.place).all(|place| {
+            self.servers[place].probed || self.admin(place, now) == AdminState::Maintenance
+        });
         board.probed.set(u64::from(probed));
-        let steps = places().filter_map(|place| {
-            slow_start::next_step(self.servers[place].came_up, self.time(place), now)
+        let steps = present().filter_map(|one| {
+            let came_up = self.servers[one.place].came_up;
+            slow_start::next_step(came_up, self.time(one.place), now)
         });
         self.next_step = steps.chain(self.ends()).min();
+    }
+
+    /// What the VIP's servers are worth: now, for sure, and at best.
+    fn publish_vip(&self, vip: VipIndex, now: Moment) {
+        let (config, board) = (&*self.proxy.config, self.proxy.board);
+        let of =
+            |counts: &dyn Fn(&Member) -> bool| vip_health((config, &*self.roster), vip, counts);
+        let health = |one: &Member| &self.servers[one.place].health;
+        let serves = |one: &Member| self.serves(one, now);
+        board.vip_health[vip.0].set(of(&serves));
+        let sure = |one: &Member| serves(one) && health(one).is_sure();
+        board.vip_sure[vip.0].set(of(&sure));
+        let hope = |one: &Member| {
+            let agent = &board.servers[one.place].agent;
+            let kept_out = self.admin(one.place, now) != AdminState::None || agent.is_down();
+            !kept_out && self.has_share(one, now) && health(one).is_hoped_for()
+        };
+        board.vip_hope[vip.0].set(of(&hope));
+    }
+
+    /// What is said of the server at a place over what is found of it.
+    fn admin(&self, place: usize, now: Moment) -> AdminState {
+        self.proxy.board.servers[place].effective_admin(now)
+    }
+
+    fn verdict(&self, place: usize) -> ServerState {
+        match self.proxy.board.servers[place].agent.is_down() {
+            true => ServerState::Down,
+            false => self.servers[place].health.state(),
+        }
+    }
+
+    fn ramp(&self, place: usize, now: Moment) -> u16 {
+        slow_start::ramp(self.servers[place].came_up, self.time(place), now)
+    }
+
+    fn standing(&self, place: usize, now: Moment) -> Standing {
+        let slot = &self.proxy.board.servers[place];
+        let (admin, verdict) = (self.admin(place, now), self.verdict(place));
+        Standing {
+            candidacy: Candidacy::new(admin, verdict, self.servers[place].probed),
+            share: AgentShare::of(&slot.agent),
+            ramp: self.ramp(place, now),
+            weight: slot.admin_weight(now).map(|said| said.value),
+        }
+    }
+
+    fn has_share(&self, member: &Member, now: Moment) -> bool {
+        let standing = self.standing(member.place, now);
+        standing.has_share(member.server.weight)
+    }
+
+    /// Whether it has new sessions.
+    fn serves(&self, member: &Member, now: Moment) -> bool {
+        let state = self
+            .admin(member.place, now)
+            .over(self.verdict(member.place));
+        usable(state) && self.has_share(member, now)
     }
 
     /// When what an administrator has said ends by itself.

@@ -192,6 +192,8 @@ enum Method {
 #[derive(Debug)]
 pub(crate) struct Pool {
     published: ArcSwap<Snapshot>,
+    /// Snapshots that were published.
+    generation: AtomicU64,
     methods: Vec<Method>,
 }
 
@@ -211,6 +213,7 @@ impl Pool {
         let methods: Vec<_> = backends.map(|one| Method::new(one, seed)).collect();
         Self {
             published: ArcSwap::from_pointee(snapshot.with_tables(&methods, None)),
+            generation: AtomicU64::new(0),
             methods,
         }
     }
@@ -220,6 +223,12 @@ impl Pool {
         let before = self.published.load();
         let snapshot = snapshot.with_tables(&self.methods, Some(&before));
         self.published.store(snapshot.into());
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Where this is the same before and after a pick, no other snapshot was published meanwhile.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
     }
 
     /// The server for a new session.

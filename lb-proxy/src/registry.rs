@@ -5,19 +5,22 @@
 //! atomics of its own, which nobody else writes; that it is to end it hears from one more atomic and
 //! by a wake of its task. So no byte waits for anybody who looks.
 
+mod way;
+
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Deref;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering, fence};
+use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use common::config::MAX_THREADS;
 use common::time::Moment;
 
+use self::way::{Step, Way};
 use crate::context::Bytes;
 
 /// The sessions of one relay thread.
@@ -47,6 +50,8 @@ pub(crate) enum Cut {
     Administrator = 1,
     /// Its server went down, and `on_marked_down` says so.
     ServerDown = 2,
+    /// It has a backup, a server that is none came up, and `on_marked_up` says so.
+    ActiveUp = 3,
 }
 
 /// What is known of a session.
@@ -63,8 +68,17 @@ pub(crate) struct Record {
     /// In [`Kept::sessions`].
     place: u32,
     listener: u16,
-    server: AtomicU16,
     cut: AtomicU8,
+    way: Way,
+}
+
+/// What became of the sessions of a server that is taken from them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Withdrawn {
+    /// They had reached it.
+    pub(crate) ended: u64,
+    /// They were still connecting to it, and go to another one.
+    pub(crate) moved: u64,
 }
 
 /// A socket's address in 18 bytes instead of 32: IPv4 as IPv4-mapped.
@@ -91,9 +105,6 @@ impl From<Address> for SocketAddr {
         Self::new(IpAddr::V6(address.ip).to_canonical(), address.port)
     }
 }
-
-/// In [`Record::server`]: none yet.
-const NO_SERVER: u16 = u16::MAX;
 
 impl Registry {
     /// `began` makes the names differ from those of an earlier process: they begin at its
@@ -133,8 +144,8 @@ impl Registry {
             peer: peer.into(),
             place,
             listener: small(listener),
-            server: AtomicU16::new(NO_SERVER),
             cut: AtomicU8::new(0),
+            way: Way::default(),
         });
         kept.sessions[place as usize] = Some(Arc::clone(&record));
         drop(kept);
@@ -154,6 +165,26 @@ impl Registry {
         let kept = self.kept();
         let chosen = kept.sessions.iter().flatten().filter(|one| which(one));
         chosen.map(|one| u64::from(one.end(why))).sum()
+    }
+
+    /// Takes the server at `place` from its sessions: ends those that have reached it by RST to both
+    /// sides, and lets those that are connecting look for another one. To be called when nobody picks
+    /// the server any more.
+    pub(crate) fn withdraw(&self, place: usize, why: Cut) -> Withdrawn {
+        // Either this sees the session on its way, or that one sees the new snapshot.
+        fence(Ordering::SeqCst);
+        let mut withdrawn = Withdrawn::default();
+        for one in self.kept().sessions.iter().flatten() {
+            match one.way.withdraw(place) {
+                Some(Step::Reached) => withdrawn.ended += u64::from(one.end(why)),
+                Some(Step::Connecting) => {
+                    withdrawn.moved += 1;
+                    one.wake();
+                }
+                None => {}
+            }
+        }
+        withdrawn
     }
 
     /// Brings the sessions for which `which` is true to a list of the oldest ones.
@@ -218,34 +249,61 @@ impl Record {
         self.listener.into()
     }
 
-    /// The place of its server on the board.
+    /// The place on the board of the server that it has, or is connecting to.
     pub(crate) fn server(&self) -> Option<usize> {
-        match self.server.load(Ordering::Relaxed) {
-            NO_SERVER => None,
-            place => Some(place.into()),
-        }
+        self.way.server()
     }
 
-    pub(crate) fn reach(&self, place: usize) {
-        self.server.store(small(place), Ordering::Relaxed);
+    /// It connects to the server at a place from now on. Whoever picked that one looks after this
+    /// whether it may still be picked: it is seen here, or that is.
+    pub(crate) fn goes_to(&self, place: usize) {
+        self.way.go(small(place));
+        fence(Ordering::SeqCst);
+    }
+
+    /// Its server is not the one that it was going to.
+    pub(crate) fn turns_back(&self) {
+        self.way.turn_back();
+    }
+
+    /// It is connected; `false` = its server was withdrawn meanwhile.
+    pub(crate) fn arrives(&self) -> bool {
+        self.way.arrive()
+    }
+
+    /// Returns when the server is withdrawn that it is connecting to; to be awaited by its own task
+    /// only.
+    pub(crate) fn withdrawn(&self) -> impl Future<Output = ()> {
+        poll_fn(|cx| {
+            self.listen(cx);
+            match self.way.is_withdrawn() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
     }
 
     /// Returns when the session is to end; to be awaited by its own task only. A future without
     /// states of its own: every session has one.
     pub(crate) fn cut(&self) -> impl Future<Output = Cut> {
         poll_fn(|cx| {
-            if self.task.get().is_none() {
-                // A task has one waker for all its life.
-                self.task.get_or_init(|| cx.waker().clone());
-                // Either `end` sees the waker, or this task sees what `end` has said.
-                fence(Ordering::SeqCst);
-            }
+            self.listen(cx);
             match self.cut.load(Ordering::Relaxed) {
                 0 => Poll::Pending,
                 1 => Poll::Ready(Cut::Administrator),
-                _ => Poll::Ready(Cut::ServerDown),
+                2 => Poll::Ready(Cut::ServerDown),
+                _ => Poll::Ready(Cut::ActiveUp),
             }
         })
+    }
+
+    fn listen(&self, cx: &Context<'_>) {
+        if self.task.get().is_none() {
+            // A task has one waker for all its life.
+            self.task.get_or_init(|| cx.waker().clone());
+            // Either `wake` sees the waker, or this task sees what was said before it.
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// Whether it was not to end already.
@@ -253,11 +311,15 @@ impl Record {
         let first = self
             .cut
             .compare_exchange(0, why as u8, Ordering::Relaxed, Ordering::Relaxed);
+        self.wake();
+        first.is_ok()
+    }
+
+    fn wake(&self) {
         fence(Ordering::SeqCst);
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
-        first.is_ok()
     }
 }
 
@@ -351,8 +413,8 @@ fn small(place: usize) -> u16 {
     u16::try_from(place).expect("a board has fewer places")
 }
 
-const _: () = assert!(common::config::MAX_SERVERS < NO_SERVER as usize);
-const _: () = assert!(common::config::MAX_LISTENERS < NO_SERVER as usize);
+const _: () = assert!(common::config::MAX_SERVERS < u16::MAX as usize);
+const _: () = assert!(common::config::MAX_LISTENERS < u16::MAX as usize);
 
 #[cfg(test)]
 mod tests;

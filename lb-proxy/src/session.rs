@@ -179,8 +179,12 @@ pub(crate) fn account_for(
 
 fn account_for_cut(why: Cut, session: &Record, thread: &Thread) {
     match (why, session.server()) {
-        (Cut::ServerDown, Some(place)) => thread.proxy.board.servers[place].cut.add(1),
-        (Cut::ServerDown, None) | (Cut::Administrator, _) => slot_of(session, thread).killed.add(1),
+        (Cut::ServerDown | Cut::ActiveUp, Some(place)) => {
+            thread.proxy.board.servers[place].cut.add(1)
+        }
+        (Cut::ServerDown | Cut::ActiveUp, None) | (Cut::Administrator, _) => {
+            slot_of(session, thread).killed.add(1)
+        }
     }
 }
 
@@ -256,13 +260,7 @@ pub(crate) async fn reach<'a>(
         First::Us
     };
     let caller = caller((client, session), &said, (settings, first));
-    let mut link = find(
-        (client, session),
-        (backend, caller, &Undressed),
-        entry,
-        proxy,
-    )
-    .await?;
+    let mut link = find(client, (backend, caller, &Undressed), entry, proxy).await?;
     let mut opening = announce::header(settings, client, &said, || proxy.name_session())?;
     // The client's own bytes; the header before them is ours.
     let heard = head.len();
@@ -275,16 +273,17 @@ pub(crate) async fn reach<'a>(
 }
 
 /// Whose connection a session is, for whoever picks a server.
-pub(crate) fn caller(
-    (client, session): (&TcpStream, &Session),
+pub(crate) fn caller<'a>(
+    (client, session): (&TcpStream, &'a Session),
     said: &Said,
     (settings, first): (&Backend, First),
-) -> Caller {
+) -> Caller<'a> {
     let port = || {
         said.endpoints_of(client)
             .map(|ends| ends.destination.port())
     };
     Caller {
+        session,
         client: said.client(session.peer().ip()),
         port: settings.keeps_ports().then(port).flatten(),
         first,
@@ -293,19 +292,17 @@ pub(crate) fn caller(
 
 /// Connects to a server, for a client that may go meanwhile.
 pub(crate) async fn find<'a, D: Dress>(
-    (client, session): (&TcpStream, &Session),
-    (backend, caller, dress): (BackendIndex, Caller, &D),
+    client: &TcpStream,
+    (backend, caller, dress): (BackendIndex, Caller<'_>, &D),
     entry: &mut Entry,
     proxy: &'a Proxy,
 ) -> Result<Link<'a, D::Stream>, NoSession> {
-    let link = tokio::select! {
+    tokio::select! {
         biased;
-        connected = connect::to_backend(proxy, backend, (caller, dress), entry) => connected?,
+        connected = connect::to_backend(proxy, backend, (caller, dress), entry) => Ok(connected?),
         // Its RST only: a client may well have sent its FIN behind its request.
-        _ = client.ready(Interest::ERROR) => return Err(NoSession::ClientGone),
-    };
-    session.reach(link.place);
-    Ok(link)
+        _ = client.ready(Interest::ERROR) => Err(NoSession::ClientGone),
+    }
 }
 
 /// Gives a server what comes first.

@@ -2,8 +2,8 @@
 //! 8.5): the first says who ended it, the second what it was about then. Pure.
 //!
 //! Letters of HAProxy that do not occur: `L` as the first, since no client is answered here, and as
-//! the second, since a session is not over before the kernel has all its bytes; `U`, since sessions
-//! of a backup server are not ended for one that comes back; `H` and `T`, which are HTTP's.
+//! the second, since a session is not over before the kernel has all its bytes; `H` and `T`, which
+//! are HTTP's.
 
 use std::fmt;
 use std::io;
@@ -67,6 +67,8 @@ enum Cause {
     Internal,
     /// Its server went down.
     ServerDown,
+    /// It had a backup, and a server that is none came up.
+    ActiveUp,
     Administrator,
 }
 
@@ -165,6 +167,7 @@ impl Cause {
         match why {
             Cut::Administrator => Self::Administrator,
             Cut::ServerDown => Self::ServerDown,
+            Cut::ActiveUp => Self::ActiveUp,
         }
     }
 
@@ -192,6 +195,7 @@ impl Cause {
             Self::Resource => 'R',
             Self::Internal => 'I',
             Self::ServerDown => 'D',
+            Self::ActiveUp => 'U',
             Self::Administrator => 'K',
         }
     }
@@ -222,16 +226,17 @@ impl Ending<'_> {
                 End::Idle => "nothing was said for the idle timeout",
                 End::Stuck(Side::Client) => "the client took nothing for the idle timeout",
                 End::Stuck(Side::Server) => "the server took nothing for the idle timeout",
-                End::Old(_) => "it had lasted as long as it may",
-                End::Cut(Cut::Administrator) => "an administrator ended it",
-                End::Cut(Cut::ServerDown) => "its server went down",
-                End::Aborted(broken) => return Some(with_causes(broken)),
                 End::HalfClosed(Side::Client) => {
                     "the server had ended, and the client said nothing for its client_fin timeout"
                 }
                 End::HalfClosed(Side::Server) => {
                     "the client had ended, and the server said nothing for its server_fin timeout"
                 }
+                End::Old(_) => "it had lasted as long as it may",
+                End::Cut(Cut::Administrator) => "an administrator ended it",
+                End::Cut(Cut::ServerDown) => "its server went down",
+                End::Cut(Cut::ActiveUp) => "its server is a backup, and another one came up",
+                End::Aborted(broken) => return Some(with_causes(broken)),
             },
             Self::Stopped => "the proxy stopped",
             Self::Panicked => "a fault of the proxy",

@@ -36,6 +36,8 @@ pub struct Backend {
     pub observe: Option<Observe>,
     /// What becomes of the sessions of a server that goes down, default keep.
     pub on_marked_down: OnMarkedDown,
+    /// What becomes of the sessions of backups when another server comes up, default keep.
+    pub on_marked_up: OnMarkedUp,
     /// What becomes of new sessions while the probes say that every server is down, default refuse.
     pub all_down: AllDown,
     /// Limit of one connection attempt, default 5 s.
@@ -43,11 +45,11 @@ pub struct Backend {
     /// Attempts beyond the first, each on another server while there is one, default 3.
     pub retries: u32,
     pub server_timeout: Option<Duration>,
-    pub keepalive: Option<Keepalive>,
-    /// TCP_USER_TIMEOUT towards servers, at least 1 s; `None` = the kernel's retransmission limit.
     /// Longest silence of a server whose client has ended its direction; `None` = the other limits
     /// hold on.
     pub server_fin_timeout: Option<Duration>,
+    pub keepalive: Option<Keepalive>,
+    /// TCP_USER_TIMEOUT towards servers, at least 1 s; `None` = the kernel's retransmission limit.
     pub user_timeout: Option<Duration>,
     /// The PROXY protocol header that servers get; `None` = none.
     pub send_proxy: Option<SendProxy>,
@@ -255,6 +257,25 @@ impl OnMarkedDown {
         match self {
             Self::Keep => "keep",
             Self::Cut => "cut",
+        }
+    }
+}
+
+/// What becomes of the sessions of backups when a server that is none comes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMarkedUp {
+    /// They go on, until they end by themselves.
+    Keep,
+    /// They are ended by RST to both sides, so that clients turn to the server at once.
+    CutBackups,
+}
+
+impl OnMarkedUp {
+    /// The word in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::CutBackups => "cut-backups",
         }
     }
 }

@@ -223,6 +223,7 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
             false => None,
         },
         on_marked_down: backend.on_marked_down.as_ref()?.value,
+        on_marked_up: backend.on_marked_up.as_ref()?.value,
         all_down: backend.all_down.as_ref()?.value,
         queue: backend.queue.as_ref()?.value,
         queue_timeout: backend.queue_timeout.as_ref()?.value,
@@ -238,8 +239,8 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
         connect_timeout: backend.connect_timeout?,
         retries: backend.retries?,
         server_timeout: backend.server_timeout.as_ref()?.value,
-        keepalive: backend.keepalive?,
         server_fin_timeout: backend.server_fin_timeout?,
+        keepalive: backend.keepalive?,
         user_timeout: backend.user_timeout?,
         send_proxy: backend.send_proxy.as_ref()?.as_ref().map(|at| at.value),
         tls: match backend.tls.as_ref()? {

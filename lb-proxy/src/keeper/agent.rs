@@ -2,15 +2,12 @@
 //! and in force.
 
 use common::board::{AgentSlot, AgentWord, ServerState};
-use common::config::OnMarkedDown;
 use common::time::Moment;
 use tracing::{debug, info};
 
 use super::Keeper;
 use crate::agent::Said;
-use crate::health::usable;
 use crate::probe::agent::Report;
-use crate::registry::Cut;
 
 impl Keeper {
     /// Takes what an agent has said. That it says nothing changes nothing: whether the server lives,
@@ -57,37 +54,27 @@ impl Keeper {
         }
         self.followers.inherit(proxy.board, report.ended);
         for (place, before) in all.into_iter().zip(before) {
-            self.change(place, (before, state(place)), report.ended);
+            self.tell_by_agent(place, (before, state(place)), report.ended);
         }
         self.publish(report.ended);
     }
 
-    /// What follows from the change of a server's state.
-    fn change(&mut self, place: usize, (before, now): (ServerState, ServerState), at: Moment) {
-        if before == now {
+    /// What follows where the state of a server has changed.
+    fn tell_by_agent(
+        &mut self,
+        place: usize,
+        (before, state): (ServerState, ServerState),
+        now: Moment,
+    ) {
+        if before == state {
             return;
         }
         if let Some(member) = self.roster.at(place) {
             let backend = &self.proxy.config.backends[member.backend.0].name;
             let server = member.server.address;
-            info!(backend, %server, from = before.word(), to = now.word(), "a server has changed its state by its agent");
+            info!(backend, %server, from = before.word(), to = state.word(), "a server has changed its state by its agent");
         }
-        match (usable(before), usable(now)) {
-            (true, false) => self.servers[place].came_up = None,
-            (false, true) => self.servers[place].came_up = Some(at),
-            (true, true) | (false, false) => {}
-        }
-        if now != ServerState::Down {
-            return;
-        }
-        let proxy = self.proxy();
-        proxy.board.servers[place].downs.add(1);
-        let member = self.roster.at(place);
-        let of = member.map(|member| &proxy.config.backends[member.backend.0]);
-        if of.is_some_and(|backend| backend.on_marked_down == OnMarkedDown::Cut) {
-            let cut = proxy.cut(Cut::ServerDown, |one| one.server() == Some(place));
-            info!(place, cut, "its sessions are ended");
-        }
+        self.handle_change(place, (before, state), now);
     }
 }
 

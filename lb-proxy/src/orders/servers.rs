@@ -11,7 +11,7 @@ use common::time::Moment;
 use super::{backend_of, find, for_words, words};
 use crate::context::Proxy;
 use crate::keeper::Keeper;
-use crate::registry::{Cut, Oldest};
+use crate::registry::{Cut, Oldest, Withdrawn};
 
 /// Sessions that a refusal names.
 const NAMED: usize = 3;
@@ -260,8 +260,13 @@ pub(super) fn remove(
     }
     Ok(match sessions {
         Remaining::Cut => {
-            let cut = proxy.cut(Cut::Administrator, |one| one.server() == Some(place));
-            format!("server {server} was removed, and its sessions were ended: {cut}")
+            // Nobody picks it since it has left.
+            let Withdrawn { ended, moved } = proxy.withdraw(place, Cut::Administrator);
+            let moved = match moved {
+                0 => String::new(),
+                1.. => format!("; {moved} that were still connecting to it look for another one"),
+            };
+            format!("server {server} was removed, and its sessions were ended: {ended}{moved}")
         }
         Remaining::Drain if count > 0 => {
             format!(

@@ -26,7 +26,8 @@ fn a_session_is_listed_from_its_start_to_its_end() {
     assert_eq!(listed(&registry, 9), (vec![1, 2], 0));
     assert_eq!(second.peer(), peer(2));
     assert_eq!((first.listener(), first.server()), (2, None));
-    first.reach(17);
+    first.goes_to(17);
+    assert!(first.arrives());
     assert_eq!(first.server(), Some(17));
     assert_eq!(first.id.thread(), 3);
     let id = first.id;
@@ -97,4 +98,35 @@ fn who_is_cut_is_woken_and_told_why_once() {
         ending.as_mut().poll(&mut cx),
         Poll::Ready(Cut::Administrator)
     );
+}
+
+#[test]
+fn a_server_is_taken_from_those_who_have_it_and_from_those_who_are_on_their_way() {
+    let registry = Arc::new(Registry::new(0, at(0)));
+    let [has, goes, other] = [1, 2, 3].map(|port| registry.enter(peer(port), 0, at(0)));
+    has.goes_to(7);
+    assert!(has.arrives());
+    goes.goes_to(7);
+    other.goes_to(8);
+    let mut cx = Context::from_waker(Waker::noop());
+    let taken = |cx: &mut Context<'_>, one: &Session| {
+        let mut withdrawn = std::pin::pin!(one.withdrawn());
+        withdrawn.as_mut().poll(cx).is_ready()
+    };
+    assert!(!taken(&mut cx, &goes));
+    let withdrawn = registry.withdraw(7, Cut::ServerDown);
+    assert_eq!((withdrawn.ended, withdrawn.moved), (1, 1));
+    assert!(taken(&mut cx, &goes));
+    // Too late: it was connected in the same moment.
+    assert!(!goes.arrives());
+    assert_eq!((goes.server(), has.server()), (None, Some(7)));
+    assert!(!taken(&mut cx, &other) && other.arrives());
+    // It finds another one, and is there no more when its old one is withdrawn again.
+    goes.goes_to(8);
+    assert_eq!(
+        registry.withdraw(7, Cut::Administrator),
+        Withdrawn::default()
+    );
+    assert!(goes.arrives());
+    assert_eq!(registry.withdraw(8, Cut::Administrator).ended, 2);
 }

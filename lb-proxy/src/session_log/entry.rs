@@ -84,6 +84,11 @@ struct Found {
 }
 
 impl Entry {
+    #[cfg(test)]
+    pub(crate) const fn unlogged() -> Self {
+        Self(None)
+    }
+
     /// For a session that begins now.
     pub(crate) fn open(proxy: &Arc<Proxy>, session: &Session, client: &TcpStream) -> Self {
         if proxy.config.listeners[session.listener()]

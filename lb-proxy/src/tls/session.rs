@@ -218,7 +218,7 @@ async fn secure<'a>(
         alpn: offered(&proxy.config.listeners[listener], settings, said.alpn),
         turns: &thread.turns,
     };
-    let mut link = find((client, session), (backend, caller, &secured), entry, proxy).await?;
+    let mut link = find(client, (backend, caller, &secured), entry, proxy).await?;
     begin(&mut link.stream.tls, &head, settings).await?;
     for bytes in [&thread.traffic[listener].up, &session.up] {
         bytes.add(head.len());

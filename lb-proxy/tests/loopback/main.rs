@@ -42,3 +42,4 @@ mod source_ports;
 mod termination;
 mod tls;
 mod track;
+mod withdrawn;

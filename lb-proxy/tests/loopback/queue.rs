@@ -262,3 +262,39 @@ fn a_slot_that_is_freed_while_a_client_joins_the_line_is_seen() {
     let failures = (backend.queue_timeouts.get(), proxy.listener().failed.get());
     assert_eq!(failures, (0, 0));
 }
+
+/// Two sessions end in the same moment in which two clients come: neither has to wait for a third one
+/// to end.
+#[test]
+fn two_slots_that_become_free_at_once_serve_two_clients() {
+    let mut setup = limited(&[named(b'a')], 2);
+    setup.threads = 2;
+    let proxy = setup.start();
+    let served = || {
+        let mut client = proxy.connect();
+        letter(&mut client);
+        client
+    };
+    let mut held = [served(), served()];
+    for _ in 0..1_000 {
+        let barrier = std::sync::Barrier::new(4);
+        held = std::thread::scope(|scope| {
+            for old in held {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    drop(old);
+                });
+            }
+            let new = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    served()
+                })
+            });
+            new.map(|client| client.join().expect("it is served"))
+        });
+    }
+    assert_eq!(proxy.board.backends[0].queue_timeouts.get(), 0);
+    assert_eq!(proxy.listener().failed.get(), 0);
+}

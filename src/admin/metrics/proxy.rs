@@ -147,7 +147,7 @@ static KILLED: Family = Family::counter(
 static CUT: Family = Family::counter(
     "fmc_lb_server_cut_total",
     SERVER,
-    "Sessions ended because their server went down (on_marked_down).",
+    "Sessions ended because their server went down (on_marked_down), or is a backup and another one came up (on_marked_up).",
 );
 static PRESENCE: Family = Family::gauge(
     "fmc_lb_server_presence",

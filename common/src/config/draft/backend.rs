@@ -10,7 +10,8 @@ use super::tls::BackendTlsDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
 use crate::config::value::{At, ServingText, Values};
 use crate::config::{
-    AllDown, Balance, Keepalive, OnError, OnMarkedDown, PortOffset, PortRange, SendProxy, SendTlvs,
+    AllDown, Balance, Keepalive, OnError, OnMarkedDown, OnMarkedUp, PortOffset, PortRange,
+    SendProxy, SendTlvs,
 };
 
 #[derive(Debug)]
@@ -38,13 +39,14 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) error_limit: Option<At<u64>>,
     pub(in crate::config) on_error: Option<At<OnError>>,
     pub(in crate::config) on_marked_down: Option<At<OnMarkedDown>>,
+    pub(in crate::config) on_marked_up: Option<At<OnMarkedUp>>,
     pub(in crate::config) all_down: Option<At<AllDown>>,
     pub(in crate::config) connect_timeout: Option<Duration>,
     pub(in crate::config) retries: Option<u32>,
     pub(in crate::config) server_timeout: Option<At<Option<Duration>>>,
+    pub(in crate::config) server_fin_timeout: Option<Option<Duration>>,
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
-    pub(in crate::config) server_fin_timeout: Option<Option<Duration>>,
     pub(in crate::config) send_proxy: Option<Option<At<SendProxy>>>,
     pub(in crate::config) tls: Option<Option<BackendTlsDraft>>,
     pub(in crate::config) source: Option<At<Vec<At<IpAddr>>>>,
@@ -120,6 +122,12 @@ impl BackendDraft {
                     _ => OnMarkedDown::Keep,
                 })
             }),
+            on_marked_up: values.get::<&str>("on_marked_up").map(|word| {
+                word.with(match word.value {
+                    "cut-backups" => OnMarkedUp::CutBackups,
+                    _ => OnMarkedUp::Keep,
+                })
+            }),
             all_down: values.get::<&str>("all_down").map(|word| {
                 word.with(match word.value {
                     "try_all" => AllDown::TryAll,
@@ -129,6 +137,7 @@ impl BackendDraft {
             connect_timeout: own_or("connect_timeout", values, ("connect", timeouts)),
             retries: values.get("retries").and_then(small),
             server_timeout: at_own_or("server_timeout", values, ("server", timeouts)),
+            server_fin_timeout: own_or("server_fin_timeout", values, ("server_fin", timeouts)),
             keepalive: keepalive(values),
             user_timeout: values.get("user_timeout").map(|limit| limit.value),
             send_proxy: send_proxy(values),
@@ -137,7 +146,6 @@ impl BackendDraft {
             source_ports: values.get("source_ports"),
         }
     }
-            server_fin_timeout: own_or("server_fin_timeout", values, ("server_fin", timeouts)),
 }
 
 impl BackendDraft {

@@ -135,7 +135,18 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
                 later: &[],
             }),
             default: Default::Toml("\"keep\""),
-            doc: "The sessions of a server that goes down go on, or are ended by RST to both sides",
+            doc: "The sessions of a server that goes down go on, or are ended by RST to both sides; those that \
+                  were still connecting to it try another one",
+        },
+        Key {
+            name: "on_marked_up",
+            kind: Kind::Choice(Choice {
+                values: &["keep", "cut-backups"],
+                later: &[],
+            }),
+            default: Default::Toml("\"keep\""),
+            doc: "When a server that is no backup comes up, or is ready again, the sessions of backups go on, \
+                  or are ended by RST to both sides so that clients come to it at once",
         },
         Key {
             name: "all_down",
@@ -173,6 +184,15 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             doc: "As [timeouts] server, for this backend only",
         },
         Key {
+            name: "server_fin_timeout",
+            kind: Kind::Duration(IDLE),
+            default: Default::Inherited {
+                section: "timeouts",
+                key: "server_fin",
+            },
+            doc: "As [timeouts] server_fin, for this backend only",
+        },
+        Key {
             name: "keepalive",
             kind: Kind::TableOrOff(&KEEPALIVE),
             default: Default::Toml("{}"),
@@ -183,15 +203,6 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             kind: Kind::Duration(USER_TIMEOUT),
             default: Default::Toml("\"off\""),
             doc: "A server that acknowledges nothing for so long is given up (TCP_USER_TIMEOUT)",
-        Key {
-            name: "server_fin_timeout",
-            kind: Kind::Duration(IDLE),
-            default: Default::Inherited {
-                section: "timeouts",
-                key: "server_fin",
-            },
-            doc: "As [timeouts] server_fin, for this backend only",
-        },
         },
         Key {
             name: "send_proxy",
@@ -341,14 +352,6 @@ connect = "3s""#,
                   of them is set",
         },
         Key {
-            name: "connect",
-            kind: Kind::Duration(CONNECT),
-            default: Default::Toml("\"5s\""),
-            doc: "Limit of one attempt to connect to a server",
-        },
-    ],
-};
-        Key {
             name: "client_fin",
             kind: Kind::Duration(IDLE),
             default: Default::Toml("\"off\""),
@@ -362,3 +365,11 @@ connect = "3s""#,
             default: Default::Toml("\"off\""),
             doc: "The same of a server, once the client has ended its direction",
         },
+        Key {
+            name: "connect",
+            kind: Kind::Duration(CONNECT),
+            default: Default::Toml("\"5s\""),
+            doc: "Limit of one attempt to connect to a server",
+        },
+    ],
+};

@@ -175,6 +175,7 @@ pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Op
             .observe
             .map(|observe| quoted(observe.on_error.word())),
         "on_marked_down" => Some(quoted(backend.on_marked_down.word())),
+        "on_marked_up" => Some(quoted(backend.on_marked_up.word())),
         "all_down" => Some(quoted(backend.all_down.word())),
         "hash_balance_factor" => shown(backend.hash_balance_factor),
         "slow_start" => Some(or_off(backend.slow_start)),
@@ -192,8 +193,8 @@ pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Op
         "connect_timeout" => Some(quoted(show_duration(backend.connect_timeout))),
         "retries" => Some(backend.retries.to_string()),
         "server_timeout" => Some(or_off(backend.server_timeout)),
-        "keepalive" => Some(keepalive(backend.keepalive)),
         "server_fin_timeout" => Some(or_off(backend.server_fin_timeout)),
+        "keepalive" => Some(keepalive(backend.keepalive)),
         "user_timeout" => Some(or_off(backend.user_timeout)),
         "send_proxy" => Some(send_proxy(backend.send_proxy)),
         "source_ports" => backend.source_ports.map(|ports| quoted(ports.to_string())),

@@ -163,7 +163,7 @@ fn the_documentation_has_every_key_and_every_letter() {
     let (causes, phases) = tables
         .split_once("what it was about |")
         .expect("two tables");
-    for (table, letters) in [(causes, "CScsPRIDK"), (phases, "RQCD")] {
+    for (table, letters) in [(causes, "CScsPRIDUK"), (phases, "RQCD")] {
         let rows = table.lines().filter(|line| line.starts_with("| `"));
         let found: String = rows.filter_map(|row| row.chars().nth(3)).collect();
         assert_eq!(found, letters);
