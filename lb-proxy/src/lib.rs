@@ -34,8 +34,9 @@
 //!
 //! The parts without sockets and clocks that are worth measuring are public: benches/micro does it.
 //!
-//! The crate never learns who owns a VIP, changes nothing of the network configuration and opens no
-//! file but the session logs.
+//! The crate never learns who owns a VIP and changes nothing of the network configuration. It opens
+//! the files of session logs, and reads /etc/resolv.conf where servers have names and the
+//! configuration no name server; every other file is opened by the supervisor.
 
 pub mod access;
 mod agent;

@@ -27,7 +27,7 @@ static ACCEPTED: Family = Family::counter(
 static DENIED: Family = Family::counter(
     "fmc_lb_listener_denied_total",
     LISTENER,
-    "Connections closed at once because of the listener's allow list.",
+    "Connections closed at once by RST because of the listener's allow and deny lists.",
 );
 static FAILED: Family = Family::counter(
     "fmc_lb_listener_failed_total",
