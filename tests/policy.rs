@@ -5,7 +5,7 @@
 mod site;
 
 use std::io::{ErrorKind, Read as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -276,6 +276,111 @@ fn sessions_that_are_cut_with_their_server_are_counted() -> Result<()> {
         has(&table(site)?, "sessions ended because it went down: 2");
         let cut = "fmc_lb_server_cut_total{backend=\"traefik-http\",server=\"10.17.4.24:80\"}";
         ensure!(metric(site, Node::Lb1, cut)? == 2.0);
+        Ok(())
+    })
+}
+
+/// Packets that a rule of [`count`] has counted.
+fn counted(site: &Site, node: Node, chain: &str) -> Result<Vec<u64>> {
+    let listed = site
+        .lab
+        .exec(node, &["nft", "list", "chain", "inet", "seen", chain])?;
+    let counters = listed.split("counter packets ").skip(1);
+    let numbers = counters.filter_map(|rest| rest.split(' ').next()?.parse().ok());
+    Ok(numbers.collect())
+}
+
+/// Lets the kernel count the packets that each of these expressions is true of, at a hook.
+fn count(site: &Site, node: Node, hook: &str, expressions: &[&str]) -> Result<()> {
+    let mut rules = format!(
+        "add table inet seen\nadd chain inet seen {hook} {{ type filter hook {hook} priority 0; }}\n"
+    );
+    for expression in expressions {
+        rules.push_str(&format!("add rule inet seen {hook} {expression} counter\n"));
+    }
+    site.lab.exec(node, &["nft", &rules]).map(drop)
+}
+
+/// A client elsewhere; what it is told after its connect.
+fn told(site: &Site, node: Node, to: SocketAddr) -> std::io::Result<usize> {
+    site.lab.run_in(node, || {
+        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_millis(1_500)))?;
+        stream.read(&mut [0; 256])
+    })
+}
+
+#[test]
+fn what_the_sockets_of_a_listener_are_told_is_seen_on_the_wire() -> Result<()> {
+    const SYN_ACK: &str = "tcp sport 80 tcp flags & (syn | ack) == (syn | ack)";
+    let head = "[listeners.http]\n";
+    let lines = "mss = 1200\nmark = 7\ninterface = \"eth0\"\n\
+                 drop = [\"10.17.4.25/32\"]\ndeny = [\"10.17.4.26/32\"]\n";
+    let change = |config: String| config.replacen(head, &format!("{head}{lines}"), 1);
+    alone("policy-sockets", change, |site| {
+        site.wait_ready(Node::Lb1)?;
+        let (small, any) = (format!("{SYN_ACK} tcp option maxseg size 1200"), SYN_ACK);
+        count(site, Node::Client, "input", &[&small, any])?;
+        let (marked, other) = (
+            format!("{SYN_ACK} meta mark 7"),
+            format!("{SYN_ACK} meta mark != 7"),
+        );
+        count(site, Node::Lb1, "output", &[&marked, &other])?;
+        shares(&site.lab, web(), Speak::Echo, 6)?;
+        let mss = counted(site, Node::Client, "input")?;
+        ensure!(mss.len() == 2 && mss[0] >= 6 && mss[0] == mss[1], "{mss:?}");
+        let marks = counted(site, Node::Lb1, "output")?;
+        ensure!(
+            marks.len() == 2 && marks[0] >= 6 && marks[1] == 0,
+            "{marks:?}"
+        );
+
+        // Behind the router: one hears that it is refused, the other one nothing.
+        let denied = told(site, Node::Worker3, web());
+        ensure!(
+            denied
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::ConnectionReset),
+            "{denied:?}"
+        );
+        let dropped = told(site, Node::Worker2, web());
+        ensure!(
+            dropped
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+            "{dropped:?}"
+        );
+        let one = listener(site)?;
+        ensure!(one["denied"] == 1 && one["dropped"] == 1, "{one}");
+
+        // By another interface of the node nobody gets to it, and to the others one does.
+        let lb = site.lab.node(Node::Lb1).name().to_owned();
+        for line in [
+            &*format!("link add wire type veth peer name eth1 netns {lb}"),
+            "addr add 192.168.7.2/24 dev wire",
+            "link set wire up",
+        ] {
+            site.lab.ip(Node::Client, line)?;
+        }
+        site.lab.ip(Node::Lb1, "addr add 192.168.7.1/24 dev eth1")?;
+        site.lab.ip(Node::Lb1, "link set eth1 up")?;
+        for vip in [web().ip(), crate::site::api().ip()] {
+            let line = format!("route add {vip}/32 via 192.168.7.1 dev wire src 192.168.7.2");
+            site.lab.ip(Node::Client, &line)?;
+        }
+        let other_port = SocketAddr::new(web().ip(), 443);
+        site.wait("another listener is reached that way", |site| {
+            site.lab.run_in(Node::Client, || {
+                TcpStream::connect_timeout(&other_port, Duration::from_secs(1)).is_ok()
+            })
+        })?;
+        let refused = told(site, Node::Client, web());
+        ensure!(
+            refused
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused),
+            "{refused:?}"
+        );
         Ok(())
     })
 }

@@ -153,3 +153,67 @@ fn a_server_that_errors_have_marked_down_says_so_and_is_left_alone() {
     expect_refusal(&proxy);
     assert_eq!(slot.connect_errors.get(), 3);
 }
+
+/// A server that is well for its first probe, and then refuses sessions and probes alike.
+fn dying(on_error: OnError, (fall, hurried): (u32, Duration)) -> (RunningProxy, Socket) {
+    let (address, socket) = refusing();
+    let mut setup = Setup::new(&[address]);
+    setup.backend().retries = 0;
+    setup.backend().observe = observe(2, on_error);
+    setup.probe(rare(fall, hurried));
+    socket.listen(16).expect("listen");
+    let proxy = setup.start();
+    eventually("it is up", || state(&proxy) == ServerState::Up);
+    socket.shutdown(Shutdown::Both).expect("shutdown");
+    (proxy, socket)
+}
+
+fn state(proxy: &RunningProxy) -> ServerState {
+    ServerState::from_board(proxy.board.servers[0].state.get())
+}
+
+#[test]
+fn a_sudden_death_is_confirmed_by_the_next_probe_which_comes_soon() {
+    let (proxy, _socket) = dying(OnError::SuddenDeath, (5, SOON));
+    let began = std::time::Instant::now();
+    (0..2).for_each(|_| expect_refusal(&proxy));
+    eventually("it is down", || state(&proxy) == ServerState::Down);
+    // Neither in an hour nor by five probes.
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(proxy.board.servers[0].probes.get(), 2);
+}
+
+#[test]
+fn a_second_sudden_death_needs_no_probe() {
+    let refuser = Refuser::new(
+        observe(2, OnError::SuddenDeath),
+        (5, Duration::from_secs(3_600)),
+    );
+    let slot = refuser.slot();
+    refuser.fail(2);
+    eventually("it is an error", || slot.error_limits.get() == 1);
+    // The keeper looks each few milliseconds.
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!((slot.downs.get(), refuser.state()), (0, ServerState::Up));
+    refuser.fail(2);
+    eventually("it is down", || refuser.state() == ServerState::Down);
+    assert_eq!((slot.probes.get(), slot.downs.get()), (1, 1));
+}
+
+#[test]
+fn errors_that_only_hurry_the_probes_change_no_state() {
+    let refuser = Refuser::new(observe(2, OnError::FastProbe), (1, SOON));
+    let slot = refuser.slot();
+    refuser.fail(2);
+    eventually("a probe has come soon", || slot.probes.get() == 2);
+    assert_eq!((slot.downs.get(), refuser.state()), (0, ServerState::Up));
+    // What they find counts: sooner than in an hour.
+    let (proxy, _socket) = dying(OnError::FastProbe, (3, SOON));
+    (0..2).for_each(|_| expect_refusal(&proxy));
+    eventually("it is down", || state(&proxy) == ServerState::Down);
+    assert_eq!(proxy.board.servers[0].probes.get(), 4);
+}
