@@ -146,6 +146,16 @@ fn assert_golden(path: &Path, found: &str) {
 }
 
 #[test]
+fn each_golden_has_a_number_of_its_own() {
+    let files = golden_files(|first| first.is_ascii_digit() || first == 'w');
+    let names = files.iter().map(|path| file_name(path));
+    let mut numbers: Vec<_> = names.filter_map(|name| name.split('-').next()).collect();
+    numbers.sort_unstable();
+    let twice = numbers.windows(2).find(|two| two[0] == two[1]);
+    assert_eq!(twice, None);
+}
+
+#[test]
 fn every_bad_file_is_refused_with_its_explanation() {
     let files = golden_files(|first| first.is_ascii_digit());
     assert!(files.len() >= 30, "{} bad files", files.len());
