@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
@@ -261,6 +262,14 @@ pub fn paused(lab: &Lab, node: Node) -> Result<Undo> {
     Ok(Undo {
         steps: vec![Step::Resume(Paused::pause(lab, node)?)],
     })
+}
+
+/// The same for so long; returns how long it really was.
+///
+/// # Errors
+/// When the kernel has no `sch_tbf`.
+pub fn pause_for(lab: &Lab, node: Node, length: Duration) -> Result<Duration> {
+    Paused::pause(lab, node)?.resume_after(length)
 }
 
 /// SIGSTOP now, SIGCONT when it is mended.

@@ -5,20 +5,26 @@
 //! of full size empties the bucket, a second one waits at the head of the queue for more than two minutes. What remains
 //! unlike a real pause: the kernel's timers run on, so the lifetime of an address may end during the pause.
 
-use std::time::Duration;
+use std::io::Write as _;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::packet::PacketSocket;
 use crate::process::{processes, signal_all};
-use crate::{Lab, Node, command};
+use crate::{Lab, Node};
 
 /// Eight bytes a second: the queue's head, of full size, waits for three minutes.
 const HOLDING: [&str; 6] = ["rate", "64bit", "burst", "1600", "limit", "4mb"];
 /// Faster than anything in the lab.
 const FLOWING: [&str; 6] = ["rate", "10gbit", "burst", "1mb", "limit", "4mb"];
+/// `tc` runs and has its first line.
+const ARMED: Duration = Duration::from_millis(200);
+/// It has executed a line.
+const TOLD: Duration = Duration::from_millis(2);
 /// Ethernet frame of full size.
 const FULL_FRAME: usize = 1_514;
 /// A group address that no bridge forwards (802.1Q, table 8-1), with the EtherType for experiments.
@@ -26,89 +32,130 @@ const FILLER_HEAD: [u8; 14] = [
     0x01, 0x80, 0xc2, 0, 0, 0x0e, 0x02, 0, 0, 0, 0, 0xff, 0x88, 0xb5,
 ];
 
-/// One end of the machine's cable.
-#[derive(Debug, Clone, Copy)]
+/// One end of the machine's cable: a `tc` that already runs and waits for its lines, and a socket for fillers. So a pause
+/// begins and ends within a millisecond or two of the moment that is meant.
+#[derive(Debug)]
 struct End {
-    node: Node,
     device: &'static str,
+    tc: Child,
+    /// `None` = it was told to end.
+    lines: Option<ChildStdin>,
+    filler: PacketSocket,
+}
+
+impl End {
+    fn arm(lab: &Lab, node: Node, device: &'static str) -> Result<Self> {
+        let mut tc = Command::new("tc")
+            .args(["-n", lab.node(node).name(), "-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start tc")?;
+        let lines = tc.stdin.take().context("tc has no standard input")?;
+        let filler = lab.run_in(node, || PacketSocket::open(device, &[]))?;
+        let mut end = Self {
+            device,
+            tc,
+            lines: Some(lines),
+            filler,
+        };
+        end.tell(&["add", &bucket(FLOWING)])?;
+        Ok(end)
+    }
+
+    /// `qdisc WORDS` on the device's root.
+    fn tell(&mut self, words: &[&str]) -> Result<()> {
+        let (verb, rest) = words.split_first().context("tc wants a verb")?;
+        let line = format!("qdisc {verb} dev {} root {}\n", self.device, rest.join(" "));
+        let lines = self.lines.as_mut().context("tc was told to end")?;
+        lines.write_all(line.as_bytes()).context("tell tc")
+    }
+
+    fn fill(&self, count: usize) -> Result<()> {
+        let mut frame = vec![0; FULL_FRAME];
+        frame[..FILLER_HEAD.len()].copy_from_slice(&FILLER_HEAD);
+        (0..count).try_for_each(|_| self.filler.send(&frame))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.tell(&["del"])?;
+        self.lines = None;
+        let status = self.tc.wait().context("wait for tc")?;
+        if !status.success() {
+            bail!("tc did not hold the link with a token bucket (sch_tbf): {status}");
+        }
+        Ok(())
+    }
+}
+
+fn bucket(of: [&str; 6]) -> String {
+    format!("tbf {}", of.join(" "))
 }
 
 /// A paused machine; [`Paused::resume`] or dropping it lets it run.
 #[derive(Debug)]
 pub(crate) struct Paused {
-    lab: Lab,
-    ends: [End; 2],
+    ends: Vec<End>,
     pids: Vec<Pid>,
-    resumed: bool,
+    begun: Instant,
+    /// How long it was, once it is over.
+    pub(crate) lasted: Option<Duration>,
 }
 
 impl Paused {
     pub(crate) fn pause(lab: &Lab, node: Node) -> Result<Self> {
-        let ends = [
-            End {
-                node: node.switch(),
-                device: node.name(),
-            },
-            End {
-                node,
-                device: "eth0",
-            },
+        let mut ends = vec![
+            End::arm(lab, node.switch(), node.name())?,
+            End::arm(lab, node, "eth0")?,
         ];
-        let pids: Vec<Pid> = processes(lab, node)
-            .into_iter()
-            .map(|seen| seen.pid)
-            .collect();
-        let paused = Self {
-            lab: lab.clone(),
+        // The buckets are there before the pause begins.
+        std::thread::sleep(ARMED);
+        let found = processes(lab, node).into_iter().map(|seen| seen.pid);
+        let pids: Vec<Pid> = found.collect();
+        let begun = Instant::now();
+        signal_all(&pids, Signal::SIGSTOP);
+        for end in &mut ends {
+            end.tell(&["change", &bucket(HOLDING)])?;
+        }
+        std::thread::sleep(TOLD);
+        for end in &ends {
+            end.fill(2)?;
+        }
+        Ok(Self {
             ends,
             pids,
-            resumed: false,
-        };
-        signal_all(&paused.pids, Signal::SIGSTOP);
-        for end in ends {
-            paused.tc("add", end, &HOLDING)?;
-            paused.fill(end, 2)?;
-        }
-        Ok(paused)
+            begun,
+            lasted: None,
+        })
+    }
+
+    /// Waits until it has lasted so long, and ends it.
+    pub(crate) fn resume_after(&mut self, length: Duration) -> Result<Duration> {
+        let left = length.saturating_sub(self.begun.elapsed() + TOLD);
+        std::thread::sleep(left);
+        self.resume()?;
+        self.lasted.context("it is over")
     }
 
     pub(crate) fn resume(&mut self) -> Result<()> {
-        if self.resumed {
+        if self.lasted.is_some() {
             return Ok(());
         }
-        self.resumed = true;
-        for end in self.ends {
-            self.tc("change", end, &FLOWING)?;
+        self.lasted = Some(self.begun.elapsed());
+        for end in &mut self.ends {
+            end.tell(&["change", &bucket(FLOWING)])?;
+        }
+        std::thread::sleep(TOLD);
+        for end in &self.ends {
             // The next frame wakes the queue.
-            self.fill(end, 1)?;
+            end.fill(1)?;
         }
         signal_all(&self.pids, Signal::SIGCONT);
+        self.lasted = Some(self.begun.elapsed());
         // The backlog leaves in the same moment; only then may the bucket go (with what it holds).
         std::thread::sleep(Duration::from_millis(20));
-        for end in self.ends {
-            self.tc("del", end, &[])?;
-        }
-        Ok(())
-    }
-
-    fn tc(&self, verb: &str, end: End, bucket: &[&str]) -> Result<()> {
-        let namespace = self.lab.node(end.node).name();
-        let mut line = vec!["-n", namespace, "qdisc", verb, "dev", end.device, "root"];
-        if !bucket.is_empty() {
-            line.push("tbf");
-            line.extend(bucket);
-        }
-        command::run("tc", &line).context("hold the link with a token bucket (sch_tbf)")?;
-        Ok(())
-    }
-
-    fn fill(&self, end: End, count: usize) -> Result<()> {
-        let mut frame = vec![0; FULL_FRAME];
-        frame[..FILLER_HEAD.len()].copy_from_slice(&FILLER_HEAD);
-        self.lab.run_in(end.node, || {
-            let socket = PacketSocket::open(end.device, &[])?;
-            (0..count).try_for_each(|_| socket.send(&frame))
-        })
+        self.ends.iter_mut().try_for_each(End::finish)
     }
 }
 
