@@ -223,6 +223,7 @@ enum HolderTimer {
     Advert,
     Assert,
     Renew,
+    Reinstall,
     Announce,
 }
 
@@ -234,6 +235,7 @@ impl Timer {
             Self::Holder(HolderTimer::Advert) => "advert",
             Self::Holder(HolderTimer::Assert) => "assert",
             Self::Holder(HolderTimer::Renew) => "renew",
+            Self::Holder(HolderTimer::Reinstall) => "reinstall",
             Self::Holder(HolderTimer::Announce) => "announce",
             Self::HoldDown => "hold_down",
         }

@@ -285,6 +285,8 @@ fn fsm_36_vips_that_move_together_are_given_up_and_taken_as_one() {
     for _ in 0..4 {
         let mut first = Addresses::of(&lan, 1);
         wait_for("the address is there", SECOND, || first.have(VIP));
+        // What comes together is one act.
+        std::thread::sleep(Duration::from_millis(60));
         lan.ip(1, &["address", "del", "192.0.2.10/32", "dev", "eth0"]);
     }
     wait_for("both VIPs move", SECOND, || {

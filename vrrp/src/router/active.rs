@@ -18,6 +18,8 @@ pub(super) struct Active {
     lifetime: Duration,
     interval: Duration,
     next_advert: Moment,
+    /// When the lease is asked for again, if somebody deletes it over and over now.
+    reinstall_at: Option<Moment>,
     /// One more advert, because a lower one was heard.
     assert_at: Option<Moment>,
     /// When the last such advert went out, or will.
@@ -53,6 +55,7 @@ impl Active {
             lifetime: lease_lifetime(down),
             interval,
             next_advert: now + interval,
+            reinstall_at: None,
             assert_at: None,
             asserted_at: now,
             announcements: None,
@@ -77,6 +80,13 @@ impl Active {
     /// The lease is asked for (again).
     pub(super) const fn ask(&mut self, now: Moment) {
         self.lease = Lease::Asked(now);
+        self.reinstall_at = None;
+    }
+
+    /// It will be, not before `at`.
+    pub(super) const fn ask_later(&mut self, at: Moment, now: Moment) {
+        self.lease = Lease::Asked(now);
+        self.reinstall_at = Some(at);
     }
 
     /// The kernel agreed. True if the address is new on the interface and has to be announced.
@@ -148,6 +158,7 @@ impl Active {
             (Some(self.next_advert), HolderTimer::Advert),
             (self.assert_at, HolderTimer::Assert),
             (self.renew_at(), HolderTimer::Renew),
+            (self.reinstall_at, HolderTimer::Reinstall),
             (announce_at, HolderTimer::Announce),
         ] {
             if let Some(at) = at

@@ -15,6 +15,9 @@ use super::{
 
 /// How long a node stays away from a VIP that its kernel, or somebody on it, did not let it have.
 const HOLD_DOWN: Duration = Duration::from_secs(30);
+/// Removals within this time of one are the same act: `ip address flush` deletes until it finds
+/// nothing, and finds what has just been installed again.
+const FLUSH: Duration = Duration::from_millis(50);
 /// More than three removals within this time are a dispute.
 const DISPUTE: Duration = Duration::from_secs(60);
 
@@ -35,7 +38,7 @@ impl VirtualRouter {
     /// here.
     fn transition(&mut self, state: State, event: Event, now: Moment) -> State {
         use Event::{Fit, Heard, Lease, Reranked, Silent, Start, Stop, Timer as Time, Unfit};
-        use HolderTimer::{Advert, Announce, Assert, Lapsed, Renew};
+        use HolderTimer::{Advert, Announce, Assert, Lapsed, Reinstall, Renew};
         use LeaseNews::{Held, Refused, Removed};
         use Standing::{EqualHigher, EqualLower, Higher, Lower, Resigned};
         use State::{Active, Backup, Fault, Init};
@@ -71,6 +74,7 @@ impl VirtualRouter {
             (Active(a), Lease(Held)) => self.lease_held(a, now),
             (Active(a), Time(Holder(Renew))) => self.renew(a, now),
             (Active(a), Lease(Removed)) => self.reinstall(a, now),
+            (Active(a), Time(Holder(Reinstall))) => self.install(a, now),
             (Active(_), Lease(Refused(why))) => self.refused(why, now),
             (Active(_), Time(Holder(Lapsed))) => self.lapse(now),
             (Active(a), Start | Fit | Silent(_) | Time(ActiveDown | HoldDown)) => Active(a),
@@ -290,12 +294,23 @@ impl VirtualRouter {
         if !active.is_leased() {
             return State::Active(active);
         }
+        // A flush goes on until it finds nothing; it must come to its end.
+        if let Some(last) = self.removals[0]
+            && now.since(last) < FLUSH
+        {
+            active.ask_later(last + FLUSH, now);
+            return State::Active(active);
+        }
         if self.removals[2].is_some_and(|third| now.since(third) <= DISPUTE) {
             self.removals = [None; 3];
             return self.resign(&Cause::LeaseDisputed, Some(now + HOLD_DOWN));
         }
         self.removals.rotate_right(1);
         self.removals[0] = Some(now);
+        self.install(active, now)
+    }
+
+    fn install(&mut self, mut active: Active, now: Moment) -> State {
         active.ask(now);
         self.actions.push_back(Action::InstallLease {
             lifetime: active.lifetime(),

@@ -174,6 +174,32 @@ fn krn_74_a_deleted_address_comes_back_three_times_a_minute() {
 }
 
 #[test]
+fn krn_77_a_flush_is_one_removal_and_comes_to_its_end() {
+    let mut bench = Bench::active(params());
+    let remove = |bench: &mut Bench, after: Duration| {
+        bench.router.handle_lease_removed(at(after));
+        bench.perform(after)
+    };
+    for third in 1..=3 {
+        let after = SECOND * third / 2;
+        let installed = [Done::Install(LEASE), Done::Announce];
+        assert_eq!(remove(&mut bench, after), installed);
+        // It finds the address again, and then no more until it has ended.
+        assert_eq!(remove(&mut bench, after + ms(1)), []);
+        assert_eq!(remove(&mut bench, after + ms(2)), []);
+        let is_installed = |done: &[(Duration, Done)]| {
+            let mut done = done.iter();
+            done.any(|(_, what)| *what == Done::Install(LEASE))
+        };
+        assert!(!is_installed(&bench.run(after + ms(49))));
+        assert!(is_installed(&bench.run(after + ms(50))));
+    }
+    // Somebody who goes on for longer is no flush.
+    let done = remove(&mut bench, SECOND * 3 / 2 + ms(51));
+    assert!(done.contains(&Done::Now(VipState::Fault)), "{done:?}");
+}
+
+#[test]
 fn rare_removals_are_no_dispute() {
     let mut bench = Bench::active(params());
     for nth in 1..=20 {
