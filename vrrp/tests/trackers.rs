@@ -66,9 +66,12 @@ fn plug_in(lan: &Lan, host: u8) {
 
 fn elected(lan: &Lan, config: &Config) -> (Running, Running) {
     let one = Running::start(lan, 1, config);
-    let two = Running::start(lan, 2, config);
     wait_for("the first node holds both VIPs", SECOND * 6, || {
-        one.all(Active) && two.all(Backup)
+        one.all(Active)
+    });
+    let two = Running::start(lan, 2, config);
+    wait_for("the second node has heard the first", SECOND * 2, || {
+        two.all(Backup) && (0..2).all(|vip| two.board.vips[vip].peer_priority.get() == 250)
     });
     for node in [&one, &two] {
         wait_for("the tracker is up", SECOND, || state(node) == Up);
