@@ -9,6 +9,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     let (true, Some((first, others))) = (draft.together, draft.vips.split_first()) else {
         return;
     };
+    keepalived(draft, findings);
     for vip in others {
         for (index, node) in draft.nodes.iter().enumerate() {
             let priority = |vip: &VipDraft| vip.priorities.get(index).cloned().flatten();
@@ -36,6 +37,21 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         differ((vip, first), found, "preempt = {}", findings);
         let found = (vip.version.clone(), first.version.clone());
         differ((vip, first), found, "version = {}", findings);
+    }
+}
+
+/// What a Keepalived does with one of the VIPs it does with one, unless it is told otherwise too.
+fn keepalived(draft: &Draft, findings: &mut Findings) {
+    let mut nodes = draft.nodes.iter();
+    if let Some(node) = nodes.find(|node| !node.is_ours()) {
+        findings.warn(
+            node.runs.as_ref().map_or(node.name.span, |runs| runs.span),
+            format!(
+                "the VIPs move together here, and whether they do on node `{}` is a matter of its keepalived.conf",
+                node.name.value
+            ),
+            "put their vrrp_instances into one vrrp_sync_group there",
+        );
     }
 }
 
