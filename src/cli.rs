@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Listener(Listener),
     /// List the sessions, the 1,000 oldest first, or end some (root only)
     Sessions(Sessions),
+    /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file
+    Doctor(Doctor),
     /// Take away what a node that no longer runs has left: leases, shadows, changed kernel settings
     Release(Release),
     /// One of the processes that `run` starts
@@ -101,6 +103,18 @@ pub(crate) struct Status {
     /// Ask again each second until interrupted
     #[arg(long)]
     pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Which node of the file this is [default: found by host name or by its own addresses]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeDir,
 }

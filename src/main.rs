@@ -9,6 +9,7 @@ mod child;
 mod cli;
 mod commands;
 mod control;
+mod doctor;
 mod keygen;
 mod logging;
 mod memory;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Server(args) => operate::server(&args),
         Command::Listener(args) => operate::listener(&args),
         Command::Sessions(args) => operate::sessions(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Child(args) => child::run(args.kind),
     };

@@ -32,6 +32,15 @@ pub(crate) fn run(args: &crate::cli::Status) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the node with this runtime folder says of itself now.
+pub(crate) fn ask(runtime_dir: &Path) -> anyhow::Result<Status> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start a runtime")?;
+    runtime.block_on(client::ask(&runtime_dir.join(SOCKET)))
+}
+
 async fn show(args: &crate::cli::Status) -> anyhow::Result<()> {
     let socket = args.runtime.runtime_dir.join(SOCKET);
     let first = client::ask(&socket).await?;

@@ -214,11 +214,7 @@ fn drop_112(switch: &str, device: &str) -> Result<()> {
 /// When `nft` refuses.
 pub fn frames_lost(lab: &Lab, percent: u8) -> Result<Undo> {
     let switch = lab.node(Node::LanSwitch).name();
-    let nft = |line: &str| {
-        let mut words = vec!["netns", "exec", switch, "nft"];
-        words.extend(line.split_whitespace());
-        command::run("ip", &words)
-    };
+    let nft = |line: &str| lab.nft(Node::LanSwitch, line);
     nft("add table netdev fault")?;
     let undo = [
         "netns", "exec", switch, "nft", "delete", "table", "netdev", "fault",

@@ -110,6 +110,15 @@ impl Lab {
             .with_context(|| format!("start the thread {name} of {node}"))
     }
 
+    /// Runs an `nft` command inside the namespace, given as one line.
+    ///
+    /// # Errors
+    /// With what `nft` said.
+    pub fn nft(&self, node: Node, line: &str) -> Result<String> {
+        let words: Vec<&str> = ["nft"].into_iter().chain(line.split_whitespace()).collect();
+        self.exec(node, &words)
+    }
+
     /// Runs an `ip` command inside the namespace, given as one line.
     ///
     /// # Errors

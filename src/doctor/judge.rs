@@ -1,0 +1,279 @@
+//! What the facts mean. Pure.
+
+use std::net::IpAddr;
+
+use common::config::{Config, NodeIndex, Runs, Transport};
+
+use super::examine::{Facts, Interface, Manager};
+use super::firewall::{self, How, Wanted};
+use super::{Finding, Verdict};
+
+/// Share of a full table of connections that is worth a word, in percent.
+const NEARLY_FULL: u64 = 80;
+/// Ports for connections to servers, below which a busy node runs out of them.
+const FEW_PORTS: u64 = 20_000;
+
+/// Everything that is said, in the order of reading.
+pub(super) fn findings(config: &Config, node: NodeIndex, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (name, interface) in &facts.interfaces {
+        found.extend(of_interface(config, node, (name, interface)));
+    }
+    found.extend(way(config, node, facts));
+    found.extend(firewalls(config, node, facts));
+    found.extend(settings(facts));
+    found.extend(running(facts));
+    found
+}
+
+fn of_interface(
+    config: &Config,
+    node: NodeIndex,
+    (name, interface): (&str, &Interface),
+) -> Vec<Finding> {
+    let bad = |what: String, remedy: String| vec![Finding::new(Verdict::Bad, what, remedy)];
+    if !interface.exists {
+        return bad(
+            format!("{name} does not exist"),
+            "name an interface of `ip link` in [pair] or at the VIP".to_owned(),
+        );
+    }
+    if !interface.up {
+        return bad(
+            format!("{name} is switched off"),
+            format!("ip link set {name} up"),
+        );
+    }
+    if !interface.carrier {
+        return bad(
+            format!("{name} has no carrier"),
+            "look at its cable, or at the switch's port".to_owned(),
+        );
+    }
+    let mut found = Vec::new();
+    let own = IpAddr::from(config.nodes[node.0].address);
+    if name == config.pair.interface && !interface.addresses.contains(&own) {
+        found.push(Finding::new(
+            Verdict::Bad,
+            format!("{name} does not have this node's address {own}"),
+            format!("ip addr add {own}/24 dev {name}, and in its lasting configuration"),
+        ));
+    }
+    let mut vips = config.vips.iter().filter(|vip| vip.interface == name);
+    let multicast = vips.any(|vip| vip.transport == Transport::Multicast);
+    if multicast && !interface.multicast {
+        found.push(Finding::new(
+            Verdict::Bad,
+            format!("{name} cannot do multicast, and adverts go to 224.0.0.18"),
+            format!("ip link set {name} multicast on, or transport = \"unicast\""),
+        ));
+    }
+    found.extend(
+        interface
+            .manager
+            .as_ref()
+            .and_then(|one| managed(name, one)),
+    );
+    if interface.leased {
+        found.push(Finding::new(
+            Verdict::Warning,
+            format!("{name} has its address by DHCP: with the lease goes the node's part in the election"),
+            "give the node a fixed address, and keep it and the VIPs out of the DHCP server's pool",
+        ));
+    }
+    if found.is_empty() {
+        found.push(Finding::good(format!("{name} is up and has what it needs")));
+    }
+    found
+}
+
+/// A manager that takes away addresses that it has not set takes VIPs away.
+fn managed(name: &str, manager: &Manager) -> Option<Finding> {
+    match manager {
+        Manager::NetworkManager => Some(Finding::new(
+            Verdict::Warning,
+            format!(
+                "NetworkManager manages {name}: a reapply or a restart of the connection takes VIPs away for a moment"
+            ),
+            format!(
+                "nmcli device set {name} managed no, or leave its connection alone while the node is active"
+            ),
+        )),
+        Manager::Networkd { file, keeps } if keeps.is_empty() || keeps == "no" => {
+            Some(Finding::new(
+                Verdict::Warning,
+                format!(
+                    "systemd-networkd manages {name}: its restart takes VIPs away for a moment"
+                ),
+                format!("KeepConfiguration=static in the section [Network] of {file}"),
+            ))
+        }
+        Manager::Networkd { .. } => None,
+    }
+}
+
+fn way(config: &Config, node: NodeIndex, facts: &Facts) -> Option<Finding> {
+    let own = IpAddr::from(config.nodes[node.0].address);
+    let peer = &config.nodes[config.peer_of(node)?.0];
+    Some(match facts.to_peer.as_ref()? {
+        Ok(from) if *from == own => {
+            Finding::good(format!("packets to {} leave from {own}", peer.name))
+        }
+        Ok(from) => Finding::new(
+            Verdict::Bad,
+            format!(
+                "packets to {} ({}) leave from {from}, not from {own}: it drops them",
+                peer.name, peer.address
+            ),
+            "look at `ip route get`, and at rules for the nodes' subnet",
+        ),
+        Err(why) => Finding::new(
+            Verdict::Bad,
+            format!("no way leads to {} ({}): {why}", peer.name, peer.address),
+            "look at `ip route`",
+        ),
+    })
+}
+
+fn firewalls(config: &Config, node: NodeIndex, facts: &Facts) -> Vec<Finding> {
+    let mut found = match &facts.ruleset {
+        Ok(ruleset) => firewall::findings(ruleset, &wanted(config, node)),
+        Err(why) => vec![Finding::new(
+            Verdict::Unknown,
+            format!("the firewall: {why}"),
+            "run this as root, with nft(8) installed",
+        )],
+    };
+    if !facts.legacy_tables.is_empty() {
+        found.push(Finding::new(
+            Verdict::Unknown,
+            "there are rules of the older iptables, which are not looked at",
+            "look at `iptables-legacy -S`",
+        ));
+    }
+    found
+}
+
+/// What has to come in on this node.
+fn wanted(config: &Config, node: NodeIndex) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    let Some(peer) = config.peer_of(node) else {
+        return wanted;
+    };
+    if !config.vips.is_empty() {
+        wanted.push(Wanted {
+            what: "adverts (IP protocol 112, vrrp)".to_owned(),
+            how: How::Vrrp,
+            remedy: "nft insert rule inet filter input ip protocol vrrp accept; with firewalld: \
+                     firewall-cmd --permanent --add-protocol=vrrp"
+                .to_owned(),
+        });
+    }
+    if config.has_pair_channel(node) && config.nodes[peer.0].runs == Runs::FmcLb {
+        let port = config.pair.port;
+        wanted.push(Wanted {
+            what: format!("the pair channel (UDP port {port})"),
+            how: How::Port(port),
+            remedy: format!(
+                "nft insert rule inet filter input udp dport {port} accept; with firewalld: \
+                 firewall-cmd --permanent --add-port={port}/udp"
+            ),
+        });
+    }
+    let ports = config
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.binds)
+        .map(|bind| bind.address.port());
+    let mut ports: Vec<u16> = ports.collect();
+    ports.sort_unstable();
+    ports.dedup();
+    wanted.extend(ports.into_iter().map(|port| Wanted {
+        what: format!("listeners (TCP port {port})"),
+        how: How::Port(port),
+        remedy: format!("let TCP port {port} in"),
+    }));
+    wanted
+}
+
+fn settings(facts: &Facts) -> Vec<Finding> {
+    let number = |name: &str| facts.settings.get(name)?.parse::<u64>().ok();
+    let mut found = Vec::new();
+    let all = number("ipv4/conf/all/rp_filter").unwrap_or(0);
+    for name in facts.interfaces.keys() {
+        let own = number(&format!("ipv4/conf/{name}/rp_filter")).unwrap_or(0);
+        // The larger of the two counts; 1 is strict (kernel, ip-sysctl).
+        if own.max(all) == 1 && facts.up > 1 {
+            found.push(Finding::new(
+                Verdict::Warning,
+                format!(
+                    "rp_filter is strict on {name} and there are other interfaces: adverts are dropped unseen \
+                     where the way back is another one"
+                ),
+                format!("sysctl net.ipv4.conf.{name}.rp_filter=2"),
+            ));
+        }
+    }
+    if number("ipv4/tcp_tw_reuse") == Some(0) {
+        found.push(Finding::new(
+            Verdict::Warning,
+            "tcp_tw_reuse is off: ports of connections to servers rest for a minute after each",
+            "sysctl net.ipv4.tcp_tw_reuse=1",
+        ));
+    }
+    let range = facts.settings.get("ipv4/ip_local_port_range");
+    let ends: Vec<u64> = range
+        .into_iter()
+        .flat_map(|range| range.split_whitespace())
+        .filter_map(|end| end.parse().ok())
+        .collect();
+    if let [first, last] = ends[..]
+        && last.saturating_sub(first) < FEW_PORTS
+    {
+        found.push(Finding::new(
+            Verdict::Warning,
+            format!("only ports {first} to {last} are for connections to servers"),
+            "sysctl net.ipv4.ip_local_port_range=\"1024 65535\", or source_ports of the backend",
+        ));
+    }
+    let table = number("netfilter/nf_conntrack_count").zip(number("netfilter/nf_conntrack_max"));
+    if let Some((count, most)) = table
+        && count * 100 >= most * NEARLY_FULL
+    {
+        found.push(Finding::new(
+            Verdict::Bad,
+            format!("{count} of {most} connections are tracked: a full table drops new ones"),
+            "sysctl net.netfilter.nf_conntrack_max, or do not track what the listeners take",
+        ));
+    }
+    if found.is_empty() {
+        found.push(Finding::good("kernel settings are as they should be"));
+    }
+    found
+}
+
+/// What only a running node can know: rivals, both active, an advert that does not come.
+fn running(facts: &Facts) -> Vec<Finding> {
+    match &facts.status {
+        Err(why) => vec![Finding::new(
+            Verdict::Unknown,
+            format!("no node runs here that could be asked: {why}"),
+            "start it, and ask again",
+        )],
+        Ok(status) if status.warnings.is_empty() => {
+            vec![Finding::good("the running node warns of nothing")]
+        }
+        Ok(status) => {
+            let warnings = status.warnings.iter();
+            warnings
+                .map(|warning| {
+                    let what = format!("the running node says: {warning}");
+                    Finding::new(Verdict::Warning, what, "fmc-lb status")
+                })
+                .collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

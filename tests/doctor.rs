@@ -1,0 +1,76 @@
+//! `fmc-lb doctor` on a machine that is well, and on one that is not.
+
+mod site;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::Node;
+use lab::backend::Service;
+use lab::balancer::Balancer as _;
+
+use crate::site::{Site, shipped};
+
+/// What it says, and its exit code.
+fn doctor(site: &Site) -> Result<(String, i32)> {
+    let file = site.pair.config_file().display().to_string();
+    let line = ["doctor", "--config", &file, "--node", "lb1"];
+    let output = site.pair.command(Node::Lb1, &line)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    ensure!(complained.is_empty(), "{complained}");
+    Ok((said, output.status.code().context("it was killed")?))
+}
+
+#[test]
+fn a_doctor_finds_what_is_wrong_with_a_machine_and_nothing_else() -> Result<()> {
+    let mut site = Site::build(shipped(), Service::Echo)?;
+    let (said, code) = doctor(&site)?;
+    ensure!(code == 0, "{said}");
+    for part in [
+        "eth0 is up",
+        "leave from 192.168.0.11",
+        "drops nothing",
+        "no node runs here",
+    ] {
+        ensure!(said.contains(part), "no {part:?} in {said}");
+    }
+
+    site.lab.nft(Node::Lb1, "add table inet filter")?;
+    site.lab.nft(
+        Node::Lb1,
+        "add chain inet filter input { type filter hook input priority 0 ; policy drop ; }",
+    )?;
+    site.lab.nft(
+        Node::Lb1,
+        "add rule inet filter input ip protocol vrrp accept",
+    )?;
+    let (said, code) = doctor(&site)?;
+    ensure!(code == 1, "{said}");
+    ensure!(said.contains("a firewall rule names adverts"), "{said}");
+    ensure!(
+        said.contains("no rule names the pair channel (UDP port 9601)"),
+        "{said}"
+    );
+    site.lab.nft(
+        Node::Lb1,
+        "add rule inet filter input udp dport 9601 accept",
+    )?;
+    site.lab.nft(
+        Node::Lb1,
+        "add rule inet filter input tcp dport { 80, 443, 6443 } accept",
+    )?;
+    let (said, code) = doctor(&site)?;
+    ensure!(code == 0, "{said}");
+    site.lab.nft(Node::Lb1, "delete table inet filter")?;
+
+    site.pair.start(Node::Lb1)?;
+    site.wait_ready(Node::Lb1)?;
+    // It was never told of the other node, which does not run.
+    let asked =
+        |site: &Site| doctor(site).is_ok_and(|(said, _)| said.contains("lb2 was never heard"));
+    site.wait("the running node is asked", asked)?;
+
+    site.lab.ip(Node::Lb1, "link set eth0 down")?;
+    let (said, code) = doctor(&site)?;
+    ensure!(code == 1 && said.contains("eth0 is switched off"), "{said}");
+    Ok(())
+}
