@@ -6,6 +6,7 @@
     reason = "tests on the lab wait, measure and print what they saw"
 )]
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use lab::balancer::Balancer as _;
 use lab::fmclb::FmcLb;
 use lab::keepalived::Keepalived;
-use lab::topology::API_VIP;
+use lab::topology::{API_VIP, WEB_VIP_V6};
 use lab::{Lab, Node, capture, lease};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fmc-lb");
@@ -32,6 +33,8 @@ struct Dialect {
     /// Lines of `vrrp_instance`, but for the addresses of unicast.
     theirs: &'static str,
     unicast: bool,
+    ipv6: bool,
+    preempt: bool,
 }
 
 const V2: Dialect = Dialect {
@@ -40,6 +43,8 @@ const V2: Dialect = Dialect {
     ours: "version = 2\nadvert_interval = \"1s\"",
     theirs: "version 2\n    advert_int 1",
     unicast: false,
+    ipv6: false,
+    preempt: true,
 };
 
 const V2_PASS: Dialect = Dialect {
@@ -55,6 +60,8 @@ const V3: Dialect = Dialect {
     ours: "advert_interval = \"100ms\"",
     theirs: "version 3\n    advert_int 0.1",
     unicast: false,
+    ipv6: false,
+    preempt: true,
 };
 
 const V3_UNICAST: Dialect = Dialect {
@@ -64,7 +71,48 @@ const V3_UNICAST: Dialect = Dialect {
     ..V3
 };
 
+const V3_IPV6: Dialect = Dialect {
+    name: "v3 over IPv6",
+    ipv6: true,
+    ..V3
+};
+
+const V3_IPV6_UNICAST: Dialect = Dialect {
+    name: "v3 over IPv6 by unicast",
+    ipv6: true,
+    ..V3_UNICAST
+};
+
+/// What the adverts of fmc-lb's IPv6 VIP begin with, VRID 51, where the file names nothing else.
+const LINK_LOCAL: &str = "fe80::200:5eff:fe00:233";
+
 impl Dialect {
+    fn vip(self) -> IpAddr {
+        if self.ipv6 {
+            WEB_VIP_V6.into()
+        } else {
+            API_VIP.into()
+        }
+    }
+
+    /// As Keepalived has it.
+    fn virtual_addresses(self) -> Vec<String> {
+        if self.ipv6 {
+            vec![format!("{LINK_LOCAL}/64"), format!("{WEB_VIP_V6}/128")]
+        } else {
+            vec![format!("{API_VIP}/32")]
+        }
+    }
+
+    /// Where adverts by unicast go.
+    fn address(self, node: Node) -> String {
+        if self.ipv6 {
+            node.link_local().to_string()
+        } else {
+            node.address().to_string()
+        }
+    }
+
     /// RFC 9568 and RFC 3768, section 6.1.
     fn skew(self, priority: u8) -> Duration {
         let unit = if self.theirs.starts_with("version 2") {
@@ -98,17 +146,33 @@ struct Mixed {
 impl Mixed {
     fn new(dialect: Dialect, ours: u8) -> Result<Self> {
         let lab = Lab::start()?;
+        if dialect.ipv6 {
+            lab.enable_ipv6()?;
+        }
         let theirs = other(ours);
+        let vip = dialect.vip();
+        let length = if dialect.ipv6 { 64 } else { 24 };
+        let link_local = |node: Node| match (dialect.ipv6, dialect.unicast) {
+            (true, true) => format!("link_local = \"{}\"\n", node.link_local()),
+            _ => String::new(),
+        };
         let config = format!(
-            "[nodes.lb1]\naddress = \"{}\"\npriority = {ours}\n\n\
-             [nodes.lb2]\naddress = \"{}\"\npriority = {theirs}\nruns = \"keepalived\"\n\n\
+            "[nodes.lb1]\naddress = \"{}\"\n{}priority = {ours}\n\n\
+             [nodes.lb2]\naddress = \"{}\"\n{}priority = {theirs}\nruns = \"keepalived\"\n\n\
              [pair]\ninterface = \"eth0\"\n\n\
-             [vrrp]\npreempt_delay = \"0s\"\n{}\n\n\
-             [vips.api]\naddress = \"{API_VIP}/24\"\nvrid = 51\n\n\
+             [vrrp]\n{}\n{}\n\n\
+             [vips.api]\naddress = \"{vip}/{length}\"\nvrid = 51\n\n\
              [listeners.api]\nbind = [\"vips.api:6443\"]\nbackend = \"api\"\nrequired = false\n\n\
              [backends.api]\nservers = [\"10.17.4.21:6443\"]\nprobe = \"off\"\n",
             Node::Lb1.address(),
+            link_local(Node::Lb1),
             Node::Lb2.address(),
+            link_local(Node::Lb2),
+            if dialect.preempt {
+                "preempt_delay = \"0s\""
+            } else {
+                "preempt = false"
+            },
             dialect.ours,
         );
         let fmc_lb = FmcLb::new(&lab, Path::new(BINARY), &config)?;
@@ -125,21 +189,31 @@ impl Mixed {
         if node == Node::Lb1 {
             return self.fmc_lb.start(node);
         }
-        let unicast = format!(
-            "    unicast_src_ip {}\n    unicast_peer {{\n        {}\n    }}\n",
-            Node::Lb2.address(),
-            Node::Lb1.address(),
-        );
-        let config = format!(
-            "global_defs {{\n    router_id lb2\n}}\nvrrp_instance api {{\n    state BACKUP\n    \
-             interface eth0\n    virtual_router_id 51\n    priority {}\n    {}\n{}    \
-             virtual_ipaddress {{\n        {API_VIP}/32\n    }}\n}}\n",
-            self.priority(node),
-            self.dialect.theirs,
-            if self.dialect.unicast { &unicast } else { "" },
-        );
+        let config = self.keepalived_config(self.priority(node));
         self.keepalived = Some(Keepalived::start(&self.lab, node, &config)?);
         Ok(())
+    }
+
+    /// Of lb2. Over IPv6 its adverts by unicast have a hop limit of 64 unless it is told otherwise.
+    fn keepalived_config(&self, priority: u8) -> String {
+        let unicast = format!(
+            "    unicast_src_ip {}\n    unicast_ttl 255\n    unicast_peer {{\n        {}\n    }}\n",
+            self.dialect.address(Node::Lb2),
+            self.dialect.address(Node::Lb1),
+        );
+        format!(
+            "global_defs {{\n    router_id lb2\n}}\nvrrp_instance api {{\n    state BACKUP\n    \
+             interface eth0\n    virtual_router_id 51\n    priority {priority}\n    {}\n{}{}    \
+             virtual_ipaddress {{\n        {}\n    }}\n}}\n",
+            self.dialect.theirs,
+            if self.dialect.preempt {
+                ""
+            } else {
+                "    nopreempt\n"
+            },
+            if self.dialect.unicast { &unicast } else { "" },
+            self.dialect.virtual_addresses().join("\n        "),
+        )
     }
 
     fn stop(&mut self, node: Node) -> Result<()> {
@@ -155,8 +229,10 @@ impl Mixed {
             return self.fmc_lb.kill_all(node);
         }
         self.keepalived.take().context("it runs")?.kill()?;
-        let line = format!("addr del {API_VIP}/32 dev eth0");
-        self.lab.ip(node, &line).map(drop)
+        for address in self.dialect.virtual_addresses() {
+            self.lab.ip(node, &format!("addr del {address} dev eth0"))?;
+        }
+        Ok(())
     }
 
     fn priority(&self, node: Node) -> u8 {
@@ -167,13 +243,20 @@ impl Mixed {
         }
     }
 
-    /// After the event that just came, `node` alone holds the VIP within the bound, and a second later
-    /// still.
+    /// After the event that just came, `node` alone holds the VIP within the bound, and for as long as it
+    /// is watched.
     fn expect(&self, event: &str, node: Node, bound: Duration) -> Result<()> {
         let start = Instant::now();
         let what = format!("{event}: {node} alone holds the VIP");
-        let holds = || lease::holder(&self.lab, API_VIP) == Some(node);
-        self.lab.wait_until(bound * 2 + ROOM, &what, holds)?;
+        let holds = || lease::holder(&self.lab, self.dialect.vip()) == Some(node);
+        // Nobody may need the silence of a node that has resigned.
+        let silence = self.dialect.active_down(LOW);
+        let room = if bound < silence / 4 {
+            silence / 2
+        } else {
+            bound * 2 + ROOM
+        };
+        self.lab.wait_until(room, &what, holds)?;
         println!(
             "{}, fmc-lb {}: {event}: {:?} (bound {bound:?})",
             self.dialect.name,
@@ -181,20 +264,28 @@ impl Mixed {
             start.elapsed()
         );
         let quiet = Instant::now();
-        while quiet.elapsed() < self.dialect.active_down(LOW).min(Duration::from_secs(1)) {
-            let holders = lease::holders(&self.lab, API_VIP);
+        // Long enough for a node that has just been started to take it by mistake.
+        let watched = self.dialect.active_down(LOW) * 3;
+        while quiet.elapsed() < watched.min(Duration::from_secs(1)) {
+            let holders = lease::holders(&self.lab, self.dialect.vip());
             ensure!(holders == [node], "{what}, but then: {holders:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }
 
-    fn run(&mut self) -> Result<()> {
-        let (high, low) = if self.ours == HIGH {
+    /// The nodes with the higher and with the lower priority.
+    fn ranks(&self) -> (Node, Node) {
+        if self.ours == HIGH {
             (Node::Lb1, Node::Lb2)
         } else {
             (Node::Lb2, Node::Lb1)
-        };
+        }
+    }
+
+    /// One after the other is lost and returns.
+    fn come_and_go(&mut self) -> Result<()> {
+        let (high, low) = self.ranks();
         let dialect = self.dialect;
         self.start(Node::Lb1)?;
         self.start(Node::Lb2)?;
@@ -208,21 +299,60 @@ impl Mixed {
         self.start(high)?;
         self.expect("return", high, dialect.active_down(HIGH))
     }
+
+    /// Whoever has it keeps it.
+    fn without_preemption(&mut self) -> Result<()> {
+        let (high, low) = self.ranks();
+        let dialect = self.dialect;
+        self.start(low)?;
+        self.expect("start of the lower", low, dialect.active_down(LOW))?;
+        self.start(high)?;
+        self.expect("start of the higher", low, dialect.active_down(HIGH))?;
+        self.stop(low)?;
+        self.expect("clean stop of the lower", high, dialect.skew(HIGH))?;
+        self.start(low)?;
+        self.expect("return of the lower", high, dialect.active_down(LOW))?;
+        self.kill(high)?;
+        self.expect("loss of the higher", low, dialect.active_down(LOW))?;
+        self.start(high)?;
+        self.expect("return of the higher", low, dialect.active_down(HIGH))
+    }
+
+    /// Keepalived's falls below ours and rises again.
+    fn priority_changes(&mut self) -> Result<()> {
+        let dialect = self.dialect;
+        self.start(Node::Lb1)?;
+        self.start(Node::Lb2)?;
+        self.expect("start", Node::Lb2, dialect.active_down(HIGH) * 2)?;
+        for (priority, node) in [(LOW - 1, Node::Lb1), (HIGH, Node::Lb2)] {
+            let config = self.keepalived_config(priority);
+            let keepalived = self.keepalived.as_mut().context("it runs")?;
+            keepalived.reload(&config)?;
+            let event = format!("Keepalived's priority becomes {priority}");
+            self.expect(&event, node, dialect.active_down(LOW))?;
+        }
+        Ok(())
+    }
 }
 
+/// What happens in a case.
+type Story = fn(&mut Mixed) -> Result<()>;
+
 /// Both ways round, side by side: they mostly wait.
-fn cases(dialects: &[Dialect]) -> Result<()> {
+fn cases(dialects: &[Dialect], story: Story) -> Result<()> {
+    let both = dialects.iter().flat_map(|one| [(*one, HIGH), (*one, LOW)]);
+    side_by_side(both, story)
+}
+
+fn side_by_side(cases: impl Iterator<Item = (Dialect, u8)>, story: Story) -> Result<()> {
     std::thread::scope(|scope| {
-        let cases = dialects
-            .iter()
-            .flat_map(|dialect| [(*dialect, HIGH), (*dialect, LOW)]);
         let running: Vec<_> = cases
             .map(|(dialect, ours)| {
                 scope.spawn(move || {
                     let mut mixed = Mixed::new(dialect, ours)?;
                     let name = format!("interop-{}-{ours}", dialect.name.replace(' ', "-"));
                     let lab = mixed.lab.clone();
-                    let body = || mixed.run();
+                    let body = || story(&mut mixed);
                     capture::around(&lab, &name, body)
                         .with_context(|| format!("{}, fmc-lb has priority {ours}", dialect.name))
                 })
@@ -236,10 +366,30 @@ fn cases(dialects: &[Dialect]) -> Result<()> {
 
 #[test]
 fn ka_46_version_2_with_and_without_a_password() -> Result<()> {
-    cases(&[V2, V2_PASS])
+    cases(&[V2, V2_PASS], Mixed::come_and_go)
 }
 
 #[test]
 fn ka_47_version_3_by_multicast_and_unicast() -> Result<()> {
-    cases(&[V3, V3_UNICAST])
+    cases(&[V3, V3_UNICAST], Mixed::come_and_go)
+}
+
+#[test]
+fn ka_47_version_3_over_ipv6_by_multicast_and_unicast() -> Result<()> {
+    cases(&[V3_IPV6, V3_IPV6_UNICAST], Mixed::come_and_go)
+}
+
+#[test]
+fn ka_52_without_preemption_nobody_takes_it_from_a_living_node() -> Result<()> {
+    let keeping = [V3, V3_IPV6].map(|dialect| Dialect {
+        preempt: false,
+        ..dialect
+    });
+    cases(&keeping, Mixed::without_preemption)
+}
+
+#[test]
+fn a_keepalived_whose_priority_changes_gives_the_vip_up_and_takes_it_back() -> Result<()> {
+    let below = [V3, V3_IPV6].map(|dialect| (dialect, LOW));
+    side_by_side(below.into_iter(), Mixed::priority_changes)
 }

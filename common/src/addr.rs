@@ -1,6 +1,7 @@
 //! Small words of VRRP that cannot hold a wrong value.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 
 /// Virtual Router Identifier, 1 to 255 (RFC 9568, section 5.2.3).
@@ -48,6 +49,46 @@ impl Priority {
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Address family of a virtual router. VRIDs are counted in each apart: 51 over IPv4 and 51 over IPv6 are two routers
+/// (RFC 9568, section 5.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// That of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Prefix length of an address that stands for itself: 32 or 128.
+    pub const fn host_prefix(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+
+    /// Version of the Internet Protocol: 4 or 6.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IPv{}", self.number())
     }
 }
 

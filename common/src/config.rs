@@ -36,13 +36,13 @@ mod value;
 mod vrrp;
 mod watched;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::addr::{Priority, Vrid};
+use crate::addr::{Family, Priority, Vrid};
 
 pub use agent::Agent;
 pub use backend::{
@@ -134,8 +134,11 @@ pub struct BackendIndex(pub usize);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     pub name: String,
-    /// The machine's own address on the pair's interface.
-    pub address: Ipv4Addr,
+    /// The machine's own address on the pair's interface, where the pair channel is; not link-local.
+    pub address: IpAddr,
+    /// Its link-local address on that interface; `None` = taken from the interface, and the other
+    /// node's is not known.
+    pub link_local: Option<Ipv6Addr>,
     pub runs: Runs,
 }
 
@@ -168,9 +171,12 @@ pub struct Pair {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vip {
     pub name: String,
-    pub address: Ipv4Addr,
-    /// Of the subnet that the address belongs to; the address itself is installed as a /32.
+    pub address: IpAddr,
+    /// Of the subnet that the address belongs to; the address itself is installed as a /32 (/128).
     pub prefix_len: u8,
+    /// What stands first in the adverts of an IPv6 VIP (RFC 9568, section 5.2.9); no interface gets it.
+    /// `None` for IPv4.
+    pub link_local: Option<Ipv6Addr>,
     pub vrid: Vrid,
     pub interface: String,
     /// Priority of each node, in the order of [`Config::nodes`].
@@ -189,13 +195,14 @@ pub struct Vip {
 /// How adverts reach the other node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// To 224.0.0.18.
+    /// To 224.0.0.18, or ff02::12.
     Multicast,
     /// To the other node's address.
     Unicast,
 }
 
-/// Which checksum form our VRRPv3 IPv4 adverts carry; both are accepted.
+/// Which checksum form our VRRPv3 IPv4 adverts carry; both are accepted. (Over IPv6 there is one, with
+/// the pseudo-header.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChecksumForm {
     /// Over pseudo-header and message (RFC 5798, Keepalived, FRR).
@@ -233,6 +240,13 @@ pub enum AdminHttp {
     Address(SocketAddr),
 }
 
+impl Vip {
+    /// Of its virtual router.
+    pub const fn family(&self) -> Family {
+        Family::of(self.address)
+    }
+}
+
 impl Config {
     /// Whether a node has a pair channel: two nodes that both run fmc-lb, heartbeats and a key.
     pub fn has_pair_channel(&self, node: NodeIndex) -> bool {
@@ -248,6 +262,15 @@ impl Config {
         (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))
     }
 
+    /// The listeners at which connections to a VIP arrive and without whose servers a node does not hold
+    /// it.
+    pub fn required_by(&self, vip: VipIndex) -> impl Iterator<Item = &Listener> {
+        let of_vip = move |listener: &&Listener| {
+            listener.required && listener.serves(vip, &self.vips[vip.0])
+        };
+        self.listeners.iter().filter(of_vip)
+    }
+
     /// Why no server can be reached at an address: it is our own, or nobody's.
     pub fn own_address(&self, address: SocketAddr) -> Option<String> {
         // [::ffff:192.168.0.10] is 192.168.0.10.
@@ -258,8 +281,8 @@ impl Config {
         }
         let ours = |ip: IpAddr| {
             ip.is_loopback()
-                || self.vips.iter().any(|vip| IpAddr::V4(vip.address) == ip)
-                || self.nodes.iter().any(|node| IpAddr::V4(node.address) == ip)
+                || self.vips.iter().any(|vip| vip.address == ip)
+                || self.nodes.iter().any(|node| node.address == ip)
         };
         let accepts = |bind: &Bind| {
             let wildcard = bind.address.ip().is_unspecified()
@@ -275,7 +298,7 @@ impl Config {
             ));
         }
         let mut vips = self.vips.iter();
-        let vip = vips.find(|vip| IpAddr::V4(vip.address) == address.ip())?;
+        let vip = vips.find(|vip| vip.address == address.ip())?;
         Some(format!(
             "it is VIP `{}`, which is always on the node itself",
             vip.name

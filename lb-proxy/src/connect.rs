@@ -384,6 +384,10 @@ pub(crate) async fn open(
         if bound.address.is_some() || !proxy.sources.is_wrong(place, stream.local_addr()?.ip()) {
             return Ok(stream);
         }
+        if !proxy.sources.has_own_for(address) {
+            warn!(server = %address, "this node has no address of that kind but virtual IPs: give it one, or name it in `source`");
+            break;
+        }
         warn!(server = %address, "the kernel connects from a virtual IP, the node's own address is bound from now on");
     }
     // As the kernel says it of its own range.

@@ -7,14 +7,17 @@
 //! without gateway it takes the interface's oldest address, which may be the lease. So the choice
 //! is left to the kernel, which knows every interface of the node, and looked at afterwards (one
 //! getsockname(2)). Should it be a VIP, that connection is given up before a byte was relayed, and
-//! the server is connected to from the node's own address from then on.
+//! the server is connected to from the node's own address from then on. (Of IPv6 it takes a VIP, which
+//! is deprecated from the start, only where the machine has no other address. Then there may be no own
+//! one to connect from either, and the server cannot be reached: nor could it answer when the VIP
+//! moves.)
 //!
 //! A backend may name addresses of its own instead: each has 28,000 ports or more for every server,
 //! so several of them let more connections be open at once.
 
 mod ports;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::config::{BackendIndex, Config, MAX_SERVERS, NodeIndex};
@@ -42,8 +45,8 @@ pub(crate) struct Bound {
 /// Which servers need a source address of our choice.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    vips: Vec<Ipv4Addr>,
-    own: Ipv4Addr,
+    vips: Vec<IpAddr>,
+    own: IpAddr,
     /// By backend.
     configured: Vec<Configured>,
     /// By place on the board.
@@ -81,8 +84,8 @@ impl Sources {
     ) -> Option<Bound> {
         let configured = &self.configured[backend.0];
         let own = || {
-            let forced = server.is_ipv4() && self.from_own[place].load(Ordering::Relaxed);
-            forced.then_some(IpAddr::V4(self.own))
+            let forced = self.from_own[place].load(Ordering::Relaxed);
+            (forced && self.has_own_for(server)).then_some(self.own)
         };
         let port = match &configured.ports {
             Some(ports) => ports.next(in_use)?,
@@ -104,9 +107,14 @@ impl Sources {
             .collect()
     }
 
+    /// Whether the file names an address of this node that a connection to the server can come from.
+    pub(crate) fn has_own_for(&self, server: SocketAddr) -> bool {
+        server.is_ipv4() == self.own.is_ipv4()
+    }
+
     /// Looks at what the kernel chose: `true` if it was a VIP, and then it will not choose again.
     pub(crate) fn is_wrong(&self, place: usize, chosen: IpAddr) -> bool {
-        let wrong = self.vips.iter().any(|vip| IpAddr::V4(*vip) == chosen);
+        let wrong = self.vips.contains(&chosen);
         if wrong {
             self.from_own[place].store(true, Ordering::Relaxed);
         }

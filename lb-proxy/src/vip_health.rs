@@ -16,9 +16,7 @@ pub(crate) fn vip_health(
     counts: impl Fn(&Member) -> bool,
 ) -> u64 {
     config
-        .listeners
-        .iter()
-        .filter(|listener| listener.required && listener.serves(vip))
+        .required_by(vip)
         .flat_map(|listener| listener.backends())
         .map(|index| {
             let (mut all, mut good) = (0_u64, 0_u64);
@@ -39,7 +37,7 @@ pub(crate) fn vip_health(
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use common::board::ServerState::{self, Down, Draining, Maintenance, Unknown, Up};
     use common::config::{BackendIndex, Listener};
@@ -53,6 +51,12 @@ mod tests {
 address = "192.0.2.2"
 [pair]
 interface = "eth0"
+[vips.first]
+address = "192.0.2.10/24"
+vrid = 1
+[vips.second]
+address = "fd00::10/64"
+vrid = 1
 [backends.one]
 servers = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
 [backends.two]
@@ -116,7 +120,12 @@ backend = "one"
         everywhere.binds[0]
             .address
             .set_ip(Ipv4Addr::UNSPECIFIED.into());
-        assert_eq!(health(vec![everywhere], [Down; 5]), 0);
+        assert_eq!(health(vec![everywhere.clone()], [Down; 5]), 0);
+        // The first VIP is IPv4.
+        everywhere.binds[0]
+            .address
+            .set_ip(Ipv6Addr::UNSPECIFIED.into());
+        assert_eq!(health(vec![everywhere], [Down; 5]), 100);
     }
 
     #[test]

@@ -24,7 +24,7 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Presence {
     ///
     /// # Errors
     /// A process of that node lives, or a stranger's has the name.
-    pub(crate) fn take(address: Ipv4Addr) -> anyhow::Result<Self> {
+    pub(crate) fn take(address: IpAddr) -> anyhow::Result<Self> {
         match take(address)? {
             Ok(socket) => Ok(Self {
                 socket: Some(socket),
@@ -70,7 +70,7 @@ impl Presence {
     /// A process of that node lives.
     pub(super) fn inherit_or_take(
         survivors: &mut [Survivor],
-        address: Ipv4Addr,
+        address: IpAddr,
     ) -> anyhow::Result<Self> {
         if let Some(socket) = survivors.iter_mut().find_map(handed_over) {
             return Ok(Self {
@@ -112,7 +112,7 @@ fn handed_over(survivor: &mut Survivor) -> Option<OwnedFd> {
 }
 
 /// The socket, or who holds it.
-fn take(address: Ipv4Addr) -> anyhow::Result<Result<OwnedFd, Vec<Holder>>> {
+fn take(address: IpAddr) -> anyhow::Result<Result<OwnedFd, Vec<Holder>>> {
     let name = format!("fmc-lb/{address}");
     let mut waited = Duration::ZERO;
     loop {
@@ -204,7 +204,7 @@ fn command_of(pid: u32) -> String {
     words.trim_end().to_owned()
 }
 
-fn refusal(address: Ipv4Addr, holders: &[Holder]) -> String {
+fn refusal(address: IpAddr, holders: &[Holder]) -> String {
     let who = match holders {
         [] => {
             format!("as a process that cannot be seen from here (`ss -xa` shows @fmc-lb/{address})")
@@ -230,9 +230,9 @@ mod tests {
     use super::*;
 
     /// An address of nobody's (RFC 2544), another one for each run and test.
-    fn address(test: u8) -> Ipv4Addr {
+    fn address(test: u8) -> IpAddr {
         let [.., high, low] = std::process::id().to_be_bytes();
-        Ipv4Addr::new(198, 18 + (test & 1), high ^ (test << 6), low)
+        IpAddr::from([198, 18 + (test & 1), high ^ (test << 6), low])
     }
 
     #[test]

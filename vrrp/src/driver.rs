@@ -336,6 +336,7 @@ impl Driver {
         for (place, heard) in heard.drain(..) {
             let group = self.units[place].group;
             self.note_owner(place, &heard);
+            let heard = self.under_its_first_name(place, heard);
             self.groups[group].router.handle_heard(heard, now);
             self.perform(group, now);
         }
@@ -382,8 +383,12 @@ impl Driver {
         summary.stamp = signing.and_then(|signing| signing.told(self.wall));
         for (place, unit) in self.units.iter().enumerate() {
             let router = &self.groups[unit.group].router;
+            let (family, vrid) = unit.router_id();
+            let port = &self.ports[unit.port];
             summary.push(VipRecord {
-                vrid: unit.vrid,
+                family,
+                vrid,
+                source: (!port.own.is_unspecified()).then_some(port.own),
                 state: router.state(),
                 priority: router.priority().value(),
                 health: own_health(self.proxy, &self.proxy.vip_sure[place])

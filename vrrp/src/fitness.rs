@@ -70,10 +70,7 @@ const NEWS: Duration = Duration::from_millis(50);
 /// are at most 105 % and at least 95 % of what the file says. An API server that says that it is not
 /// ready needs to say so once.
 pub fn patience(config: &Config, vip: VipIndex) -> Duration {
-    let required = config
-        .listeners
-        .iter()
-        .filter(|listener| listener.required && listener.serves(vip));
+    let required = config.required_by(vip);
     let backends: Vec<BackendIndex> = required.flat_map(Listener::backends).collect();
     let probes = backends.iter().flat_map(|one| config.probes_of(*one));
     // One answer of an agent is enough, and the other node may have asked just before.

@@ -12,7 +12,7 @@
 //! (one thread, no lock, nothing that blocks), `socket` its sockets, [`link`] the kernel's
 //! addresses and interfaces, `realtime` its place in the scheduler.
 //!
-//! To hold a VIP means to have its *lease*: the address as a /32 with a lifetime of seconds on its
+//! To hold a VIP means to have its *lease*: the address as a /32 (/128) with a lifetime of seconds on its
 //! interface, renewed before the adverts. When this process hangs or dies the kernel drops the
 //! address by itself. Apart from that, every node always carries every VIP as a *shadow* on `lo`
 //! ([`shadow`]), so that sockets survive when a lease goes.

@@ -4,7 +4,7 @@
 //! wait for it is only a bound. What is asked for here:
 //!
 //! - `interface`: index, hardware address and state of an interface.
-//! - `address`: who has which IPv4 address, leases and shadows of the VIPs.
+//! - `address`: who has which address, leases and shadows of the VIPs.
 //! - `events`: what others changed.
 
 mod address;

@@ -1,16 +1,23 @@
-//! Adverts and ARP as they stand on the wire. Pure and total: no input panics, nothing
-//! is allocated.
+//! Adverts and announcements as they stand on the wire. Pure and total: no input panics, nothing is
+//! allocated.
+//!
+//! - `ip`: the IP header around an advert, read and written.
+//! - `advert`: the advert, and the validation ladder.
+//! - `v2`: what is version 2's own in an advert.
+//! - `arp`, `ndisc`: announcements of a VIP, IPv4 and IPv6; questions and claims of addresses by ARP.
 
 mod advert;
 mod arp;
 #[cfg(test)]
 pub(crate) mod hex;
+mod ip;
+mod ndisc;
 mod v2;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use common::addr::Vrid;
+use common::addr::{Family, Vrid};
 use common::config::{ChecksumForm, Transport};
 
 use crate::signature::TRAILER_LEN;
@@ -19,16 +26,28 @@ pub use self::advert::{EncodeError, decode, encode};
 pub use self::arp::{
     ARP_FRAME_LEN, answer, claim, gratuitous_reply, gratuitous_request, probe, question,
 };
+pub use self::ip::Packet;
+pub use self::ndisc::{NA_FRAME_LEN, unsolicited_advertisement};
 
-/// Group that adverts are sent to (RFC 9568, section 5.1.1.2).
+/// Group that adverts over IPv4 are sent to (RFC 9568, section 5.1.1.2).
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-/// IP protocol number of VRRP (RFC 9568, section 5.1.1.4).
+/// Group that adverts over IPv6 are sent to: ff02::12 (RFC 9568, section 5.1.2.2).
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+/// IP protocol number of VRRP, and its next header (RFC 9568, sections 5.1.1.4 and 5.1.2.4).
 pub const PROTOCOL: u8 = 112;
-/// Bytes of the longest datagram that [`encode`] writes: IPv4 header, fixed part, 255 addresses, a
-/// password of version 2, signature.
-pub const MAX_DATAGRAM: usize = 20 + 8 + 4 * 255 + v2::AUTH_DATA_LEN + TRAILER_LEN;
+/// Bytes of the longest datagram that [`encode`] writes: IPv6 header, fixed part, 255 addresses,
+/// signature. (Version 2, with its shorter addresses and its password, is shorter.)
+pub const MAX_DATAGRAM: usize = 40 + 8 + 16 * 255 + TRAILER_LEN;
 
-/// One advert for IPv4 (RFC 9568 or 3768, section 5.2 and 5.3). The addresses stay where they were read
+/// The group that adverts of a family are sent to.
+pub const fn group(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(GROUP),
+        Family::V6 => IpAddr::V6(GROUP_V6),
+    }
+}
+
+/// One advert (RFC 9568 or 3768, section 5.2 and 5.3). The addresses stay where they were read
 /// from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advert<'a> {
@@ -37,14 +56,39 @@ pub struct Advert<'a> {
     pub priority: u8,
     /// 10 ms to 40.95 s in steps of 10 ms; in version 2 whole seconds, 1 to 255.
     pub interval: Duration,
-    /// The virtual addresses in network order, 1 to 255 of them (`&[vip.octets()]`).
-    pub addresses: &'a [[u8; 4]],
+    pub addresses: Addresses<'a>,
 }
 
-impl Advert<'_> {
-    /// The virtual addresses.
-    pub fn vips(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
-        self.addresses.iter().copied().map(Ipv4Addr::from)
+/// The virtual addresses of an advert in network order, 1 to 255 of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses<'a> {
+    V4(&'a [[u8; 4]]),
+    /// The first one is link-local (RFC 9568, section 5.2.9, with erratum 8300).
+    V6(&'a [[u8; 16]]),
+}
+
+impl<'a> Addresses<'a> {
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        match self {
+            Self::V4(addresses) => addresses.len(),
+            Self::V6(addresses) => addresses.len(),
+        }
+    }
+
+    /// Their family.
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::V4(_) => Family::V4,
+            Self::V6(_) => Family::V6,
+        }
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::V4(addresses) => addresses.as_flattened(),
+            Self::V6(addresses) => addresses.as_flattened(),
+        }
     }
 }
 
@@ -53,12 +97,12 @@ impl Advert<'_> {
 pub struct Expect<'a> {
     /// This node's address on the interface: never a sender, and the destination of unicast
     /// adverts.
-    pub own: Ipv4Addr,
+    pub own: IpAddr,
     pub transport: Transport,
     /// Senders that are heard. Unicast: only these. Multicast: only these, and everybody if the
     /// list is empty.
-    pub sources: &'a [Ipv4Addr],
-    /// Virtual routers of this node on the interface.
+    pub sources: &'a [IpAddr],
+    /// Virtual routers of this node on the interface, of the family of `own`.
     pub routers: &'a [Virtual],
     /// Adverts may be signed; otherwise a signature is a wrong length.
     pub trailers: bool,
@@ -87,7 +131,7 @@ pub struct V2 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received<'a> {
     pub advert: Advert<'a>,
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Form of its checksum; `None` = both forms give the same one (the pseudo-header's sum is
     /// zero), or version 2.
     pub checksum: Option<ChecksumForm>,
@@ -100,17 +144,19 @@ pub struct Received<'a> {
 /// From where to where an advert goes, and how it is summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope {
-    pub source: Ipv4Addr,
-    /// [`GROUP`] or the other node.
-    pub destination: Ipv4Addr,
+    /// Over IPv6 a link-local address (RFC 9568, section 5.1.2.1).
+    pub source: IpAddr,
+    /// The [`group`] or the other node.
+    pub destination: IpAddr,
     pub version: Version,
 }
 
 /// What differs between the versions in an advert that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
+    /// The form is IPv4's; over IPv6 the pseudo-header is always summed (RFC 9568, section 5.2.8).
     V3(ChecksumForm),
-    /// With its password, if there is one.
+    /// With its password, if there is one. IPv4 only.
     V2(Option<[u8; 8]>),
 }
 

@@ -8,7 +8,7 @@
 //! | 4 | format, [`message::FORMAT`]; another number is another language and is dropped |
 //! | 5 | key id |
 //! | 6 | length of the header, from byte 0 on, 88 here |
-//! | 7 | length of one record, 8 here |
+//! | 7 | length of one record, 24 here |
 //! | 8 | records |
 //! | 9-15 | zero |
 //! | 16-23, 24-31 | the sender's epoch and counter |
@@ -17,8 +17,18 @@
 //! | 56-63 | hash of its configuration |
 //! | 64-71 | what its next advert would be stamped with (see [`crate::signature`]); zero = they are not signed |
 //! | 72-87 | for each record a byte: how many trackers keep the node from the VIP |
-//! | then, for each VIP | VRID, state, priority, health, advert interval in centiseconds (2), zero (2) |
+//! | then, for each VIP | one record |
 //! | last 32 | HMAC-SHA256 over everything before |
+//!
+//! A record:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0 | VRID; zero for an IPv6 VIP, so that a version that knows none skips it |
+//! | 1, 2, 3 | state, priority, health |
+//! | 4-5 | advert interval in centiseconds |
+//! | 6, 7 | zero; for an IPv6 VIP 6 and the VRID |
+//! | 8-23 | where the sender's adverts come from, IPv4 in the first four; zero = not told |
 //!
 //! Numbers are in network order. A newer version adds fields at the end of the header or of the
 //! records, so that an older one skips them by the lengths; what an older one does not send is

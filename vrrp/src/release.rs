@@ -1,12 +1,12 @@
 //! The last will: what is done for a vrrp that died or hangs, by somebody else.
 //!
 //! Priority-0 adverts let the other node take over in milliseconds at any advert interval; the
-//! leases are deleted so that this node stops answering ARP for the VIPs. Adverts go first: they
+//! leases are deleted so that this node stops answering for the VIPs. Adverts go first: they
 //! need nothing but a socket, while a deletion waits for whoever changes the network configuration
 //! at that moment.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use common::config::key::{KeyFileError, parse_key_file};
 use common::config::{Config, NodeIndex, Vip, VipIndex};
@@ -73,7 +73,7 @@ struct Port {
 struct Ready {
     index: u32,
     sender: AdvertSender,
-    own: Ipv4Addr,
+    own: IpAddr,
 }
 
 impl Will {
@@ -185,7 +185,7 @@ impl Port {
             (Some(own), _) => own,
             // The address was taken away; the other node still knows us by it.
             (None, OwnAddress::Configured(own)) => *own,
-            (None, OwnAddress::InSubnet { .. }) => return Ok(()),
+            (None, OwnAddress::InSubnet { .. } | OwnAddress::LinkLocal { .. }) => return Ok(()),
         };
         if let Some(ready) = &self.ready
             && ready.index == index
@@ -193,9 +193,10 @@ impl Port {
         {
             return Ok(());
         }
+        let PortPlan { name, family, .. } = &self.plan;
         let sender =
-            AdvertSender::open(&self.plan.name).map_err(|source| ReleaseError::Socket {
-                interface: self.plan.name.clone(),
+            AdvertSender::open(*family, name, index).map_err(|source| ReleaseError::Socket {
+                interface: name.clone(),
                 source,
             })?;
         for (_, vip) in &self.vips {

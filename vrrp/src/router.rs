@@ -11,7 +11,7 @@ mod transition;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::addr::{Priority, Vrid};
@@ -30,10 +30,10 @@ pub struct Params {
     pub preempt: bool,
     pub preempt_delay: Duration,
     /// This node's address on the VIP's interface: adverts' source, and the tie-break.
-    pub own: Ipv4Addr,
+    pub own: IpAddr,
     /// The other node, if the configuration names exactly one: its resignation needs no skew time
     /// (this node is the only one who could take over, so there is nothing to arbitrate).
-    pub sole_peer: Option<Ipv4Addr>,
+    pub sole_peer: Option<IpAddr>,
     /// Interval of the pair channel's heartbeats if the channel is on: the active-down interval is
     /// never below three.
     pub heartbeat: Option<Duration>,
@@ -42,7 +42,7 @@ pub struct Params {
 /// An advert, or a heartbeat of the pair channel that counts as one, that passed every check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// 0 = the sender resigns.
     pub priority: u8,
     /// The sender's advert interval.
@@ -95,7 +95,7 @@ pub enum Action {
     RenewLease { lifetime: Duration },
     /// Delete it.
     RemoveLease,
-    /// Send one round of gratuitous ARP in both forms.
+    /// Send one round of announcements: gratuitous ARP in both forms, or a neighbour advertisement.
     Announce,
     /// The state changed.
     Changed {
@@ -149,7 +149,7 @@ pub struct VirtualRouter {
     fitness: Result<(), Cause>,
     actions: VecDeque<Action>,
     /// Who resigned last, and when.
-    resigned: Option<(Ipv4Addr, Moment)>,
+    resigned: Option<(IpAddr, Moment)>,
     /// The last three times that somebody deleted the address, newest first.
     removals: [Option<Moment>; 3],
 }
@@ -289,6 +289,10 @@ impl VirtualRouter {
             at: heard.at.min(now),
             ..heard
         };
+        if heard.via == Via::Heartbeat {
+            // Nobody else can send one. The file need not know this address.
+            self.params.sole_peer = Some(heard.source);
+        }
         if self.is_older_than_resignation(&heard) {
             return;
         }
@@ -297,6 +301,11 @@ impl VirtualRouter {
             self.resigned = Some((heard.source, heard.at));
         }
         self.step(Event::Heard(standing, heard), now);
+    }
+
+    /// This node's address on the VIP's interface is another one now.
+    pub fn handle_own_address(&mut self, own: IpAddr) {
+        self.params.own = own;
     }
 
     /// Whether the node can hold the VIP; may be told at every turn.
@@ -401,13 +410,21 @@ impl VirtualRouter {
         })
     }
 
-    /// RFC 9568, section 6.4.3: the address decides between equals.
+    /// RFC 9568, section 6.4.3: the address decides between equals, over IPv6 the link-local one that
+    /// adverts come from.
     fn standing(&self, heard: &Heard) -> Standing {
         use std::cmp::Ordering::{Equal, Greater, Less};
         if heard.priority == 0 {
             return Standing::Resigned;
         }
-        let by_address = heard.source.cmp(&self.params.own);
+        let own = self.params.own;
+        // Of VIPs that move together the first one's addresses decide: another family's may say the
+        // opposite, and then both nodes would leave.
+        let by_address = if heard.source.is_ipv4() == own.is_ipv4() {
+            heard.source.cmp(&own)
+        } else {
+            Less
+        };
         match (
             heard.priority.cmp(&self.params.priority.value()),
             by_address,

@@ -1,7 +1,7 @@
 //! Shadows: every VIP on `lo` of every node, always, so that the address is local whoever holds it.
 //!
 //! With the shadow in place sockets bound to a VIP live on when its lease goes. The node must not
-//! answer ARP for a shadow, so two settings of each VIP's interface come first and go last:
+//! answer ARP for a shadow, so two settings of each IPv4 VIP's interface come first and go last:
 //!
 //! - `arp_ignore = 1`: answer only for addresses of the interface that was asked on.
 //! - `arp_announce = 2`: never name a VIP as the sender of our own ARP requests; it would draw the
@@ -10,13 +10,17 @@
 //! The kernel takes the larger of an interface's value and that of `all` (ip-sysctl.rst); ours
 //! suffice unless `all` has a larger one.
 //!
+//! IPv6 needs no setting: the kernel answers a neighbour solicitation for addresses of the interface
+//! that was asked on, and for no others, and it solicits from the address that a packet leaves from,
+//! which a deprecated one is only where somebody binds to it.
+//!
 //! What was found is kept by the caller until it is restored: [`record`] before the first
 //! [`install`], and [`remove`] at the end.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use common::config::Config;
 use serde::{Deserialize, Serialize};
@@ -35,7 +39,7 @@ const NEEDED: [(&str, u8); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 pub struct SavedSettings {
     settings: Vec<SavedSetting>,
     #[serde(default)]
-    shadows: BTreeSet<Ipv4Addr>,
+    shadows: BTreeSet<IpAddr>,
 }
 
 /// One of them.
@@ -153,7 +157,7 @@ pub fn lapses(config: &Config, look: Look) -> Result<Vec<String>, ShadowError> {
     if look == Look::SettingsAndShadows {
         let mut route = RouteSocket::open()?;
         let loopback = route.interface(LOOPBACK)?.ok_or(ShadowError::NoLoopback)?;
-        let there: BTreeSet<Ipv4Addr> = route
+        let there: BTreeSet<IpAddr> = route
             .addresses()?
             .into_iter()
             .filter(|found| found.interface == loopback.index)
@@ -192,17 +196,17 @@ pub fn remove(config: Option<&Config>, saved: &SavedSettings) -> Result<(), Shad
     Ok(())
 }
 
-/// Removes what carries our label on `lo`, if it is one of `which`.
+/// Removes our shadows on `lo` that are among `which`.
 fn remove_shadows(
     route: &mut RouteSocket,
-    which: impl Fn(Ipv4Addr) -> bool,
+    which: impl Fn(IpAddr) -> bool,
 ) -> Result<(), ShadowError> {
     let Some(loopback) = route.interface(LOOPBACK)? else {
         return Ok(());
     };
     for found in route.addresses()? {
-        let labelled = found.interface == loopback.index && found.is_labelled(LOOPBACK);
-        if labelled && which(found.address) {
+        let ours = found.interface == loopback.index && found.is_our_shadow(LOOPBACK);
+        if ours && which(found.address) {
             route.remove(&found)?;
         }
     }
@@ -218,15 +222,17 @@ fn warn_of_all() -> Option<String> {
     })
 }
 
+/// Those that need the settings.
 fn interfaces(config: &Config) -> BTreeSet<&str> {
     config
         .vips
         .iter()
+        .filter(|vip| vip.address.is_ipv4())
         .map(|vip| vip.interface.as_str())
         .collect()
 }
 
-fn vips(config: &Config) -> BTreeSet<Ipv4Addr> {
+fn vips(config: &Config) -> BTreeSet<IpAddr> {
     config.vips.iter().map(|vip| vip.address).collect()
 }
 

@@ -27,9 +27,10 @@
 
 mod fresh;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use common::addr::Family;
 use common::board::DropReason;
 use ring::hmac;
 
@@ -42,7 +43,6 @@ const TYPE: u8 = 1;
 /// What the code is over.
 const SIGNED: usize = 12;
 const CODE_LEN: usize = TRAILER_LEN - SIGNED;
-const FAMILY: u8 = 4;
 /// Of the checksum in an advert.
 const CHECKSUM: std::ops::Range<usize> = 6..8;
 
@@ -104,7 +104,7 @@ impl Keys {
     ///
     /// # Panics
     /// If the message is shorter than an advert's fixed part, 8 bytes.
-    pub fn sign(&self, source: Ipv4Addr, message: &[u8], stamp: Stamp) -> [u8; TRAILER_LEN] {
+    pub fn sign(&self, source: IpAddr, message: &[u8], stamp: Stamp) -> [u8; TRAILER_LEN] {
         let (id, key) = &self.signing;
         let mut trailer = [0; TRAILER_LEN];
         trailer[0] = TYPE;
@@ -125,7 +125,7 @@ impl Keys {
     /// As [`Self::sign`].
     pub fn verify(
         &self,
-        (source, message): (Ipv4Addr, &[u8]),
+        (source, message): (IpAddr, &[u8]),
         trailer: &[u8; TRAILER_LEN],
         is_of_now: impl FnOnce(Stamp) -> bool,
     ) -> Result<Stamp, DropReason> {
@@ -192,15 +192,18 @@ impl Signer {
 
 fn code(
     key: &hmac::Key,
-    source: Ipv4Addr,
+    source: IpAddr,
     message: &[u8],
     trailer: &[u8; TRAILER_LEN],
 ) -> [u8; CODE_LEN] {
     let mut place = [0; 20];
-    place[0] = FAMILY;
+    place[0] = Family::of(source).number();
     place[1] = message[0] >> 4;
     place[2] = message[1];
-    place[4..8].copy_from_slice(&source.octets());
+    match source {
+        IpAddr::V4(source) => place[4..8].copy_from_slice(&source.octets()),
+        IpAddr::V6(source) => place[4..].copy_from_slice(&source.octets()),
+    }
     let mut context = hmac::Context::with_key(key);
     context.update(&place);
     context.update(&message[..CHECKSUM.start]);

@@ -2,7 +2,7 @@
 //! receive stamp.
 //!
 //! - `advert`: raw sockets of protocol 112 on one interface, one to hear, one to speak.
-//! - `arp`: a packet socket that announces.
+//! - `announcer`: a packet socket that announces.
 //! - `pair`: the UDP socket of the pair channel.
 //! - `question`: a packet socket that asks the other node's kernel, or a gateway, whether it lives.
 //! - `sentinel`: a packet socket that hears who claims a VIP by ARP.
@@ -12,7 +12,7 @@
 //! work instead.
 
 mod advert;
-mod arp;
+mod announcer;
 mod filter;
 mod pair;
 mod question;
@@ -20,16 +20,18 @@ mod sentinel;
 mod witness;
 
 use std::io::IoSliceMut;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg};
+use nix::libc::in6_pktinfo;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, SockaddrStorage, recvmsg};
 use nix::sys::time::TimeSpec;
 
 pub(crate) use self::advert::{AdvertReceiver, AdvertSender};
-pub(crate) use self::arp::ArpSender;
+pub(crate) use self::announcer::Announcer;
 pub(crate) use self::pair::PairSocket;
 pub(crate) use self::question::QuestionSocket;
 pub(crate) use self::sentinel::Sentinel;
@@ -42,8 +44,9 @@ pub(crate) const TOS_NETWORK_CONTROL: u32 = 0xc0;
 const PRIORITY: i32 = 6;
 /// Queue of a receiving socket.
 const RECEIVE_QUEUE: usize = 256 * 1024;
-/// Longest datagram that is read; longer ones are cut, and dropped for their length.
-const DATAGRAM_BYTES: usize = 2048;
+/// Longest datagram that is read: an advert with 255 IPv6 addresses has 4156 bytes. Longer ones are
+/// cut, and dropped for their length.
+const DATAGRAM_BYTES: usize = 4608;
 
 /// Where datagrams are read to.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl ReceiveBuffer {
     pub(crate) fn new() -> Self {
         Self {
             bytes: [0; DATAGRAM_BYTES],
-            control: cmsg_space!(TimeSpec),
+            control: cmsg_space!(TimeSpec, in6_pktinfo, i32),
         }
     }
 }
@@ -65,9 +68,12 @@ impl ReceiveBuffer {
 #[derive(Debug)]
 pub(crate) struct Datagram<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) source: Option<SockaddrIn>,
+    /// `None` from a packet socket.
+    pub(crate) source: Option<IpAddr>,
     /// When the kernel received it, on `CLOCK_REALTIME`.
     pub(crate) stamp: Option<Duration>,
+    /// Where a raw socket of IPv6 gives no header: where it was sent to, and its hop limit.
+    pub(crate) header: Option<(Ipv6Addr, u8)>,
 }
 
 /// What a read gave.
@@ -83,27 +89,16 @@ pub(crate) enum Read<'a> {
 /// Reads one datagram without waiting.
 fn receive<'a>(socket: impl AsFd, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
     let ReceiveBuffer { bytes, control } = buffer;
-    let (length, source, stamp) = {
+    let (length, source, told) = {
         let mut slices = [IoSliceMut::new(bytes)];
-        let received = recvmsg::<SockaddrIn>(
+        let received = recvmsg::<SockaddrStorage>(
             socket.as_fd().as_raw_fd(),
             &mut slices,
             Some(control),
             MsgFlags::MSG_DONTWAIT,
         );
         match received {
-            Ok(message) => {
-                let stamp = message.cmsgs().ok().and_then(|mut messages| {
-                    messages.find_map(|message| {
-                        if let ControlMessageOwned::ScmTimestampns(stamp) = message {
-                            Some(Duration::from(stamp))
-                        } else {
-                            None
-                        }
-                    })
-                });
-                (message.bytes, message.address, stamp)
-            }
+            Ok(message) => (message.bytes, source(&message), told(&message)),
             Err(Errno::EAGAIN | Errno::EINTR) => return Read::Empty,
             Err(errno) => return Read::Failed(errno),
         }
@@ -111,6 +106,37 @@ fn receive<'a>(socket: impl AsFd, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
     Read::Datagram(Datagram {
         bytes: &bytes[..length],
         source,
-        stamp,
+        stamp: told.stamp,
+        header: told.destination.zip(told.hop_limit),
     })
+}
+
+type Message<'a, 's> = RecvMsg<'a, 's, SockaddrStorage>;
+
+fn source(message: &Message<'_, '_>) -> Option<IpAddr> {
+    let address = message.address?;
+    let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
+}
+
+/// What the kernel says beside a datagram.
+#[derive(Debug, Default)]
+struct Told {
+    stamp: Option<Duration>,
+    destination: Option<Ipv6Addr>,
+    hop_limit: Option<u8>,
+}
+
+fn told(message: &Message<'_, '_>) -> Told {
+    let mut told = Told::default();
+    for one in message.cmsgs().into_iter().flatten() {
+        if let ControlMessageOwned::ScmTimestampns(stamp) = one {
+            told.stamp = Some(Duration::from(stamp));
+        } else if let ControlMessageOwned::Ipv6PacketInfo(info) = one {
+            told.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
+        } else if let ControlMessageOwned::Ipv6HopLimit(limit) = one {
+            told.hop_limit = u8::try_from(limit).ok();
+        }
+    }
+    told
 }

@@ -49,6 +49,7 @@ pub(crate) enum PacketProtocol {
     Nothing,
     Ipv4,
     Arp,
+    Ipv6,
 }
 
 /// Binds a packet socket (packet(7)) to an interface.
@@ -65,6 +66,7 @@ pub(crate) fn bind_packet_socket(
         PacketProtocol::Nothing => 0,
         PacketProtocol::Ipv4 => (libc::ETH_P_IP as u16).to_be(),
         PacketProtocol::Arp => (libc::ETH_P_ARP as u16).to_be(),
+        PacketProtocol::Ipv6 => (libc::ETH_P_IPV6 as u16).to_be(),
     };
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,

@@ -7,7 +7,7 @@
 mod lan;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use lan::node::config;
@@ -21,7 +21,7 @@ fn place(interface: u32) -> Placement<'static> {
     Placement {
         interface,
         interface_name: "eth0",
-        address: Ipv4Addr::from(VIP),
+        address: IpAddr::from(VIP),
     }
 }
 
@@ -34,7 +34,7 @@ fn vip_of(route: &mut RouteSocket) -> Option<Address> {
     let addresses = route.addresses().expect("the kernel answers");
     addresses
         .into_iter()
-        .find(|found| found.address == Ipv4Addr::from(VIP))
+        .find(|found| found.address == IpAddr::from(VIP))
 }
 
 fn events(socket: &mut EventSocket) -> Vec<Event> {
@@ -134,7 +134,7 @@ fn changes_by_others_are_heard() {
     lan.ip(1, &["address", "del", "192.0.2.10/32", "dev", "eth0"]);
     lan.ip(1, &["link", "set", "eth0", "down"]);
     let heard = events(&mut socket);
-    let address = Ipv4Addr::from(VIP);
+    let address = IpAddr::from(VIP);
     let expected = [
         Event::AddressAdded {
             interface: eth0,

@@ -9,7 +9,7 @@
 
 mod lan;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use common::board::VipState::{Active, Backup, Fault, Init};
@@ -46,7 +46,7 @@ impl Addresses {
         let found = self.0.addresses().expect("the kernel answers");
         found
             .iter()
-            .any(|found| found.address == Ipv4Addr::from(address))
+            .any(|found| found.address == IpAddr::from(address))
     }
 
     fn have_both(&mut self) -> bool {

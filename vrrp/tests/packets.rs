@@ -8,7 +8,7 @@
 
 mod lan;
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use common::addr::Vrid;
@@ -18,7 +18,7 @@ use common::config::ChecksumForm;
 use lan::node::{Running, config, paired_config};
 use lan::{Lan, VIP, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp::packet::{Advert, Envelope, GROUP, MAX_DATAGRAM, Version, encode};
+use vrrp::packet::{Addresses, Advert, Envelope, GROUP, MAX_DATAGRAM, Version, encode};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TENTH: Duration = Duration::from_millis(100);
@@ -58,11 +58,11 @@ fn advert(priority: u8) -> Vec<u8> {
         vrid: Vrid::new(51).expect("not 0"),
         priority,
         interval: INTERVAL,
-        addresses: &[VIP],
+        addresses: Addresses::V4(&[VIP]),
     };
     let envelope = Envelope {
-        source: Ipv4Addr::new(192, 0, 2, 2),
-        destination: GROUP,
+        source: IpAddr::from([192, 0, 2, 2]),
+        destination: GROUP.into(),
         // Without the pseudo-header a new source leaves the checksum right.
         version: Version::V3(ChecksumForm::Message),
     };

@@ -9,7 +9,7 @@
 mod lan;
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use common::addr::Vrid;
@@ -19,7 +19,7 @@ use common::config::{ChecksumForm, Config, NodeIndex, Signing, VipIndex};
 use lan::node::{KEY_FILE, Running, signing_config};
 use lan::{Lan, VIP, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrp::packet::{Advert, Envelope, GROUP, MAX_DATAGRAM, Version, encode};
+use vrrp::packet::{Addresses, Advert, Envelope, GROUP, MAX_DATAGRAM, Packet, Version, encode};
 use vrrp::release::{Left, Will};
 use vrrp::signature::{Keys, Stamp};
 
@@ -27,8 +27,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Three intervals and the skew of priority 240.
 const ACTIVE_DOWN: Duration = Duration::from_micros(306_250);
-const LB1: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const LB2: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const LB1: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const LB2: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
 /// A third host, which hears everything and may say anything.
 struct Stranger {
@@ -56,12 +56,12 @@ impl Stranger {
     }
 
     /// The next advert of a node, with its IP header.
-    fn hear(&self, from: Ipv4Addr) -> Vec<u8> {
+    fn hear(&self, from: IpAddr) -> Vec<u8> {
         loop {
             let mut heard = vec![0; 2_000];
             let length = (&self.ears).read(&mut heard);
             heard.truncate(length.expect("somebody sends adverts"));
-            if heard[12..16] == from.octets() {
+            if Packet::read(&heard).is_ok_and(|packet| packet.source == from) {
                 return heard;
             }
         }
@@ -80,11 +80,11 @@ fn advert(priority: u8, signature: Option<(&Keys, Stamp)>) -> Vec<u8> {
         vrid: Vrid::new(51).expect("not 0"),
         priority,
         interval: INTERVAL,
-        addresses: &[VIP],
+        addresses: Addresses::V4(&[VIP]),
     };
     let envelope = Envelope {
         source: LB2,
-        destination: GROUP,
+        destination: GROUP.into(),
         version: Version::V3(ChecksumForm::Pseudo),
     };
     let mut bytes = [0; MAX_DATAGRAM];

@@ -9,7 +9,7 @@
 mod lan;
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::board::VipState::{Active, Backup};
@@ -29,7 +29,7 @@ fn leave_lease(lan: &Lan, address: [u8; 4]) {
         let place = Placement {
             interface: found.expect("the host has it").index,
             interface_name: "eth0",
-            address: Ipv4Addr::from(address),
+            address: IpAddr::from(address),
         };
         route.put_lease(place, SECOND * 30).expect("installed");
     });

@@ -27,6 +27,8 @@ board_enum! {
         Interval = 21 => "interval",
         AddrList = 22 => "addr_list",
         Owner = 23 => "owner",
+        /// IPv6: the first address is not link-local.
+        LinkLocal = 24 => "linklocal",
     }
 }
 

@@ -2,13 +2,15 @@
 
 mod probe;
 
+use std::net::IpAddr;
+
 use super::draft::{
     BackendDraft, BackendTlsDraft, Draft, ListenerDraft, ListenerTlsDraft, NameDraft, VipDraft,
 };
 use super::{
     AcceptProxy, AccessFiles, Backend, BackendIndex, BackendTls, Balance, CertificateFiles,
-    ClientCertificate, ClientCheck, Config, Listener, ListenerTls, Node, Observe, Pair, Route,
-    Runs, Server, SessionLog, Track, Vip,
+    ChecksumForm, ClientCertificate, ClientCheck, Config, Listener, ListenerTls, Node, Observe,
+    Pair, Route, Runs, Server, SessionLog, Track, Vip,
 };
 use crate::addr::{Priority, Vrid};
 
@@ -21,6 +23,7 @@ pub(super) fn build(draft: &Draft) -> Option<Config> {
         Some(Node {
             name: node.name.value.clone(),
             address: node.address.as_ref()?.value,
+            link_local: node.link_local.as_ref().map(|at| at.value),
             runs: node.runs.as_ref().map_or(Runs::FmcLb, |runs| runs.value),
         })
     });
@@ -70,6 +73,7 @@ fn build_vip(vip: &VipDraft) -> Option<Vip> {
         name: vip.name.value.clone(),
         address: net.addr(),
         prefix_len: net.prefix_len(),
+        link_local: vip.first_in_adverts(),
         vrid: Vrid::new(vip.vrid.as_ref()?.value)?,
         interface: vip.interface.as_ref()?.value.clone(),
         priorities: priorities.collect::<Option<_>>()?,
@@ -77,7 +81,10 @@ fn build_vip(vip: &VipDraft) -> Option<Vip> {
         preempt: vip.preempt.as_ref()?.value,
         preempt_delay: vip.preempt_delay.as_ref()?.value,
         transport: vip.transport?,
-        checksum: vip.checksum?,
+        checksum: match net.addr() {
+            IpAddr::V4(_) => vip.checksum.as_ref()?.value,
+            IpAddr::V6(_) => ChecksumForm::Pseudo,
+        },
         version: vip.spoken(),
     })
 }

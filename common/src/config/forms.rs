@@ -1,6 +1,7 @@
 //! Texts of the file → values: times, addresses, networks, names. Each fault is a sentence and a
 //! remedy.
 
+mod addresses;
 mod bytes;
 mod http;
 mod names;
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::AdminHttp;
 use super::kind::{DurationRange, Form, show_duration};
@@ -101,8 +102,10 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
     match form {
         Form::Interface => interface(text),
         Form::Name => Ok(Value::Text(text.to_owned())),
-        Form::Ipv4 => ipv4(text),
-        Form::Subnet => subnet(text),
+        Form::Node => addresses::node(text),
+        Form::Ipv4 => addresses::ipv4(text),
+        Form::Subnet => addresses::subnet(text),
+        Form::LinkLocal => addresses::link_local(text),
         Form::Network => network(text),
         Form::Server => server(text),
         Form::Serving => names::server_or_name(text),
@@ -174,40 +177,6 @@ fn pass(text: &str) -> Result<Value, Fault> {
         ),
         format!("write \"{first}\": Keepalived leaves out what is behind it"),
     ))
-}
-
-fn ipv4(text: &str) -> Result<Value, Fault> {
-    let Ok(address) = text.parse::<Ipv4Addr>() else {
-        let help = match text.parse::<Ipv4Net>() {
-            Ok(net) => format!("write it without the prefix length: \"{}\"", net.addr()),
-            Err(_) if text.contains(':') => "VRRP between the nodes is over IPv4 only".to_owned(),
-            Err(_) => example(Form::Ipv4),
-        };
-        return Err(not_a(text, Form::Ipv4, help));
-    };
-    host(IpAddr::V4(address), text)?;
-    Ok(Value::Ipv4(address))
-}
-
-fn subnet(text: &str) -> Result<Value, Fault> {
-    let Ok(net) = text.parse::<Ipv4Net>() else {
-        let help = if text.parse::<Ipv4Addr>().is_ok() {
-            format!("add the prefix length of the VIP's subnet, for example \"{text}/24\"")
-        } else if text.contains(':') {
-            "IPv6 VIPs are not supported by this version yet".to_owned()
-        } else {
-            example(Form::Subnet)
-        };
-        return Err(not_a(text, Form::Subnet, help));
-    };
-    host(IpAddr::V4(net.addr()), text)?;
-    if net.prefix_len() == 0 {
-        return Err(Fault::new(
-            format!("`{text}` belongs to no subnet"),
-            "write the prefix length of the interface's subnet, for example /24",
-        ));
-    }
-    Ok(Value::Subnet(net))
 }
 
 fn network(text: &str) -> Result<Value, Fault> {

@@ -1,6 +1,6 @@
 //! Which node of the file this machine is.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use thiserror::Error;
 
@@ -41,7 +41,7 @@ pub enum NodeError {
 pub(super) struct Candidate<'a> {
     pub(super) name: &'a str,
     /// `None` = what the file says is wrong.
-    pub(super) address: Option<Ipv4Addr>,
+    pub(super) address: Option<IpAddr>,
     pub(super) runs: Runs,
 }
 
@@ -106,7 +106,7 @@ fn found(nodes: &[Candidate<'_>], machine: &Machine) -> Result<usize, NodeError>
     let by_name = nodes.iter().position(same_name);
     let by_address: Vec<usize> = (0..nodes.len())
         .filter(|index| {
-            let address = nodes[*index].address.map(IpAddr::V4);
+            let address = nodes[*index].address;
             address.is_some_and(|address| machine.addresses.contains(&address))
         })
         .collect();

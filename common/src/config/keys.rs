@@ -76,9 +76,19 @@ priority = 240"#,
     keys: &[
         Key {
             name: "address",
-            kind: Kind::Text(Form::Ipv4),
+            kind: Kind::Text(Form::Node),
             default: Default::Required,
-            doc: "The machine's own address on the pair's interface",
+            doc: "The machine's own address on the pair's interface, IPv4 or IPv6: the pair channel is between \
+                  these, and adverts of IPv4 VIPs come from it",
+        },
+        Key {
+            name: "link_local",
+            kind: Kind::Text(Form::LinkLocal),
+            default: Default::Unset(
+                "the interface's own; adverts of IPv6 VIPs are heard from everybody",
+            ),
+            doc: "The machine's link-local address on that interface: adverts of IPv6 VIPs come from it. Needed \
+                  for those that travel by unicast",
         },
         Key {
             name: "priority",
@@ -203,14 +213,15 @@ advert_interval = "100ms""#,
             name: "transport",
             kind: Kind::Choice(TRANSPORT),
             default: Default::Toml("\"multicast\""),
-            doc: "Adverts go to 224.0.0.18, or to the other node's address",
+            doc: "Adverts go to 224.0.0.18 (IPv6: ff02::12), or to the other node's address (IPv6: its \
+                  `link_local`; a Keepalived there needs `unicast_ttl 255`)",
         },
         Key {
             name: "checksum",
             kind: Kind::Choice(CHECKSUM),
             default: Default::Toml("\"pseudo\""),
             doc: "Checksum of our adverts: with the pseudo-header (RFC 5798; Keepalived and FRR) or \
-                  over the message only (RFC 9568); both are accepted",
+                  over the message only (RFC 9568); both are accepted. IPv6 has the first form only",
         },
         Key {
             name: "version",
@@ -248,19 +259,35 @@ vrid = 51
 [vips.web]
 address = "192.168.0.14/24"
 vrid = 52
-priority = { lb1 = 240, lb2 = 250 }  # the other node holds this one"#,
+priority = { lb1 = 240, lb2 = 250 }  # the other node holds this one
+
+[vips.web6]
+address = "fd00::14/64"
+vrid = 52"#,
     keys: &[
         Key {
             name: "address",
             kind: Kind::Text(Form::Subnet),
             default: Default::Required,
-            doc: "The VIP with the prefix length of the subnet that it belongs to; installed as a /32",
+            doc: "The VIP with the prefix length of the subnet that it belongs to, IPv4 or IPv6; installed as a \
+                  /32 (/128)",
+        },
+        Key {
+            name: "link_local",
+            kind: Kind::Text(Form::LinkLocal),
+            default: Default::Unset(
+                "of an IPv6 VIP fe80::200:5eff:fe00:2XX, with the VRID in hexadecimal",
+            ),
+            doc: "What the adverts of an IPv6 VIP begin with (RFC 9568, section 5.2.9). Beside a Keepalived write \
+                  the link-local address that its virtual_ipaddress begins with: both must name the same \
+                  addresses. No interface gets it",
         },
         Key {
             name: "vrid",
             kind: Kind::Integer(IntegerRange::new(1, 255)),
             default: Default::Required,
-            doc: "Virtual router identifier, used by nobody else on the interface's network",
+            doc: "Virtual router identifier, used by nobody else on the interface's network; an IPv4 and an IPv6 \
+                  VIP may have the same",
         },
         Key {
             name: "interface",

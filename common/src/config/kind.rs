@@ -108,10 +108,14 @@ pub enum Form {
     Interface,
     /// The name of a section, or something that must be found elsewhere.
     Name,
-    /// `192.168.0.11`
+    /// `192.168.0.11`, or `fd00::11`: the address of a node.
+    Node,
+    /// `192.168.0.1`
     Ipv4,
-    /// `192.168.0.10/24`: an address and the subnet that it belongs to.
+    /// `192.168.0.10/24`, or `fd00::10/64`: an address and the subnet that it belongs to.
     Subnet,
+    /// `fe80::11`
+    LinkLocal,
     /// `192.168.0.0/24`: a network.
     Network,
     /// `10.17.4.21:6443`
@@ -162,8 +166,10 @@ impl Form {
         match self {
             Self::Interface => "the name of a network interface",
             Self::Name => "a name",
+            Self::Node | Self::Source => "an address",
             Self::Ipv4 => "an IPv4 address",
-            Self::Subnet => "an IPv4 address with its subnet's prefix length",
+            Self::Subnet => "an address with its subnet's prefix length",
+            Self::LinkLocal => "a link-local address of IPv6",
             Self::Network => "a network",
             Self::Server => "an address with a port",
             Self::Serving => {
@@ -171,7 +177,6 @@ impl Form {
             }
             Self::NameServer => "an address, with or without a port",
             Self::Member => "a backend and the address of one of its servers",
-            Self::Source => "an address",
             Self::ServerName => "a server name",
             Self::HostName => "a host name",
             Self::Method => "a method of HTTP",
@@ -195,8 +200,10 @@ impl Form {
         match self {
             Self::Interface => "eth0",
             Self::Name => "k3s-api",
-            Self::Ipv4 => "192.168.0.11",
+            Self::Node => "192.168.0.11",
+            Self::Ipv4 => "192.168.0.1",
             Self::Subnet => "192.168.0.10/24",
+            Self::LinkLocal => "fe80::11",
             Self::Network => "192.168.0.0/24",
             Self::Server | Self::Serving => "10.17.4.21:6443",
             Self::NameServer => "10.17.4.2",
@@ -225,10 +232,10 @@ impl Form {
         match self {
             Self::Interface => r"^[^/\s]{1,15}$",
             Self::Name => r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+            Self::Subnet | Self::Network => r"^[0-9a-fA-F.:]+/\d+$",
+            Self::Node | Self::Source => r"^[0-9a-fA-F.:]+$",
             Self::Ipv4 => r"^\d+\.\d+\.\d+\.\d+$",
-            Self::Subnet => r"^\d+\.\d+\.\d+\.\d+/\d+$",
-            Self::Network => r"^[0-9a-fA-F.:]+/\d+$",
-            Self::Source => r"^[0-9a-fA-F.:]+$",
+            Self::LinkLocal => r"^[fF][eE][89abAB][0-9a-fA-F]:[0-9a-fA-F.:]+$",
             Self::ServerName => r"^(\*\.)?[A-Za-z0-9._-]+$",
             Self::HostName => r"^[A-Za-z0-9._-]+$",
             Self::Method => r"^[A-Z]{1,32}$",

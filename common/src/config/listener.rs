@@ -1,13 +1,13 @@
 //! What accepts connections.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{BackendIndex, ListenerTls, VipIndex};
+use super::{BackendIndex, ListenerTls, Vip, VipIndex};
 
 /// What accepts connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,10 +122,11 @@ impl Listener {
         std::iter::once(self.backend).chain(self.routes.iter().map(|route| route.backend))
     }
 
-    /// Whether connections to the VIP arrive here.
-    pub fn serves(&self, vip: VipIndex) -> bool {
+    /// Whether connections to the VIP, which has this index, arrive here.
+    pub fn serves(&self, index: VipIndex, vip: &Vip) -> bool {
         self.binds.iter().any(|bind| {
-            bind.vip == Some(vip) || bind.address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+            let same_family = bind.address.is_ipv4() == vip.address.is_ipv4();
+            bind.vip == Some(index) || (same_family && bind.address.ip().is_unspecified())
         })
     }
 }

@@ -122,6 +122,7 @@ fn inline(section: &Section, value_of: impl Fn(&str) -> Option<String>) -> Strin
 fn node_value(node: &Node, key: &str) -> Option<String> {
     match key {
         "address" => Some(quoted(node.address)),
+        "link_local" => node.link_local.map(quoted),
         "runs" => Some(quoted(match node.runs {
             Runs::FmcLb => "fmc-lb",
             Runs::Keepalived => "keepalived",
@@ -146,6 +147,7 @@ fn pair_value(pair: &Pair, key: &str) -> Option<String> {
 fn vip_value(vip: &Vip, nodes: &[Node], key: &str) -> Option<String> {
     match key {
         "address" => Some(quoted(format!("{}/{}", vip.address, vip.prefix_len))),
+        "link_local" => vip.link_local.map(quoted),
         "vrid" => Some(vip.vrid.to_string()),
         "interface" => Some(quoted(&vip.interface)),
         "priority" => {

@@ -1,10 +1,10 @@
 //! The values of a section after each was read as its kind demands, with their places in the file.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::diagnostic::Span;
 use super::kind::{Key, Section};
@@ -39,7 +39,9 @@ pub(super) enum Value {
     Word(&'static str),
     Text(String),
     Ipv4(Ipv4Addr),
-    Subnet(Ipv4Net),
+    /// `fe80::…`
+    LinkLocal(Ipv6Addr),
+    /// A network, or an address and the length of its network's prefix.
     Network(IpNet),
     Server(SocketAddr),
     Serving(ServingText),
@@ -154,7 +156,7 @@ from_variant! {
     Word => &'static str,
     Text => String,
     Ipv4 => Ipv4Addr,
-    Subnet => Ipv4Net,
+    LinkLocal => Ipv6Addr,
     Network => IpNet,
     Server => SocketAddr,
     Serving => ServingText,

@@ -1,7 +1,7 @@
 //! Finding a server that can be reached.
 
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -68,8 +68,8 @@ fn what_this_machine_lacks_is_no_fault_of_the_servers() {
     setup.backend().retries = 3;
     // The kernel's choice is a VIP, and the address to bind in its place is not this machine's:
     // EADDRNOTAVAIL, as when no port is left.
-    setup.config.vips[0].address = Ipv4Addr::LOCALHOST;
-    setup.config.nodes[0].address = Ipv4Addr::new(192, 0, 2, 77);
+    setup.config.vips[0].address = localhost();
+    setup.config.nodes[0].address = IpAddr::from([192, 0, 2, 77]);
     let proxy = setup.start();
     for _ in 0..4 {
         expect_refusal(&proxy);
@@ -141,8 +141,8 @@ fn no_byte_is_relayed_over_a_connection_from_a_vip() {
     });
     let mut setup = Setup::new(&[address]);
     // The kernel's choice on loopback, made a VIP.
-    setup.config.vips[0].address = Ipv4Addr::LOCALHOST;
-    let own = std::net::IpAddr::V4(setup.config.nodes[0].address);
+    setup.config.vips[0].address = localhost();
+    let own = setup.config.nodes[0].address;
     assert_ne!(own, localhost());
     let proxy = setup.start();
     for _ in 0..5 {

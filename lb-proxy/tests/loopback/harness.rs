@@ -69,7 +69,7 @@ impl Setup {
         bind.last_port = 0;
         bind.vip = Some(VipIndex(0));
         // The address that connections to servers come from, if it is bound.
-        config.nodes[0].address = Ipv4Addr::new(127, 0, 0, 9);
+        config.nodes[0].address = IpAddr::from([127, 0, 0, 9]);
         let template = config.backends[0].servers[0];
         config.backends[0].servers = servers
             .iter()

@@ -193,8 +193,8 @@ fn a_server_that_cannot_be_reached() {
 fn a_machine_that_lacks_something() {
     let mut setup = Setup::new(&[echo_server()]);
     // As when no port is left: see `connect`.
-    setup.config.vips[0].address = Ipv4Addr::LOCALHOST;
-    setup.config.nodes[0].address = Ipv4Addr::new(192, 0, 2, 77);
+    setup.config.vips[0].address = Ipv4Addr::LOCALHOST.into();
+    setup.config.nodes[0].address = Ipv4Addr::new(192, 0, 2, 77).into();
     let (proxy, log) = logging(setup);
     expect_refusal(&proxy);
     assert_ended(&log, "RC", "this machine lacks something");

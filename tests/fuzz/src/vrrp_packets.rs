@@ -1,18 +1,21 @@
 //! What other machines send to the election.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use common::addr::Vrid;
+use common::addr::{Family, Vrid};
 use common::board::PairDrop;
 use common::config::Transport;
 use ring::{hkdf, hmac};
-use vrrp::packet::{self, Envelope, Expect, MAX_DATAGRAM, V2, Version, Virtual};
+use vrrp::packet::{self, Envelope, Expect, MAX_DATAGRAM, Packet, V2, Version, Virtual};
 use vrrp::pair::Channel;
 use vrrp::signature::Keys;
 
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 12);
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 11);
+/// The same two over IPv6.
+const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe00, 0x12);
+const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe00, 0x11);
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 10);
 const PASSWORD: [u8; 8] = *b"fmclb-01";
 /// Key id 1 of the recorded vectors.
@@ -45,24 +48,35 @@ fn routers() -> [Virtual; 3] {
     ]
 }
 
-/// Adverts of versions 2 and 3, signed or not. The first byte chooses how they come.
+/// Adverts of versions 2 and 3, over IPv4 and IPv6, signed or not. The first byte chooses how they come.
 pub(crate) fn advert(data: &[u8]) {
     let Some((how, datagram)) = data.split_first() else {
         return;
     };
     let routers = routers();
+    let (own, peer) = match how & 8 {
+        0 => (IpAddr::from(OWN), IpAddr::from(PEER)),
+        _ => (OWN_V6.into(), PEER_V6.into()),
+    };
+    // Version 2 is for IPv4.
+    let routers = if own.is_ipv4() {
+        &routers[..]
+    } else {
+        &routers[..1]
+    };
     let expect = Expect {
-        own: OWN,
+        own,
         transport: if how & 1 == 0 {
             Transport::Multicast
         } else {
             Transport::Unicast
         },
-        sources: if how & 2 == 0 { &[] } else { &[PEER] },
-        routers: &routers,
+        sources: if how & 2 == 0 { &[] } else { &[peer] },
+        routers,
         trailers: how & 4 != 0,
     };
-    let Ok(received) = packet::decode(datagram, &expect) else {
+    let read = Packet::read(datagram);
+    let Ok(received) = read.and_then(|packet| packet::decode(&packet, &expect)) else {
         return;
     };
     let advert = received.advert;
@@ -70,8 +84,8 @@ pub(crate) fn advert(data: &[u8]) {
     let router = router.expect("an advert that is heard has a router");
     assert!(advert.interval >= Duration::from_millis(10), "{advert:?}");
     assert!(advert.interval <= Duration::from_secs(255), "{advert:?}");
-    assert!(advert.vips().count() > 0, "{advert:?}");
-    assert!(received.source != OWN, "our own");
+    assert!(advert.addresses.count() > 0, "{advert:?}");
+    assert!(received.source != own, "our own");
     if let Some(trailer) = received.trailer {
         let keys = Keys::new(&[KEY]).expect("there is a key");
         // Whether it is signed well decides only over its belief.
@@ -80,7 +94,11 @@ pub(crate) fn advert(data: &[u8]) {
     // What was read can be written, and says the same.
     let envelope = Envelope {
         source: received.source,
-        destination: if how & 1 == 0 { packet::GROUP } else { OWN },
+        destination: if how & 1 == 0 {
+            packet::group(Family::of(own))
+        } else {
+            own
+        },
         version: match (router.v2, received.checksum) {
             (Some(v2), _) => Version::V2(v2.pass),
             (None, form) => Version::V3(form.unwrap_or(common::config::ChecksumForm::Message)),
@@ -89,7 +107,8 @@ pub(crate) fn advert(data: &[u8]) {
     let mut bytes = [0; MAX_DATAGRAM];
     let length =
         packet::encode(&advert, &envelope, None, &mut bytes).expect("what was read can be written");
-    let again = packet::decode(&bytes[..length], &expect).expect("our own bytes are good");
+    let packet = Packet::read(&bytes[..length]).expect("our own header is good");
+    let again = packet::decode(&packet, &expect).expect("our own bytes are good");
     assert_eq!(again.advert, advert);
 }
 

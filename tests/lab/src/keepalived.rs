@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
 
 use crate::process::{Process, kill_together, processes};
 use crate::{Lab, Node};
@@ -20,6 +21,7 @@ const GONE: Duration = Duration::from_secs(10);
 pub struct Keepalived {
     lab: Lab,
     node: Node,
+    file: PathBuf,
     process: Process,
 }
 
@@ -34,7 +36,7 @@ impl Keepalived {
         }
         let path = |name: &str| lab.folder().join(format!("{node}-{name}"));
         let file = path("keepalived.conf");
-        fs::write(&file, config).with_context(|| format!("write {}", file.display()))?;
+        write_config(&file, config)?;
         let pids = [path("keepalived.pid"), path("vrrp.pid")];
         for left in &pids {
             // A killed one leaves them, and the next one takes whoever has the number now for itself.
@@ -51,8 +53,18 @@ impl Keepalived {
         Ok(Self {
             lab: lab.clone(),
             node,
+            file,
             process,
         })
+    }
+
+    /// Gives it another `keepalived.conf` while it runs.
+    ///
+    /// # Errors
+    /// When the file cannot be written or it does not run.
+    pub fn reload(&mut self, config: &str) -> Result<()> {
+        write_config(&self.file, config)?;
+        self.process.signal(Signal::SIGHUP)
     }
 
     /// Ends it as an administrator does.
@@ -77,6 +89,10 @@ impl Keepalived {
         kill_together(&all);
         self.process.kill()
     }
+}
+
+fn write_config(file: &Path, config: &str) -> Result<()> {
+    fs::write(file, config).with_context(|| format!("write {}", file.display()))
 }
 
 /// Runs it in the foreground with this configuration and these two files for its process ids.

@@ -1,6 +1,6 @@
 //! Who holds a VIP: the address on `eth0`, asked of each node's kernel (the shadow on `lo` does not count).
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,13 +16,14 @@ use nix::sys::socket::{
 
 use crate::{Lab, Node};
 
-/// Group of IPv4 address changes, rtnetlink(7).
-const IPV4_ADDRESS_GROUP: u32 = 0x10;
+/// Groups of address changes, IPv4 and IPv6, rtnetlink(7).
+const ADDRESS_GROUPS: u32 = 0x10 | 0x100;
 /// The kernel is asked at least this often, whatever it announces.
 const SAMPLE: u16 = 10;
 
 /// The load balancers that have the VIP on `eth0` at this moment.
-pub fn holders(lab: &Lab, vip: Ipv4Addr) -> Vec<Node> {
+pub fn holders(lab: &Lab, vip: impl Into<IpAddr>) -> Vec<Node> {
+    let vip = vip.into();
     Node::LBS
         .into_iter()
         .filter(|node| lab.run_in(*node, || holds(vip)))
@@ -30,7 +31,7 @@ pub fn holders(lab: &Lab, vip: Ipv4Addr) -> Vec<Node> {
 }
 
 /// The only load balancer that has the VIP on `eth0`.
-pub fn holder(lab: &Lab, vip: Ipv4Addr) -> Option<Node> {
+pub fn holder(lab: &Lab, vip: impl Into<IpAddr>) -> Option<Node> {
     match holders(lab, vip).as_slice() {
         [only] => Some(*only),
         _ => None,
@@ -38,13 +39,13 @@ pub fn holder(lab: &Lab, vip: Ipv4Addr) -> Option<Node> {
 }
 
 /// Whether a load balancer has the VIP on `eth0`.
-pub fn is_holder(lab: &Lab, node: Node, vip: Ipv4Addr) -> bool {
+pub fn is_holder(lab: &Lab, node: Node, vip: impl Into<IpAddr>) -> bool {
+    let vip = vip.into();
     lab.run_in(node, || holds(vip))
 }
 
 /// Whether the calling thread's namespace has the address on `eth0`.
-fn holds(vip: Ipv4Addr) -> bool {
-    let wanted = SocketAddrV4::new(vip, 0).ip().to_bits();
+fn holds(vip: IpAddr) -> bool {
     let Ok(entries) = getifaddrs() else {
         return false;
     };
@@ -52,9 +53,9 @@ fn holds(vip: Ipv4Addr) -> bool {
         .filter(|entry| is_eth0(&entry.interface_name))
         .filter_map(|entry| entry.address)
         .any(|address| {
-            address
-                .as_sockaddr_in()
-                .is_some_and(|found| found.ip().to_bits() == wanted)
+            let v4 = address.as_sockaddr_in().map(|found| found.ip().into());
+            let v6 = address.as_sockaddr_in6().map(|found| found.ip().into());
+            v4.or(v6) == Some(vip)
         })
 }
 
@@ -99,7 +100,8 @@ impl LeaseWatch {
     ///
     /// # Errors
     /// When a thread cannot be made.
-    pub fn start(lab: &Lab, vip: Ipv4Addr) -> Result<Self> {
+    pub fn start(lab: &Lab, vip: impl Into<IpAddr>) -> Result<Self> {
+        let vip = vip.into();
         let changes = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let mut watch = Self {
@@ -166,12 +168,7 @@ impl Drop for LeaseWatch {
     }
 }
 
-fn follow(
-    node: Node,
-    vip: Ipv4Addr,
-    changes: &Mutex<Vec<Change>>,
-    stop: &AtomicBool,
-) -> Result<()> {
+fn follow(node: Node, vip: IpAddr, changes: &Mutex<Vec<Change>>, stop: &AtomicBool) -> Result<()> {
     let netlink = socket(
         AddressFamily::Netlink,
         SockType::Raw,
@@ -179,11 +176,8 @@ fn follow(
         SockProtocol::NetlinkRoute,
     )
     .context("open a netlink socket")?;
-    bind(
-        netlink.as_raw_fd(),
-        &NetlinkAddr::new(0, IPV4_ADDRESS_GROUP),
-    )
-    .context("subscribe to address changes")?;
+    bind(netlink.as_raw_fd(), &NetlinkAddr::new(0, ADDRESS_GROUPS))
+        .context("subscribe to address changes")?;
     let mut held = false;
     let mut buffer = vec![0; 16_384];
     while !stop.load(Ordering::Relaxed) {

@@ -1,6 +1,6 @@
 //! The machines of the reference topology.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A machine of the reference topology, one network namespace each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,30 @@ impl Node {
             Self::Worker3 => Ipv4Addr::new(10, 17, 4, 26),
             Self::LanSwitch | Self::ClusterSwitch => panic!("a switch has no address"),
         }
+    }
+
+    /// IPv6 address of a machine of the LAN, in a lab that has IPv6: the last group spells the last number of its IPv4
+    /// address.
+    ///
+    /// # Panics
+    /// For a switch.
+    pub fn address_v6(self) -> Ipv6Addr {
+        let number = self.address().octets()[3];
+        let spelled = u16::from_str_radix(&number.to_string(), 16);
+        let last = spelled.expect("decimal digits are hexadecimal ones");
+        Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, last)
+    }
+
+    /// Link-local address of `eth0`, in a lab that has IPv6: made of its MAC address (RFC 4291, appendix A).
+    ///
+    /// # Panics
+    /// For a switch.
+    pub fn link_local(self) -> Ipv6Addr {
+        let mac = self.mac();
+        let byte = |at: usize| u16::from_str_radix(&mac[at..at + 2], 16).expect("a MAC address");
+        let [_, a, b, c, d, e] = [0, 3, 6, 9, 12, 15].map(byte);
+        // The local bit of the first byte, 02, is turned over.
+        Ipv6Addr::new(0xfe80, 0, 0, 0, a, b << 8 | 0xff, 0xfe00 | c, d << 8 | e)
     }
 
     /// MAC address of `eth0`: the last byte spells the last number of the address.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Protocol, SockAddr, Socket, Type};
 
 pub use report::{Failed, Good, Outage, Report, Why};
 
@@ -215,7 +215,7 @@ impl Probing {
 
     fn open(&self, token: u64) -> std::io::Result<Socket> {
         let socket = Socket::new(
-            Domain::IPV4,
+            self.to.domain(),
             Type::STREAM.nonblocking(),
             Some(Protocol::TCP),
         )?;

@@ -18,6 +18,9 @@ pub const API_VIP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(192, 168, 0, 10)
 /// The web VIP of the reference configuration.
 pub const WEB_VIP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(192, 168, 0, 14);
 
+/// The web VIP over IPv6, in a lab that has it.
+pub const WEB_VIP_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, 0x14);
+
 /// The running topology. Clones share it; dropping the last one removes every namespace and the run's folder.
 #[derive(Debug, Clone)]
 pub struct Lab {
@@ -145,6 +148,27 @@ impl Lab {
     /// When the kernel has no such setting or refuses the value.
     pub fn sysctl(&self, node: Node, key: &str, value: &str) -> Result<()> {
         self.node(node).sysctl(key, value)
+    }
+
+    /// Gives the machines of the LAN IPv6: link-local addresses, and those of fd00:0:0:1::/64. They can be used at
+    /// once, and nobody asks for routers.
+    ///
+    /// # Errors
+    /// When the kernel has no IPv6.
+    pub fn enable_ipv6(&self) -> Result<()> {
+        for node in [Node::Router, Node::Lb1, Node::Lb2, Node::Client] {
+            for (setting, value) in [
+                ("eth0.accept_dad", "0"),
+                ("eth0.router_solicitations", "0"),
+                ("lo.disable_ipv6", "0"),
+                ("eth0.disable_ipv6", "0"),
+            ] {
+                self.sysctl(node, &format!("net.ipv6.conf.{setting}"), value)?;
+            }
+            let address = node.address_v6();
+            self.ip(node, &format!("addr add {address}/64 dev eth0 nodad"))?;
+        }
+        Ok(())
     }
 
     /// What is shown when a wait fails: logs and commands that others add.

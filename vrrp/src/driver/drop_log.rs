@@ -1,11 +1,11 @@
 //! Says why packets are dropped, at most once per reason and second: a flood must not become a
 //! flood of log lines.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::board::{DropReason, PairDrop, VrrpBoard};
 use common::time::Moment;
-use nix::sys::socket::SockaddrIn;
 
 /// Shortest time between two lines of one reason.
 const QUIET: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ impl DropLog {
         &mut self,
         board: &VrrpBoard,
         reason: DropReason,
-        source: Option<SockaddrIn>,
+        source: Option<IpAddr>,
         now: Moment,
     ) {
         let place = reason as usize;
@@ -31,7 +31,6 @@ impl DropLog {
         if !is_time(&mut self.adverts[place], now) {
             return;
         }
-        let source = source.map(|source| source.ip());
         match reason {
             // Other virtual routers on the same network are nothing to worry about.
             DropReason::Vrid => {
@@ -56,6 +55,7 @@ impl DropLog {
             | DropReason::Interval
             | DropReason::AddrList
             | DropReason::Owner
+            | DropReason::LinkLocal
             | DropReason::HmacMalformed
             | DropReason::HmacStale
             | DropReason::HmacKey
@@ -72,13 +72,12 @@ impl DropLog {
         &mut self,
         board: &VrrpBoard,
         reason: PairDrop,
-        source: Option<SockaddrIn>,
+        source: Option<IpAddr>,
         now: Moment,
     ) {
         let place = reason as usize;
         board.pair_drops[place].add(1);
         if is_time(&mut self.pair[place], now) {
-            let source = source.map(|source| source.ip());
             tracing::info!(
                 ?source,
                 reason = reason.word(),

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use common::config::{Config, NodeIndex, VipIndex, VrrpVersion};
 
+use super::Driver;
 use super::port::Port;
 use super::unit::heartbeat_of;
-use crate::router::{Cause, Params, VirtualRouter};
+use crate::router::{Cause, Heard, Params, Via, VirtualRouter};
 use crate::timing::Skew;
 use crate::tracking::Trial;
 
@@ -81,6 +82,27 @@ impl Group {
             }
         } else {
             cause
+        }
+    }
+}
+
+impl Driver {
+    /// What a router is told of what was heard for one of its VIPs. It knows the other node by one
+    /// address, where the first of its VIPs is; adverts for the others may come from another one, over
+    /// another interface or another family.
+    pub(super) fn under_its_first_name(&mut self, place: usize, heard: Heard) -> Heard {
+        let port = self.units[place].port;
+        if heard.via == Via::Heartbeat {
+            self.ports[port].peer = Some(heard.source);
+        }
+        let first = self.groups[self.units[place].group].members.start;
+        let first = self.units[first].port;
+        if first == port || self.ports[port].peer != Some(heard.source) {
+            return heard;
+        }
+        Heard {
+            source: self.ports[first].peer.unwrap_or(heard.source),
+            ..heard
         }
     }
 }

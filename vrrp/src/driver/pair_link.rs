@@ -1,7 +1,7 @@
 //! The pair channel in the loop: what is sent when, and what of the other node's heartbeats goes
 //! where.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::board::{PeerSlot, VipState, VrrpBoard};
@@ -22,7 +22,7 @@ const FRESH_AT_LEAST: Duration = Duration::from_millis(100);
 pub(super) struct PairLink {
     pub(super) socket: PairSocket,
     pub(super) channel: Channel,
-    pub(super) peer: Ipv4Addr,
+    pub(super) peer: IpAddr,
     heartbeat: Duration,
     /// When the next heartbeat is due; the grid keeps its phase when one is late.
     next: Moment,
@@ -38,7 +38,7 @@ impl PairLink {
         now: Moment,
     ) -> Self {
         Self {
-            peer: *socket.peer().ip(),
+            peer: socket.peer().ip(),
             socket,
             channel,
             heartbeat,
@@ -85,7 +85,7 @@ pub(super) fn take_heartbeat(
     summary: &Summary,
     units: &[Unit],
     board: &VrrpBoard,
-    peer: Ipv4Addr,
+    peer: IpAddr,
     at: Moment,
 ) -> impl Iterator<Item = (usize, Heard)> {
     let slot = &board.peer;
@@ -94,7 +94,8 @@ pub(super) fn take_heartbeat(
     slot.version.set(summary.version);
     slot.config_hash.set(summary.config_hash);
     summary.vips().filter_map(move |record| {
-        let place = units.iter().position(|unit| unit.vrid == record.vrid)?;
+        let router = (record.family, record.vrid);
+        let place = units.iter().position(|unit| unit.router_id() == router)?;
         slot.vip_health[place].set(u64::from(record.health));
         let was = VipState::from_board(slot.vip_state[place].get());
         slot.vip_state[place].set(record.state.on_board());
@@ -107,7 +108,7 @@ pub(super) fn take_heartbeat(
             (VipState::Init | VipState::Backup | VipState::Fault, _) => None,
         };
         let heard = Heard {
-            source: peer,
+            source: record.source.unwrap_or(peer),
             priority: priority?,
             interval: record.interval,
             via: Via::Heartbeat,

@@ -132,7 +132,7 @@ impl Driver {
         let unit = &self.units[place];
         if let Err(error) = self.ports[unit.port].announce(unit.address) {
             let vip = &self.config.vips[place].name;
-            tracing::warn!(vip, %error, "gratuitous ARP was not sent");
+            tracing::warn!(vip, %error, "the virtual IP was not announced");
         }
     }
 

@@ -1,9 +1,11 @@
-//! One interface that carries VIPs: its state in the kernel and the sockets on it.
+//! One interface that carries VIPs of one family: its state in the kernel and the sockets on it.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use common::addr::Family;
+use common::board::DropReason;
 use common::config::{Config, NodeIndex, Signing as Mode, Transport};
 use common::time::Moment;
 use nix::errno::Errno;
@@ -11,21 +13,20 @@ use nix::errno::Errno;
 use super::wake::Wake;
 use crate::flap::Debounce;
 use crate::link::{Address, Interface, LinkError, RouteSocket};
-use crate::packet::{Expect, GROUP, Virtual};
+use crate::packet::{Expect, Packet, Received, Virtual, decode, group};
 use crate::ports::{self, OwnAddress, PortPlan};
 use crate::socket::{
-    AdvertReceiver, AdvertSender, ArpSender, Read, ReceiveBuffer, Sentinel, Witness,
+    AdvertReceiver, AdvertSender, Announcer, Datagram, Read, ReceiveBuffer, Sentinel, Witness,
 };
-
-/// Destination address in an IPv4 header.
-const DESTINATION: std::ops::Range<usize> = 16..20;
 
 /// An interface, and what is wrong with it.
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) plan: PortPlan,
     /// Last known own address, the source of adverts.
-    pub(super) own: Ipv4Addr,
+    pub(super) own: IpAddr,
+    /// The other node's here, as the file or its last heartbeat says.
+    pub(super) peer: Option<IpAddr>,
     /// As the kernel had it at the last look; `None` = missing.
     pub(super) interface: Option<Interface>,
     /// Why it cannot carry a VIP; `None` = it can.
@@ -36,7 +37,7 @@ pub(super) struct Port {
     sockets: Option<Sockets>,
     multicast: Vec<Virtual>,
     unicast: Vec<Virtual>,
-    peers: Vec<Ipv4Addr>,
+    peers: Vec<IpAddr>,
     /// Adverts may be signed.
     trailers: bool,
 }
@@ -45,20 +46,23 @@ pub(super) struct Port {
 struct Sockets {
     receiver: AdvertReceiver,
     sender: AdvertSender,
-    arp: ArpSender,
+    announcer: Announcer,
     witness: Witness,
-    sentinel: Sentinel,
+    /// Of IPv4: nobody watches yet who claims an IPv6 VIP.
+    sentinel: Option<Sentinel>,
 }
 
 impl Port {
     /// A port that has not looked at its interface yet.
     pub(super) fn new(plan: PortPlan, config: &Config, node: NodeIndex) -> Self {
-        let own = match plan.own {
-            OwnAddress::Configured(own) => own,
-            OwnAddress::InSubnet { .. } => Ipv4Addr::UNSPECIFIED,
+        let own = match (&plan.own, plan.family) {
+            (OwnAddress::Configured(own), _) => *own,
+            (_, Family::V4) => Ipv4Addr::UNSPECIFIED.into(),
+            (_, Family::V6) => Ipv6Addr::UNSPECIFIED.into(),
         };
         Self {
             own,
+            peer: plan.peer,
             interface: None,
             fault: Some(format!("{} was not looked at yet", plan.name)),
             look_at: None,
@@ -114,17 +118,14 @@ impl Port {
         Ok(changed)
     }
 
-    fn fault_of(&self, own: Option<Ipv4Addr>) -> Option<String> {
+    fn fault_of(&self, own: Option<IpAddr>) -> Option<String> {
         let name = &self.plan.name;
-        match (self.interface, own, &self.plan.own) {
-            (None, _, _) => Some(format!("{name} is missing")),
-            (Some(interface), _, _) if !interface.up => Some(format!("{name} is switched off")),
-            (Some(interface), _, _) if !interface.carrier => Some(format!("{name} has no carrier")),
-            (Some(_), None, OwnAddress::Configured(own)) => Some(format!("{name} has lost {own}")),
-            (Some(_), None, OwnAddress::InSubnet { .. }) => {
-                Some(format!("{name} has no address in the VIP's subnet"))
-            }
-            (Some(_), Some(_), _) => None,
+        match (self.interface, own) {
+            (None, _) => Some(format!("{name} is missing")),
+            (Some(interface), _) if !interface.up => Some(format!("{name} is switched off")),
+            (Some(interface), _) if !interface.carrier => Some(format!("{name} has no carrier")),
+            (Some(_), None) => Some(format!("{name} {}", self.plan.own.missing())),
+            (Some(_), Some(_)) => None,
         }
     }
 
@@ -158,20 +159,43 @@ impl Port {
     /// Reads one claim of a VIP by another machine.
     pub(super) fn receive_claim<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
         match &self.sockets {
-            Some(sockets) => sockets.sentinel.receive(buffer),
-            None => Read::Empty,
+            Some(Sockets {
+                sentinel: Some(sentinel),
+                ..
+            }) => sentinel.receive(buffer),
+            Some(_) | None => Read::Empty,
         }
     }
 
     /// Asks whether anybody else has the VIP.
-    pub(super) fn probe(&self, vip: Ipv4Addr) -> io::Result<()> {
-        self.sockets()?.sentinel.probe(vip)
+    pub(super) fn probe(&self, vip: IpAddr) -> io::Result<()> {
+        match (&self.sockets()?.sentinel, vip) {
+            (Some(sentinel), IpAddr::V4(vip)) => sentinel.probe(vip),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// Reads what [`Self::receive`] or [`Self::receive_forged`] gave.
+    ///
+    /// # Errors
+    /// Why it has to be dropped.
+    pub(super) fn decode<'a>(&self, datagram: &Datagram<'a>) -> Result<Received<'a>, DropReason> {
+        let packet = match (datagram.header, datagram.source) {
+            (Some((destination, hop_limit)), Some(source)) => Packet {
+                source,
+                destination: destination.into(),
+                ttl: hop_limit,
+                message: datagram.bytes,
+            },
+            (Some(_), None) | (None, _) => Packet::read(datagram.bytes)?,
+        };
+        decode(&packet, &self.expect(packet.destination))
     }
 
     /// What a packet must fit. An interface may carry VIPs of both transports: the destination says
     /// which is meant.
-    pub(super) fn expect(&self, datagram: &[u8]) -> Expect<'_> {
-        let to_group = datagram.get(DESTINATION) == Some(&GROUP.octets());
+    fn expect(&self, destination: IpAddr) -> Expect<'_> {
+        let to_group = destination == group(self.plan.family);
         let (transport, routers) =
             if self.unicast.is_empty() || (to_group && !self.multicast.is_empty()) {
                 (Transport::Multicast, &self.multicast)
@@ -188,13 +212,13 @@ impl Port {
     }
 
     /// Sends a whole datagram.
-    pub(super) fn send(&self, datagram: &[u8], destination: Ipv4Addr) -> io::Result<()> {
+    pub(super) fn send(&self, datagram: &[u8], destination: IpAddr) -> io::Result<()> {
         self.sockets()?.sender.send(datagram, destination)
     }
 
-    /// Sends one round of gratuitous ARP.
-    pub(super) fn announce(&self, vip: Ipv4Addr) -> io::Result<()> {
-        self.sockets()?.arp.announce(vip)
+    /// Sends one round of announcements.
+    pub(super) fn announce(&self, vip: IpAddr) -> io::Result<()> {
+        self.sockets()?.announcer.announce(vip)
     }
 
     fn sockets(&self) -> io::Result<&Sockets> {
@@ -202,17 +226,32 @@ impl Port {
     }
 
     fn open_sockets(&self, interface: Interface, wake: &Wake) -> io::Result<Sockets> {
-        let name = &self.plan.name;
-        let receiver = AdvertReceiver::open(name, interface.index)?;
-        let witness = Witness::open(interface.index, self.own)?;
+        let (name, family) = (&self.plan.name, self.plan.family);
+        let Interface { index, mac, .. } = interface;
+        let receiver = AdvertReceiver::open(family, name, index)?;
+        let witness = Witness::open(index, self.own)?;
         wake.add(&receiver)?;
-        let sentinel = Sentinel::open(interface.index, interface.mac, &self.plan.addresses)?;
         wake.add(&witness)?;
-        wake.add(&sentinel)?;
+        let vips: Vec<Ipv4Addr> = self
+            .plan
+            .addresses
+            .iter()
+            .filter_map(|vip| match vip {
+                IpAddr::V4(vip) => Some(*vip),
+                IpAddr::V6(_) => None,
+            })
+            .collect();
+        let sentinel = match family {
+            Family::V4 => Some(Sentinel::open(index, mac, &vips)?),
+            Family::V6 => None,
+        };
+        if let Some(sentinel) = &sentinel {
+            wake.add(sentinel)?;
+        }
         Ok(Sockets {
             receiver,
-            sender: AdvertSender::open(name)?,
-            arp: ArpSender::open(interface.index, interface.mac)?,
+            sender: AdvertSender::open(family, name, index)?,
+            announcer: Announcer::open(name, index, mac)?,
             witness,
             sentinel,
         })

@@ -1,6 +1,6 @@
 //! The other node's kernel, as it answers: its hardware address, and whether its machine is lost ([`crate::silence`]).
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use common::board::VipState;
@@ -39,9 +39,15 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// `None` without another node.
+    /// `None` without another node, and where the nodes' addresses are IPv6.
     pub(super) fn new(config: &Config, node: NodeIndex, now: Moment) -> Option<Self> {
         let peer = config.peer_of(node)?;
+        // They are asked by ARP: `check` says so where more than this depends on it.
+        let (IpAddr::V4(own), IpAddr::V4(peer)) =
+            (config.nodes[node.0].address, config.nodes[peer.0].address)
+        else {
+            return None;
+        };
         let heartbeat = match config.pair.silent_takeover {
             SilentTakeover::Off => None,
             SilentTakeover::Always => config.pair.heartbeat,
@@ -50,8 +56,8 @@ impl Questions {
         Some(Self {
             silence: silence.map(Silence::new),
             interface: config.pair.interface.clone(),
-            own: config.nodes[node.0].address,
-            peer: config.nodes[peer.0].address,
+            own,
+            peer,
             socket: None,
             peer_mac: None,
             learn_at: now,

@@ -1,10 +1,7 @@
 //! Reading the queues: bounded, in the order of arrival, before anything else is done.
 
-use std::net::SocketAddrV4;
-
 use common::board::{DropReason, PairDrop, VrrpBoard};
 use common::time::Moment;
-use nix::sys::socket::SockaddrIn;
 
 use super::drop_log::DropLog;
 use super::pair_link::{PairLink, take_heartbeat};
@@ -13,7 +10,7 @@ use super::signing::Signing;
 use super::unit::Unit;
 use super::{Driver, Queues};
 use crate::clock::{self, Clocks};
-use crate::packet::{Received, decode};
+use crate::packet::Received;
 use crate::router::{Heard, Via};
 use crate::signature::Sight;
 use crate::socket::{Read, ReceiveBuffer};
@@ -93,10 +90,7 @@ impl Turn<'_> {
                 Read::Failed(_) => continue,
             };
             read_until = self.clocks.moment_of(datagram.stamp, self.emptied);
-            let from_peer = datagram
-                .source
-                .is_some_and(|source| source.ip() == pair.peer);
-            let opened = if from_peer {
+            let opened = if datagram.source == Some(pair.peer) {
                 pair.channel.open(datagram.bytes)
             } else {
                 Err(PairDrop::Source)
@@ -136,9 +130,8 @@ impl Turn<'_> {
                 }
             };
             read_until = self.clocks.moment_of(datagram.stamp, self.emptied);
-            let decoded = decode(datagram.bytes, &port.expect(datagram.bytes));
             match verified(
-                decoded,
+                port.decode(&datagram),
                 self.signing.as_deref_mut(),
                 (read_until, self.clocks),
             ) {
@@ -175,9 +168,9 @@ impl Turn<'_> {
             let Read::Datagram(datagram) = port.receive_forged(self.buffer) else {
                 return;
             };
-            if let Err(reason) = decode(datagram.bytes, &port.expect(datagram.bytes)) {
-                let source = Some(SockaddrIn::from(SocketAddrV4::new(port.own, 0)));
-                self.drops.advert(self.board, reason, source, self.now);
+            if let Err(reason) = port.decode(&datagram) {
+                self.drops
+                    .advert(self.board, reason, Some(port.own), self.now);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Watching who claims the VIPs, in the loop: what [`crate::rival`] hears, and what follows.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::addr::Mac;
@@ -54,7 +55,7 @@ impl Driver {
                 let place = self
                     .units
                     .iter()
-                    .position(|unit| unit.port == port && unit.address == address);
+                    .position(|unit| unit.port == port && unit.address == IpAddr::V4(address));
                 if let Some(place) = place {
                     self.hear_claim(place, (Mac(sender), peer), at);
                 }

@@ -73,7 +73,8 @@ impl Signing {
         let signed = (received.source, received.message);
         let is_of_now = |stamp| fresh.is_of_now(stamp, advert.interval, sight);
         let stamp = self.signer.keys().verify(signed, trailer, is_of_now)?;
-        if fresh.admit(advert.vrid, stamp) {
+        let router = (advert.addresses.family(), advert.vrid);
+        if fresh.admit(router, stamp) {
             Ok(())
         } else {
             Err(DropReason::HmacReplay)

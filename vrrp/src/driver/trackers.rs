@@ -1,6 +1,6 @@
 //! Trackers in the loop: looks at what needs no waiting, and reads what admin has found.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use common::board::{ProxyBoard, TrackerSlot, TrackerState, VrrpBoard};
 use common::config::{Config, Tracker, TrackerKind};
@@ -215,14 +215,18 @@ fn own_address(
     let is_vip = |address| config.vips.iter().any(|vip| vip.address == address);
     let own = addresses
         .iter()
-        .filter(|found| found.interface == interface && !is_vip(found.address));
-    let near = |found: &Address| {
-        let host_bits = 32 - u32::from(found.prefix_len.min(32));
-        let differing = found.address.to_bits() ^ gateway.to_bits();
+        .filter(|found| found.interface == interface && !is_vip(found.address))
+        .filter_map(|found| match found.address {
+            IpAddr::V4(address) => Some((address, found.prefix_len)),
+            IpAddr::V6(_) => None,
+        });
+    let near = |(address, prefix_len): &(Ipv4Addr, u8)| {
+        let host_bits = 32 - u32::from((*prefix_len).min(32));
+        let differing = address.to_bits() ^ gateway.to_bits();
         differing.checked_shr(host_bits).unwrap_or(0) == 0
     };
-    let best = own.max_by_key(|found| near(found));
-    best.map(|found| found.address)
+    let best = own.max_by_key(near);
+    best.map(|(address, _)| address)
 }
 
 fn usable(found: Option<Interface>, name: &str) -> Result<Interface, String> {

@@ -1,10 +1,10 @@
 //! One VIP in the loop: whether it may be held, what is known of its lease, and its place on the
 //! board.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use common::addr::Vrid;
+use common::addr::{Family, Vrid};
 use common::board::{VipSlot, VipState};
 use common::config::{Config, NodeIndex, VipIndex};
 use common::time::Moment;
@@ -25,7 +25,7 @@ pub(super) struct Unit {
     /// Index into the driver's ports.
     pub(super) port: usize,
     pub(super) vrid: Vrid,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
     /// The kernel acknowledged the lease, and nobody has said that it is gone.
     pub(super) leased: bool,
     /// Index of the interface that the lease was put on: it may have another name when it has to go.
@@ -68,6 +68,11 @@ impl Unit {
             slot,
             reason: String::new(),
         }
+    }
+
+    /// Its virtual router: VRIDs are counted in each family apart.
+    pub(super) fn router_id(&self) -> (Family, Vrid) {
+        (Family::of(self.address), self.vrid)
     }
 
     /// This VIP's place on the board.

@@ -89,8 +89,14 @@ impl Driver {
     pub(super) fn look_at_ports(&mut self, addresses: &[Address], now: Moment) -> bool {
         self.look_again = None;
         let mut changed = false;
-        for port in &mut self.ports {
-            match port.look((&mut self.route, &self.wake), addresses, now) {
+        for (place, port) in self.ports.iter_mut().enumerate() {
+            let looked = port.look((&mut self.route, &self.wake), addresses, now);
+            for group in &mut self.groups {
+                if self.units[group.members.start].port == place {
+                    group.router.handle_own_address(port.own);
+                }
+            }
+            match looked {
                 Ok(one) => changed |= one,
                 Err(error) => {
                     tracing::warn!(cause = error.cause(), "the kernel gives no answer");

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_route::link::LinkHeader;
 use nix::errno::Errno;
 use nix::libc::{
-    RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, RTMGRP_IPV4_IFADDR, RTMGRP_LINK,
+    RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR,
+    RTMGRP_LINK,
 };
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
@@ -24,11 +25,11 @@ const QUEUE_BYTES: usize = 256 * 1024;
 pub enum Event {
     AddressAdded {
         interface: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     AddressRemoved {
         interface: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// An interface came, went, or changed its state.
     LinkChanged {
@@ -38,7 +39,7 @@ pub enum Event {
     Overrun,
 }
 
-/// A socket that hears of changes to interfaces and IPv4 addresses.
+/// A socket that hears of changes to interfaces and addresses.
 #[derive(Debug)]
 pub struct EventSocket {
     socket: OwnedFd,
@@ -49,7 +50,7 @@ pub struct EventSocket {
 impl EventSocket {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, LinkError> {
-        let groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR).unsigned_abs();
+        let groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR).unsigned_abs();
         let socket = route_socket(groups).map_err(failed("listen to events"))?;
         setsockopt(&socket, sockopt::RcvBuf, &QUEUE_BYTES)
             .map_err(|errno| failed("size the queue of events")(errno.into()))?;

@@ -1,8 +1,9 @@
 //! What the nodes tell each other.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use common::addr::Vrid;
+use common::addr::{Family, Vrid};
 use common::board::{PairDrop, VipState};
 use common::config::MAX_VIPS;
 
@@ -22,7 +23,11 @@ const HEADER_LEN: usize = FAULTS + MAX_VIPS;
 const SHORT_HEADER_LEN: usize = 72;
 /// From here on, a byte for each record.
 const FAULTS: usize = SHORT_HEADER_LEN;
-const RECORD_LEN: usize = 8;
+const RECORD_LEN: usize = 24;
+/// Before the sender's address was added.
+const SHORT_RECORD_LEN: usize = 8;
+/// Marks a record of an IPv6 VIP.
+const IPV6: u8 = 6;
 /// Bytes of an HMAC-SHA256.
 pub(super) const TAG_LEN: usize = 32;
 
@@ -54,7 +59,10 @@ pub struct Summary {
 /// What a node says of one VIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VipRecord {
+    pub family: Family,
     pub vrid: Vrid,
+    /// The sender's address on the VIP's interface, which its adverts come from; `None` = not told.
+    pub source: Option<IpAddr>,
     pub state: VipState,
     /// Priority that it advertises, or would.
     pub priority: u8,
@@ -143,7 +151,7 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
     let [header_len, record_len, count] = [header[6], header[7], header[8]].map(usize::from);
     let records = signed.get(header_len..).ok_or(PairDrop::Truncated)?;
     if header_len < SHORT_HEADER_LEN
-        || record_len < RECORD_LEN
+        || record_len < SHORT_RECORD_LEN
         || records.len() != count * record_len
     {
         return Err(PairDrop::Truncated);
@@ -168,7 +176,7 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
     summary.stamp = advert::Stamp::from_bits(number(64));
     let faults = &signed[SHORT_HEADER_LEN..header_len];
     for (index, record) in records.chunks_exact(record_len).enumerate() {
-        if let Some(vip) = record.first_chunk().and_then(VipRecord::decode) {
+        if let Some(vip) = VipRecord::decode(record) {
             summary.push(VipRecord {
                 faults: faults.get(index).copied().unwrap_or(0),
                 ..vip
@@ -179,21 +187,42 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
 }
 
 impl VipRecord {
+    /// IPv6 records have their VRID elsewhere: who knows IPv4 only takes them for records of VRID 0,
+    /// which he skips.
     fn encode(&self) -> [u8; RECORD_LEN] {
         let centiseconds = u16::try_from(self.interval.as_millis() / 10).unwrap_or(u16::MAX);
-        let [high, low] = centiseconds.to_be_bytes();
-        let state = self.state.on_board() as u8;
-        let vrid = self.vrid.value();
-        [vrid, state, self.priority, self.health, high, low, 0, 0]
+        let mut record = [0; RECORD_LEN];
+        record[1] = self.state.on_board() as u8;
+        record[2] = self.priority;
+        record[3] = self.health;
+        record[4..6].copy_from_slice(&centiseconds.to_be_bytes());
+        match self.family {
+            Family::V4 => record[0] = self.vrid.value(),
+            Family::V6 => record[6..8].copy_from_slice(&[IPV6, self.vrid.value()]),
+        }
+        match self.source {
+            Some(IpAddr::V4(source)) => record[8..12].copy_from_slice(&source.octets()),
+            Some(IpAddr::V6(source)) => record[8..].copy_from_slice(&source.octets()),
+            None => {}
+        }
+        record
     }
 
     /// `None` for what cannot be: VRID 0, or an interval that is zero (it would make every Backup
     /// take over at once) or does not fit an advert.
-    fn decode(record: &[u8; RECORD_LEN]) -> Option<Self> {
-        let [vrid, state, priority, health, high, low, ..] = *record;
+    fn decode(record: &[u8]) -> Option<Self> {
+        let [v4_vrid, state, priority, health, high, low, family, v6_vrid] =
+            *record.first_chunk::<SHORT_RECORD_LEN>()?;
+        let (family, vrid) = if family == IPV6 {
+            (Family::V6, v6_vrid)
+        } else {
+            (Family::V4, v4_vrid)
+        };
         let centiseconds = u16::from_be_bytes([high, low]);
         Some(Self {
+            family,
             vrid: Vrid::new(vrid)?,
+            source: source(family, record.get(SHORT_RECORD_LEN..)?),
             state: VipState::from_board(u64::from(state)),
             priority,
             health,
@@ -203,4 +232,13 @@ impl VipRecord {
                 .then(|| Duration::from_millis(u64::from(centiseconds) * 10))?,
         })
     }
+}
+
+/// An older version does not tell it.
+fn source(family: Family, told: &[u8]) -> Option<IpAddr> {
+    let source = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::from(*told.first_chunk::<4>()?)),
+        Family::V6 => IpAddr::V6(Ipv6Addr::from(*told.first_chunk::<16>()?)),
+    };
+    (!source.is_unspecified()).then_some(source)
 }

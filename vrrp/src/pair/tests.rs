@@ -1,8 +1,9 @@
 //! Two ends of a channel, and somebody between them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use common::addr::Vrid;
+use common::addr::{Family, Vrid};
 use common::board::VipState;
 use common::config::MAX_VIPS;
 use proptest::prelude::*;
@@ -18,8 +19,20 @@ fn channel(epoch: u64) -> Channel {
 fn summary(vips: u8) -> Summary {
     let mut summary = Summary::new(1 << 32, 0x1234_5678_9abc_def0);
     for vrid in 1..=vips {
+        // Every third one is IPv6.
+        let family = if vrid % 3 == 0 {
+            Family::V6
+        } else {
+            Family::V4
+        };
+        let source = match family {
+            Family::V4 => IpAddr::from([192, 0, 2, vrid]),
+            Family::V6 => IpAddr::from([0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe00, vrid.into()]),
+        };
         summary.push(VipRecord {
+            family,
             vrid: Vrid::new(vrid).expect("not zero"),
+            source: (vrid != 2).then_some(source),
             state: VipState::Active,
             priority: 250,
             health: vrid,
@@ -222,7 +235,7 @@ fn longer_headers_and_records_of_a_newer_version_are_skipped() {
     newer[6] += 8;
     newer[7] += 3;
     newer.extend_from_slice(&[0xee; 8]);
-    for record in records.chunks(8) {
+    for record in records.chunks(24) {
         newer.extend_from_slice(record);
         newer.extend_from_slice(&[0xdd; 3]);
     }
@@ -242,6 +255,32 @@ fn what_an_older_version_does_not_tell_is_zero() {
         assert_eq!(*got, VipRecord { faults: 0, ..*sent });
         assert_ne!(sent.faults, 0);
     }
+}
+
+#[test]
+fn an_older_version_tells_no_addresses() {
+    let (mut a, mut b) = pair();
+    let plain = unsigned(sealed(&mut a));
+    let (header, records) = plain.split_at(88);
+    let mut older = header.to_vec();
+    older[7] = 8;
+    for record in records.chunks(24) {
+        older.extend_from_slice(&record[..8]);
+    }
+    let heard = b.open(&resigned(older)).expect("authentic");
+    let of = |summary: &Summary| -> Vec<_> { summary.vips().map(|vip| vip.vrid).collect() };
+    assert_eq!(of(&heard), of(&summary(2)));
+    assert!(heard.vips().all(|vip| vip.source.is_none()));
+}
+
+/// It knows VIPs by their VRID alone, in the first byte, and skips those with VRID 0.
+#[test]
+fn an_older_version_skips_ipv6_vips() {
+    let (mut a, _) = pair();
+    let mut out = [0; MAX_DATAGRAM];
+    a.seal(&summary(3), &mut out);
+    let vrids = [0, 1, 2].map(|record| out[88 + record * 24]);
+    assert_eq!(vrids, [1, 2, 0]);
 }
 
 #[test]
@@ -272,7 +311,7 @@ fn records_that_cannot_be_are_left_out_and_unknown_states_are_init() {
     let (mut a, mut b) = pair();
     let mut odd = unsigned(sealed(&mut a));
     odd[88] = 0;
-    odd[97] = 99;
+    odd[113] = 99;
     let got = b.open(&resigned(odd)).expect("authentic");
     let vips: Vec<_> = got.vips().collect();
     assert_eq!(vips.len(), 1);

@@ -1,6 +1,6 @@
 //! What a Backup knows: who is Active, and when it will be taken for gone.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::addr::Priority;
@@ -20,7 +20,7 @@ pub(super) struct Backup {
     /// Until then an Active with a lower priority is left alone; `None` = there was none.
     preempt_at: Option<Moment>,
     /// The last one that was better or equal, and its priority.
-    followed: Option<(Ipv4Addr, u8)>,
+    followed: Option<(IpAddr, u8)>,
     pub(super) why: Why,
 }
 
@@ -30,18 +30,18 @@ pub(super) enum Why {
     /// Nobody was heard yet.
     Alone,
     /// This one falls silent.
-    Silent { source: Ipv4Addr, priority: u8 },
+    Silent { source: IpAddr, priority: u8 },
     /// This one falls silent. Until then it is left alone although its priority is lower: until
     /// preempt_delay has passed, or, if not `ready`, until this node knows itself.
     Lower {
-        source: Ipv4Addr,
+        source: IpAddr,
         priority: u8,
         ready: bool,
     },
     /// This one resigned.
-    Resigned { source: Ipv4Addr },
+    Resigned { source: IpAddr },
     /// This one has a lower priority and is not listened to.
-    Preempt { source: Ipv4Addr, priority: u8 },
+    Preempt { source: IpAddr, priority: u8 },
 }
 
 impl Backup {

@@ -1,16 +1,19 @@
 //! The state table, row by row.
 
 mod active;
+mod addresses;
 mod backup;
 mod faults;
 mod priority;
 mod property;
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
-const OWN: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 11);
-const BELOW: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 10);
-const PEER: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 12);
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 11));
+const BELOW: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 10));
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 12));
 const SECOND: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_secs(3);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::addr::Vrid;
+use common::addr::{Family, Vrid};
 use common::time::Moment;
 
 use super::Stamp;
@@ -30,15 +30,16 @@ struct Told {
 /// What was heard of the one other sender that has the key.
 #[derive(Debug)]
 pub struct Fresh {
-    /// By VRID.
-    newest: Box<[Stamp; 256]>,
+    /// By family and VRID: adverts of the two families come by two sockets, which are read one after
+    /// the other.
+    newest: Box<[[Stamp; 256]; 2]>,
     told: Option<Told>,
 }
 
 impl Default for Fresh {
     fn default() -> Self {
         Self {
-            newest: Box::new([Stamp::default(); 256]),
+            newest: Box::new([[Stamp::default(); 256]; 2]),
             told: None,
         }
     }
@@ -52,7 +53,7 @@ impl Fresh {
 
     /// The sender has started anew, as a heartbeat proves: its clock may be another one.
     pub fn restart(&mut self) {
-        self.newest.fill(Stamp::default());
+        self.newest.fill([Stamp::default(); 256]);
         self.told = None;
     }
 
@@ -67,8 +68,8 @@ impl Fresh {
     }
 
     /// Whether an authentic advert is newer than those before it; then it is the newest.
-    pub fn admit(&mut self, vrid: Vrid, stamp: Stamp) -> bool {
-        let newest = &mut self.newest[usize::from(vrid.value())];
+    pub fn admit(&mut self, (family, vrid): (Family, Vrid), stamp: Stamp) -> bool {
+        let newest = &mut self.newest[family as usize][usize::from(vrid.value())];
         let rises = stamp > *newest;
         if rises {
             *newest = stamp;

@@ -1,5 +1,7 @@
 //! The recorded vectors, and every rung of the ladder.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,9 +9,12 @@ use crate::packet::hex::hex;
 use common::addr::Vrid;
 use common::time::Moment;
 
-const LB1: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 11);
+const LB1: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 11));
 const V6: &str = "31336e0200643db6c0a8000ac0a8000e";
 const V17: &str = "010100006a00000080000000bef1f6517d29e0bce50e07740f2ffe58";
+const V14: &str =
+    "31336e020064170dfe800000000000000000000000000033fd000000000000010000000000000010";
+const V18: &str = "010100006a000000800000006f573f9c09c9aa40c15cdd7baa617285";
 /// Seconds 6a000000, fraction 8000.
 const SIGNED_AT: Duration = Duration::from_millis(0x6a00_0000 * 1_000 + 500);
 
@@ -37,6 +42,19 @@ fn cod_02_v17_signs_and_verifies() {
     assert_eq!(keys().sign(LB1, &message, stamp), trailer(V17));
     assert_eq!(verify(&keys(), &message, &trailer(V17)), Ok(stamp));
     assert_eq!(stamp.wall(), SIGNED_AT);
+}
+
+#[test]
+fn cod_02_v18_signs_and_verifies_over_ipv6() {
+    let source = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0xff, 0xfe00, 0x11));
+    let message = hex(V14);
+    let stamp = Stamp::at(SIGNED_AT);
+    assert_eq!(keys().sign(source, &message, stamp), trailer(V18));
+    let verified = keys().verify((source, &message), &trailer(V18), |_| true);
+    assert_eq!(verified, Ok(stamp));
+    // The same bytes as an advert over IPv4.
+    let verified = keys().verify((LB1, &message), &trailer(V18), |_| true);
+    assert_eq!(verified, Err(DropReason::HmacBad));
 }
 
 #[test]
@@ -74,7 +92,7 @@ fn cod_03_one_bit_and_it_is_another_advert() {
 #[test]
 fn a_signature_is_for_its_sender() {
     let message = hex(V6);
-    let other = Ipv4Addr::new(192, 168, 0, 12);
+    let other = IpAddr::from([192, 168, 0, 12]);
     let verified = keys().verify((other, &message), &trailer(V17), |_| true);
     assert_eq!(verified, Err(DropReason::HmacBad));
 }
@@ -128,8 +146,9 @@ fn stamps_rise_whatever_the_clock_does() {
 
 const VRID: u8 = 51;
 
-fn vrid() -> Vrid {
-    Vrid::new(VRID).expect("not zero")
+/// Over IPv4.
+fn router() -> (Family, Vrid) {
+    (Family::V4, Vrid::new(VRID).expect("not zero"))
 }
 
 fn sight(seconds: u64, wall: Option<u64>) -> Sight {
@@ -149,14 +168,14 @@ fn without_any_clock_only_the_rising_counts() {
     let mut fresh = Fresh::default();
     assert!(of_now(&fresh, 5, sight(0, None)) && of_now(&fresh, 5_000_000, sight(0, None)));
     let stamp = |seconds| Stamp::at(Duration::from_secs(seconds));
-    assert!(fresh.admit(vrid(), stamp(5)));
-    assert!(!fresh.admit(vrid(), stamp(5)), "a replay");
-    assert!(!fresh.admit(vrid(), stamp(4)));
-    assert!(fresh.admit(vrid(), stamp(5).after(stamp(5))));
-    assert!(
-        fresh.admit(Vrid::new(52).expect("not zero"), stamp(5)),
-        "another router"
-    );
+    assert!(fresh.admit(router(), stamp(5)));
+    assert!(!fresh.admit(router(), stamp(5)), "a replay");
+    assert!(!fresh.admit(router(), stamp(4)));
+    assert!(fresh.admit(router(), stamp(5).after(stamp(5))));
+    let (family, vrid) = router();
+    let another = Vrid::new(52).expect("not zero");
+    assert!(fresh.admit((family, another), stamp(5)), "another router");
+    assert!(fresh.admit((Family::V6, vrid), stamp(5)), "over IPv6");
 }
 
 #[test]
@@ -206,11 +225,11 @@ fn the_senders_own_clock_counts_once_a_heartbeat_has_told_it() {
 fn a_sender_that_started_anew_with_a_slow_clock_is_heard() {
     let mut fresh = Fresh::default();
     let stamp = |seconds| Stamp::at(Duration::from_secs(seconds));
-    assert!(fresh.admit(vrid(), stamp(1_700_000_000)));
-    assert!(!fresh.admit(vrid(), stamp(60)));
+    assert!(fresh.admit(router(), stamp(1_700_000_000)));
+    assert!(!fresh.admit(router(), stamp(60)));
     fresh.restart();
     fresh.tell(stamp(60), sight(5, None).now);
-    assert!(fresh.admit(vrid(), stamp(60)));
+    assert!(fresh.admit(router(), stamp(60)));
     assert!(
         !of_now(&fresh, 1_700_000_000, sight(5, None)),
         "a recording"

@@ -5,7 +5,7 @@
 )]
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -17,32 +17,38 @@ use super::{PRIORITY, RECEIVE_QUEUE, Read, ReceiveBuffer, TOS_NETWORK_CONTROL, r
 #[derive(Debug)]
 pub(crate) struct PairSocket {
     socket: Socket,
-    peer: SocketAddrV4,
+    peer: SocketAddr,
 }
 
 impl PairSocket {
     /// Binds to this node's address, whether the interface has it yet or not. It is not connected:
     /// what comes from elsewhere is to be counted.
-    pub(crate) fn open(own: Ipv4Addr, peer: Ipv4Addr, port: u16) -> io::Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    pub(crate) fn open(own: IpAddr, peer: IpAddr, port: u16) -> io::Result<Self> {
+        let own = SocketAddr::new(own, port);
+        let socket = Socket::new(Domain::for_address(own), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         // The successor of a killed process binds while the kernel still closes its sockets. Unlike
         // SO_REUSEADDR this needs the same user (socket(7)): nobody else can take the heartbeats.
         socket.set_reuse_port(true)?;
-        socket.set_freebind_v4(true)?;
-        socket.set_tos_v4(TOS_NETWORK_CONTROL)?;
+        if own.is_ipv4() {
+            socket.set_freebind_v4(true)?;
+            socket.set_tos_v4(TOS_NETWORK_CONTROL)?;
+        } else {
+            socket.set_freebind_v6(true)?;
+            socket.set_tclass_v6(TOS_NETWORK_CONTROL)?;
+        }
         setsockopt(&socket, sockopt::Priority, &PRIORITY)?;
         socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        socket.bind(&SocketAddrV4::new(own, port).into())?;
+        socket.bind(&own.into())?;
         Ok(Self {
             socket,
-            peer: SocketAddrV4::new(peer, port),
+            peer: SocketAddr::new(peer, port),
         })
     }
 
     /// The other node's address and port.
-    pub(crate) fn peer(&self) -> SocketAddrV4 {
+    pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }
 

@@ -10,7 +10,7 @@
 )]
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::libc::{BPF_ABS, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
@@ -21,10 +21,12 @@ use super::{Read, ReceiveBuffer, receive};
 use crate::packet::PROTOCOL;
 use crate::syscall::{self, PacketProtocol};
 
-/// Offset of the protocol in an IPv4 header.
-const IP_PROTOCOL: u32 = 9;
-/// Offset of the source address.
-const IP_SOURCE: u32 = 12;
+/// Offsets in an IPv4 header.
+const IPV4_PROTOCOL: u32 = 9;
+const IPV4_SOURCE: u32 = 12;
+/// Offsets in an IPv6 header.
+const IPV6_NEXT_HEADER: u32 = 6;
+const IPV6_SOURCE: u32 = 8;
 
 /// Hears packets of protocol 112 from our own address that arrive on one interface.
 #[derive(Debug)]
@@ -32,11 +34,15 @@ pub(crate) struct Witness(Socket);
 
 impl Witness {
     /// Filters before it binds, so that nothing else ever comes in.
-    pub(crate) fn open(index: u32, own: Ipv4Addr) -> io::Result<Self> {
+    pub(crate) fn open(index: u32, own: IpAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
         socket.attach_filter(&filter(own))?;
-        syscall::bind_packet_socket(socket.as_fd(), index, PacketProtocol::Ipv4)?;
+        let protocol = match own {
+            IpAddr::V4(_) => PacketProtocol::Ipv4,
+            IpAddr::V6(_) => PacketProtocol::Ipv6,
+        };
+        syscall::bind_packet_socket(socket.as_fd(), index, protocol)?;
         Ok(Self(socket))
     }
 
@@ -52,15 +58,32 @@ impl AsFd for Witness {
     }
 }
 
-/// Classic BPF: protocol 112 and source `own`, counted from the start of the IP header.
-fn filter(own: Ipv4Addr) -> [SockFilter; 6] {
+/// Classic BPF: protocol 112 and source `own`, counted from the start of the IP header. (Extension
+/// headers, which no advert has, are not looked behind.)
+fn filter(own: IpAddr) -> Vec<SockFilter> {
+    let (protocol_at, source_at, source) = match own {
+        IpAddr::V4(own) => (IPV4_PROTOCOL, IPV4_SOURCE, own.octets().to_vec()),
+        IpAddr::V6(own) => (IPV6_NEXT_HEADER, IPV6_SOURCE, own.octets().to_vec()),
+    };
+    let (words, _) = source.as_chunks::<4>();
+    let words = words.iter().map(|word| u32::from_be_bytes(*word));
+    let tests = std::iter::once((BPF_B, protocol_at, u32::from(PROTOCOL))).chain(
+        (source_at..)
+            .step_by(4)
+            .zip(words)
+            .map(|(at, word)| (BPF_W, at, word)),
+    );
+    let tests: Vec<_> = tests.collect();
+    let mut program = Vec::new();
+    for (place, (size, at, value)) in tests.iter().enumerate() {
+        // Over the tests behind this one, and over what accepts.
+        let to_drop = 2 * (tests.len() - place - 1) + 1;
+        let to_drop = u8::try_from(to_drop).expect("there are five tests at most");
+        program.push(instruction(BPF_LD | size | BPF_ABS, (0, 0), *at));
+        program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, (0, to_drop), *value));
+    }
     let (accept, drop) = (u32::MAX, 0);
-    [
-        instruction(BPF_LD | BPF_B | BPF_ABS, (0, 0), IP_PROTOCOL),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, (0, 3), u32::from(PROTOCOL)),
-        instruction(BPF_LD | BPF_W | BPF_ABS, (0, 0), IP_SOURCE),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, (0, 1), own.to_bits()),
-        instruction(BPF_RET | BPF_K, (0, 0), accept),
-        instruction(BPF_RET | BPF_K, (0, 0), drop),
-    ]
+    program.push(instruction(BPF_RET | BPF_K, (0, 0), accept));
+    program.push(instruction(BPF_RET | BPF_K, (0, 0), drop));
+    program
 }

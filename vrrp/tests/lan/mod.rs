@@ -9,6 +9,7 @@
 pub(crate) mod node;
 
 use std::fs::File;
+use std::net::{IpAddr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ use nix::sched::{CloneFlags, setns};
 pub(crate) const VIP: [u8; 4] = [192, 0, 2, 10];
 /// Second one.
 pub(crate) const OTHER_VIP: [u8; 4] = [192, 0, 2, 14];
+
+/// An IPv6 one.
+pub(crate) const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x10);
 
 /// Distinguishes the networks of one test process.
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
@@ -70,6 +74,24 @@ impl Lan {
         ip(&["-n", &name, "link", "set", "eth0", "up"]);
     }
 
+    /// Gives the hosts IPv6: `eth0` of host n has fd00::n/64 and a link-local address from the start.
+    pub(crate) fn with_ipv6(self) -> Self {
+        for host in 1..=self.hosts {
+            self.inside(host, || {
+                // The addresses need no second in which nobody may use them.
+                for (setting, value) in [("accept_dad", "0"), ("router_solicitations", "0")] {
+                    let path = format!("/proc/sys/net/ipv6/conf/eth0/{setting}");
+                    std::fs::write(path, value).expect("the kernel has IPv6");
+                }
+            });
+            self.ip(host, &["link", "set", "eth0", "down"]);
+            self.ip(host, &["link", "set", "eth0", "up"]);
+            let address = format!("fd00::{host}/64");
+            self.ip(host, &["address", "add", &address, "dev", "eth0", "nodad"]);
+        }
+        self
+    }
+
     /// Name of a host's namespace.
     pub(crate) fn host(&self, host: u8) -> String {
         format!("{}-{host}", self.prefix)
@@ -100,11 +122,14 @@ impl Lan {
         })
     }
 
-    /// Whether a host has an address on an interface now.
-    pub(crate) fn has(&self, host: u8, interface: &str, address: [u8; 4]) -> bool {
-        let [a, b, c, d] = address;
-        self.ip(host, &["-4", "-o", "address", "show", "dev", interface])
-            .contains(&format!("inet {a}.{b}.{c}.{d}/32"))
+    /// Whether a host has a VIP on an interface now.
+    pub(crate) fn has(&self, host: u8, interface: &str, address: impl Into<IpAddr>) -> bool {
+        let wanted = match address.into() {
+            IpAddr::V4(address) => format!("inet {address}/32"),
+            IpAddr::V6(address) => format!("inet6 {address}/128"),
+        };
+        self.ip(host, &["-o", "address", "show", "dev", interface])
+            .contains(&wanted)
     }
 }
 

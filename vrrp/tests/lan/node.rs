@@ -6,7 +6,7 @@
 )]
 
 use std::array;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -23,7 +23,10 @@ use common::config::{
 };
 use vrrp::{Control, Inputs, RunError};
 
-use super::{Lan, OTHER_VIP, VIP, enter};
+use super::{Lan, OTHER_VIP, VIP, VIP_V6, enter};
+
+/// What the adverts of [`VIP_V6`] begin with.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x200, 0x5eff, 0xfe00, 0x233);
 
 /// A key file with one key.
 pub(crate) const KEY_FILE: &str =
@@ -33,13 +36,15 @@ pub(crate) const KEY_FILE: &str =
 pub(crate) fn config(interval: Duration) -> Config {
     let node = |number: u8| Node {
         name: format!("lb{number}"),
-        address: Ipv4Addr::new(192, 0, 2, number),
+        address: IpAddr::from([192, 0, 2, number]),
+        link_local: None,
         runs: Runs::FmcLb,
     };
     let vip = |name: &str, address: [u8; 4], vrid: u8| Vip {
         name: name.to_owned(),
         address: address.into(),
         prefix_len: 24,
+        link_local: None,
         vrid: Vrid::new(vrid).expect("not 0"),
         interface: "eth0".to_owned(),
         priorities: [250, 240]
@@ -86,6 +91,20 @@ pub(crate) fn config(interval: Duration) -> Config {
     }
 }
 
+/// The same with an IPv6 VIP in place of the second one. It has the VRID of the first.
+pub(crate) fn config_with_ipv6(interval: Duration) -> Config {
+    let mut config = config(interval);
+    let vrid = config.vips[0].vrid;
+    config.vips[1] = Vip {
+        address: VIP_V6.into(),
+        prefix_len: 64,
+        link_local: Some(LINK_LOCAL),
+        vrid,
+        ..config.vips[1].clone()
+    };
+    config
+}
+
 /// The same with a key, by which adverts are signed as `signing` says.
 pub(crate) fn signing_config(interval: Duration, signing: Signing) -> Config {
     let mut config = config(interval);
@@ -96,7 +115,13 @@ pub(crate) fn signing_config(interval: Duration, signing: Signing) -> Config {
 
 /// As the default with a key: the pair channel is on, and adverts are signed.
 pub(crate) fn paired_config(interval: Duration) -> Config {
-    let mut config = signing_config(interval, Signing::Enforce);
+    signed(config(interval))
+}
+
+/// The same for another configuration.
+pub(crate) fn signed(mut config: Config) -> Config {
+    config.pair.key_file = Some("/etc/fmc-lb/pair.key".into());
+    config.pair.signing = Signing::Enforce;
     config.pair.heartbeat = Some(Duration::from_millis(20));
     config
 }

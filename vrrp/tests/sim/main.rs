@@ -9,7 +9,7 @@ mod node;
 mod random;
 mod stories;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::addr::{Priority, Vrid};
@@ -53,7 +53,9 @@ impl Sim {
         let preempt_delay = random.one_of(&[0, 0, 2000]);
         // Their adverts and heartbeats are lost one by one.
         let vips = random.one_of(&[1, 1, 2, 3]);
-        let address = |last| Ipv4Addr::new(192, 168, 0, last);
+        // Over IPv6 the last byte decides between equals, too.
+        let net = random.one_of(&["192.168.0.", "192.168.0.", "fe80::5054:ff:fe00:"]);
+        let address = |last| format!("{net}{last}").parse::<IpAddr>().expect("one");
         let node = |own, peer, priority| {
             let params = Params {
                 vrid: Vrid::new(51).expect("not zero"),

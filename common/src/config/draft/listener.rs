@@ -253,7 +253,7 @@ fn resolve_bind(
                 return None;
             };
             let address = of_vip(&vips[index])?;
-            (address.into(), Some(index))
+            (address, Some(index))
         }
     };
     Some(BindDraft {

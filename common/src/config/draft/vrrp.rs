@@ -1,12 +1,13 @@
 //! Nodes, pair and VIPs while they are checked.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::byte;
+use crate::addr::Family;
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, Value, Values};
@@ -17,7 +18,8 @@ use crate::config::{
 #[derive(Debug)]
 pub(in crate::config) struct NodeDraft {
     pub(in crate::config) name: At<String>,
-    pub(in crate::config) address: Option<At<Ipv4Addr>>,
+    pub(in crate::config) address: Option<At<IpAddr>>,
+    pub(in crate::config) link_local: Option<At<Ipv6Addr>>,
     pub(in crate::config) priority: Option<At<u8>>,
     pub(in crate::config) runs: Option<At<Runs>>,
 }
@@ -36,7 +38,8 @@ pub(in crate::config) struct PairDraft {
 #[derive(Debug)]
 pub(in crate::config) struct VipDraft {
     pub(in crate::config) name: At<String>,
-    pub(in crate::config) address: Option<At<Ipv4Net>>,
+    pub(in crate::config) address: Option<At<IpNet>>,
+    pub(in crate::config) link_local: Option<At<Ipv6Addr>>,
     pub(in crate::config) vrid: Option<At<u8>>,
     pub(in crate::config) interface: Option<At<String>>,
     /// In the order of the nodes.
@@ -45,7 +48,7 @@ pub(in crate::config) struct VipDraft {
     pub(in crate::config) preempt: Option<At<bool>>,
     pub(in crate::config) preempt_delay: Option<At<Duration>>,
     pub(in crate::config) transport: Option<Transport>,
-    pub(in crate::config) checksum: Option<ChecksumForm>,
+    pub(in crate::config) checksum: Option<At<ChecksumForm>>,
     pub(in crate::config) version: Option<At<u64>>,
     pub(in crate::config) auth_pass: Option<At<String>>,
 }
@@ -55,6 +58,7 @@ impl NodeDraft {
         Self {
             name: name.clone(),
             address: values.get("address"),
+            link_local: values.get("link_local"),
             priority: values.get("priority").and_then(byte),
             runs: values.get::<&str>("runs").map(|word| {
                 word.with(match word.value {
@@ -115,15 +119,21 @@ impl PairDraft {
 
 impl VipDraft {
     pub(super) fn of(name: &At<String>, values: &Values, vrrp: &Values) -> Self {
-        let word = |key: &str| {
+        let word = |key: &str| values.get::<&str>(key).or_else(|| vrrp.get(key));
+        let address: Option<At<IpNet>> = values.get("address");
+        // IPv6 has no version with passwords that one could have meant, and one form of checksums.
+        let is_v4 = address.as_ref().is_none_or(|at| at.value.addr().is_ipv4());
+        let of_v4 = |key: &str| {
             values
-                .get::<&str>(key)
-                .or_else(|| vrrp.get(key))
-                .map(|word| word.value)
+                .get::<String>(key)
+                .or_else(|| vrrp.get(key).filter(|_| is_v4))
         };
+        let checksum = values.get::<&str>("checksum");
+        let checksum = checksum.or_else(|| vrrp.get("checksum").filter(|_| is_v4));
         Self {
             name: name.clone(),
-            address: values.get("address"),
+            address,
+            link_local: values.get("link_local"),
             vrid: values.get("vrid").and_then(byte),
             interface: values.get("interface"),
             priorities: Vec::new(),
@@ -134,21 +144,41 @@ impl VipDraft {
             preempt_delay: values
                 .get("preempt_delay")
                 .or_else(|| vrrp.get("preempt_delay")),
-            transport: word("transport").map(|word| match word {
+            transport: word("transport").map(|word| match word.value {
                 "unicast" => Transport::Unicast,
                 _ => Transport::Multicast,
             }),
             version: values.get("version").or_else(|| vrrp.get("version")),
-            auth_pass: values.get("auth_pass").or_else(|| vrrp.get("auth_pass")),
-            checksum: word("checksum").map(|word| match word {
-                "message" => ChecksumForm::Message,
-                _ => ChecksumForm::Pseudo,
+            auth_pass: of_v4("auth_pass"),
+            checksum: checksum.map(|word| {
+                word.with(match word.value {
+                    "message" => ChecksumForm::Message,
+                    _ => ChecksumForm::Pseudo,
+                })
             }),
         }
     }
 }
 
 impl VipDraft {
+    pub(in crate::config) fn family(&self) -> Option<Family> {
+        let address = self.address.as_ref()?;
+        Some(Family::of(address.value.addr()))
+    }
+
+    /// What stands first in the adverts of an IPv6 VIP: as the file says, or the address that a host
+    /// with the virtual router's hardware address, 00:00:5e:00:02:VRID, would give itself (RFC 9568,
+    /// section 7.3; RFC 4291, appendix A). So each virtual router has another one, and no machine has
+    /// it.
+    pub(in crate::config) fn first_in_adverts(&self) -> Option<Ipv6Addr> {
+        let vrid = u16::from(self.vrid.as_ref()?.value);
+        let derived = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x0200, 0x5eff, 0xfe00, 0x0200 | vrid);
+        match self.family()? {
+            Family::V4 => None,
+            Family::V6 => Some(self.link_local.as_ref().map_or(derived, |at| at.value)),
+        }
+    }
+
     pub(in crate::config) fn is_v2(&self) -> bool {
         self.version.as_ref().is_some_and(|at| at.value == 2)
     }

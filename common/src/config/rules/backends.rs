@@ -168,7 +168,7 @@ fn source(backend: &BackendDraft, draft: &Draft, findings: &mut Findings) {
     for source in sources {
         let vip = draft.vips.iter().find(|vip| {
             let net = vip.address.as_ref();
-            net.is_some_and(|net| IpAddr::V4(net.value.addr()) == source.value)
+            net.is_some_and(|net| net.value.addr() == source.value)
         });
         if let Some(vip) = vip {
             findings.error(
@@ -198,7 +198,7 @@ fn is_vip(server: &ServerDraft, draft: &Draft, findings: &mut Findings) {
     let address = server.address.value;
     let vip = draft.vips.iter().find(|vip| {
         let net = vip.address.as_ref();
-        net.is_some_and(|net| IpAddr::V4(net.value.addr()) == address.ip())
+        net.is_some_and(|net| net.value.addr() == address.ip())
     });
     let listened = draft.listeners.iter().any(|listener| {
         let mut binds = listener.binds.iter();

@@ -122,7 +122,7 @@ fn admin_of_one_node(draft: &Draft, findings: &mut Findings) {
     };
     let own = draft.nodes.iter().find(|node| {
         let known = node.address.as_ref();
-        known.is_some_and(|known| IpAddr::V4(known.value) == address.ip())
+        known.is_some_and(|known| known.value == address.ip())
     });
     if let (Some(node), true) = (own, draft.nodes.len() > 1) {
         findings.error(
@@ -140,9 +140,7 @@ fn admin_of_one_node(draft: &Draft, findings: &mut Findings) {
 /// An address of the VIPs' subnet that belongs to nobody is a slip of the pen: the kernel would let
 /// us bind to it, and no connection would ever come.
 fn stray(bind: &BindDraft, draft: &Draft, findings: &mut Findings) {
-    let IpAddr::V4(ip) = bind.bind.address.ip() else {
-        return;
-    };
+    let ip = bind.bind.address.ip();
     let of_node = draft.nodes.iter().any(|node| {
         node.address
             .as_ref()

@@ -7,6 +7,7 @@ use crate::config::{MAX_NODES, Signing, SilentTakeover};
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     count(draft, findings);
     addresses(&draft.nodes, findings);
+    families(&draft.nodes, findings);
     key(draft, findings);
     signing(draft, findings);
     silent_takeover(draft, findings);
@@ -75,6 +76,35 @@ fn addresses(nodes: &[NodeDraft], findings: &mut Findings) {
     }
 }
 
+/// The pair channel is between the two addresses.
+fn families(nodes: &[NodeDraft], findings: &mut Findings) {
+    let [one, other] = nodes else { return };
+    if let (Some(first), Some(second)) = (&one.address, &other.address)
+        && first.value.is_ipv4() != second.value.is_ipv4()
+    {
+        findings.error(
+            second.span,
+            format!(
+                "`{}` and `{}` are an IPv4 and an IPv6 address, which cannot reach each other",
+                second.value, first.value
+            ),
+            "write addresses of the same kind for both nodes",
+        );
+    }
+    if let (Some(first), Some(second)) = (&one.link_local, &other.link_local)
+        && first.value == second.value
+    {
+        findings.error(
+            second.span,
+            format!(
+                "`{}` is the link-local address of node `{}` too",
+                second.value, one.name.value
+            ),
+            "write the one that `ip -6 address` shows on each machine",
+        );
+    }
+}
+
 fn signing(draft: &Draft, findings: &mut Findings) {
     let Some(signing) = &draft.pair.signing else {
         return;
@@ -122,6 +152,18 @@ fn silent_takeover(draft: &Draft, findings: &mut Findings) {
             when.span,
             "only a node whose heartbeats come can fall silent, and there is no pair channel",
             "leave it out, or give two nodes that run fmc-lb a `key_file` and a `heartbeat`",
+        );
+        return;
+    }
+    let is_v6 = |node: &NodeDraft| {
+        let address = node.address.as_ref();
+        address.is_some_and(|address| address.value.is_ipv6())
+    };
+    if when.value != SilentTakeover::Off && draft.nodes.iter().any(is_v6) {
+        findings.error(
+            when.span,
+            "a silent node is asked by ARP, and the nodes' addresses are IPv6",
+            "leave it out, or write the nodes' IPv4 addresses",
         );
     }
 }

@@ -1,11 +1,15 @@
 //! The virtual IPs and their election.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use crate::addr::Family;
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{Draft, VipDraft};
 use crate::config::kind::show_duration;
-use crate::config::{MAX_NODES, Transport, VipIndex};
+use crate::config::{ChecksumForm, MAX_NODES, Transport, VipIndex};
 
 /// The shortest advert interval that needs no `allow_fast`: a machine that is paused for three of
 /// them loses its VIPs.
@@ -19,6 +23,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         reachable(vip, draft, findings);
         owner(vip, draft, findings);
         unicast(vip, draft, findings);
+        ipv6(vip, draft, findings);
         election(vip, draft, findings);
         timing(vip, draft, findings);
         version(vip, findings);
@@ -43,8 +48,8 @@ fn repeated(vip: &VipDraft, earlier: &[VipDraft], findings: &mut Findings) {
         );
     }
     let same_router = earlier.iter().find(|other| {
-        let vrid = |vip: &VipDraft| vip.vrid.as_ref().map(|vrid| vrid.value);
-        vrid(vip).is_some() && vrid(vip) == vrid(other)
+        let router = |vip: &VipDraft| Some((vip.family()?, vip.vrid.as_ref()?.value));
+        router(vip).is_some() && router(vip) == router(other)
     });
     // Also on another interface: in heartbeats a VIP is known by its VRID.
     if let (Some(other), Some(vrid)) = (same_router, &vip.vrid) {
@@ -54,7 +59,7 @@ fn repeated(vip: &VipDraft, earlier: &[VipDraft], findings: &mut Findings) {
                 "VRID {} is used by VIP `{}` too",
                 vrid.value, other.name.value
             ),
-            "give each VIP its own VRID, 1 to 255",
+            "give each VIP its own VRID, 1 to 255; an IPv4 and an IPv6 VIP may have the same",
         );
     }
 }
@@ -62,26 +67,26 @@ fn repeated(vip: &VipDraft, earlier: &[VipDraft], findings: &mut Findings) {
 fn reserved(vip: &VipDraft, findings: &mut Findings) {
     let Some(at) = &vip.address else { return };
     let net = at.value;
-    // A /31 has neither (RFC 3021).
-    if net.prefix_len() < 31 {
-        let what = if net.addr() == net.network() {
-            "the network address"
-        } else if net.addr() == net.broadcast() {
-            "the broadcast address"
-        } else {
-            ""
-        };
-        if !what.is_empty() {
-            findings.error(
-                at.span,
-                format!("`{}` is {what} of {}", net.addr(), net.trunc()),
-                format!(
-                    "use an address between {} and {}",
-                    net.network(),
-                    net.broadcast()
-                ),
-            );
-        }
+    let what = match net {
+        // A /31 and a /127 have neither (RFC 3021, RFC 6164).
+        IpNet::V4(v4) if v4.prefix_len() >= 31 => None,
+        IpNet::V6(v6) if v6.prefix_len() >= 127 => None,
+        IpNet::V4(v4) if v4.addr() == v4.network() => Some("the network address"),
+        IpNet::V4(v4) if v4.addr() == v4.broadcast() => Some("the broadcast address"),
+        // RFC 4291, section 2.6.1
+        IpNet::V6(v6) if v6.addr() == v6.network() => Some("the address of all routers"),
+        IpNet::V4(_) | IpNet::V6(_) => None,
+    };
+    if let Some(what) = what {
+        findings.error(
+            at.span,
+            format!("`{}` is {what} of {}", net.addr(), net.trunc()),
+            format!(
+                "use an address between {} and {}",
+                net.network(),
+                net.broadcast()
+            ),
+        );
     }
 }
 
@@ -99,7 +104,8 @@ fn reachable(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
         let Some(address) = &node.address else {
             continue;
         };
-        if !net.contains(&address.value) {
+        let same_family = address.value.is_ipv4() == net.addr().is_ipv4();
+        if same_family && !net.contains(&address.value) {
             findings.error(
                 at.span,
                 format!(
@@ -129,6 +135,64 @@ fn unicast(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
                 vip.name.value, own.value, pair.value
             ),
             "say transport = \"multicast\" for this VIP, or leave its interface out",
+        );
+    }
+}
+
+/// What only IPv6 has, and what it has not.
+fn ipv6(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
+    let name = &vip.name.value;
+    match (vip.family(), &vip.link_local) {
+        (Some(Family::V4), Some(link_local)) => findings.error(
+            link_local.span,
+            format!("VIP `{name}` is IPv4, whose adverts carry the VIP alone"),
+            "remove `link_local`",
+        ),
+        (Some(Family::V6), Some(link_local)) => {
+            is_nodes(vip, link_local.value.into(), draft, findings)
+        }
+        (Some(_), None) | (None, _) => {}
+    }
+    if vip.family() != Some(Family::V6) {
+        return;
+    }
+    if let Some(checksum) = &vip.checksum
+        && checksum.value == ChecksumForm::Message
+    {
+        findings.error(
+            checksum.span,
+            "adverts over IPv6 have one form of checksum, with the pseudo-header",
+            "remove `checksum`",
+        );
+    }
+    let alone = |at: &crate::config::draft::NodeDraft| at.link_local.is_none();
+    if vip.transport == Some(Transport::Unicast)
+        && let Some(node) = draft.nodes.iter().find(|node| alone(node))
+    {
+        findings.error(
+            node.name.span,
+            format!(
+                "unicast adverts of VIP `{name}` go between link-local addresses (RFC 9568), and that of \
+                 node `{}` is not known",
+                node.name.value
+            ),
+            "say link_local = \"fe80::…\" as `ip -6 address` shows it on the machine, or transport = \
+             \"multicast\" for this VIP",
+        );
+    }
+}
+
+/// The first address of adverts is the virtual router's, never a machine's.
+fn is_nodes(vip: &VipDraft, link_local: IpAddr, draft: &Draft, findings: &mut Findings) {
+    let node = draft.nodes.iter().find(|node| {
+        let own = node.link_local.as_ref();
+        own.is_some_and(|own| IpAddr::V6(own.value) == link_local)
+    });
+    if let (Some(node), Some(at)) = (node, &vip.link_local) {
+        findings.error(
+            at.span,
+            format!("`{link_local}` is node `{}`'s own address", node.name.value),
+            "leave `link_local` out, or choose an address that no machine has",
         );
     }
 }
@@ -188,8 +252,16 @@ fn election(vip: &VipDraft, draft: &Draft, findings: &mut Findings) {
     );
 }
 
-/// RFC 3768 counts in whole seconds.
+/// RFC 3768 counts in whole seconds, and knows IPv4.
 fn version(vip: &VipDraft, findings: &mut Findings) {
+    if let (Some(Family::V6), true, Some(version)) = (vip.family(), vip.is_v2(), &vip.version) {
+        findings.error(
+            version.span,
+            format!("VRRPv2 is for IPv4, and VIP `{}` is IPv6", vip.name.value),
+            "say version = 3 for this VIP",
+        );
+        return;
+    }
     if !vip.is_v2() {
         if let Some(pass) = &vip.auth_pass {
             findings.error(
@@ -281,8 +353,8 @@ fn unserved(index: usize, draft: &Draft, findings: &mut Findings) {
             .is_none_or(|count| count.value != listener.binds.len());
         let binds = |bind: &crate::config::draft::BindDraft| {
             let bind = bind.bind;
-            bind.vip == Some(VipIndex(index))
-                || (bind.address.is_ipv4() && bind.address.ip().is_unspecified())
+            let same_family = bind.address.is_ipv4() == address.value.addr().is_ipv4();
+            bind.vip == Some(VipIndex(index)) || (same_family && bind.address.ip().is_unspecified())
         };
         unknown || listener.binds.iter().any(binds)
     });

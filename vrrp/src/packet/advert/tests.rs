@@ -1,17 +1,23 @@
 //! Every VRRPv3 IPv4 vector, and the ladder rung by rung.
 
+mod ipv6;
+
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::packet::hex::hex;
-use crate::packet::{MAX_DATAGRAM, Virtual};
+use crate::packet::{MAX_DATAGRAM, PROTOCOL, Virtual};
 
-const LB1: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 11);
-const LB2: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 12);
-const BALANCED: Ipv4Addr = Ipv4Addr::new(192, 168, 94, 196);
+const IP_HEADER: usize = IPV4_HEADER;
+const GROUP: IpAddr = group(Family::V4);
+const LB1: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 11));
+const LB2: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 12));
+const BALANCED: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 94, 196));
 const API: [u8; 4] = [192, 168, 0, 10];
 const WEB: [u8; 4] = [192, 168, 0, 14];
-const OWN: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 99);
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 99));
 
 const V1: &str = "21336e010001b017c0a8000a0000000000000000";
 const V2: &str = "21336e01010152dfc0a8000a666d636c622d3031";
@@ -36,7 +42,7 @@ struct Vector {
     vrid: u8,
     priority: u8,
     centiseconds: u64,
-    addresses: &'static [[u8; 4]],
+    addresses: Addresses<'static>,
     envelope: Envelope,
 }
 
@@ -57,12 +63,12 @@ const fn vector(payload: &'static str, envelope: Envelope, fields: (u8, u8, u64)
         vrid: fields.0,
         priority: fields.1,
         centiseconds: fields.2,
-        addresses: &[API, WEB],
+        addresses: Addresses::V4(&[API, WEB]),
         envelope,
     }
 }
 
-const fn envelope(source: Ipv4Addr, destination: Ipv4Addr, checksum: ChecksumForm) -> Envelope {
+const fn envelope(source: IpAddr, destination: IpAddr, checksum: ChecksumForm) -> Envelope {
     Envelope {
         source,
         destination,
@@ -87,7 +93,7 @@ fn vectors() -> Vec<Vector> {
         vector(V8, envelope(LB1, GROUP, Pseudo), (51, 0, 100)),
         vector(V9, envelope(LB2, GROUP, Pseudo), (51, 100, 10)),
         Vector {
-            addresses: &[API],
+            addresses: Addresses::V4(&[API]),
             ..vector(V10, envelope(LB1, GROUP, Message), (1, 255, 4095))
         },
         vector(V12, envelope(LB1, GROUP, Message), (48, 77, 100)),
@@ -97,11 +103,13 @@ fn vectors() -> Vec<Vector> {
 }
 
 /// An IPv4 datagram with this payload.
-fn datagram(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+fn datagram(source: IpAddr, destination: IpAddr, payload: &[u8]) -> Vec<u8> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) else {
+        panic!("IPv6 has a file of its own");
+    };
     let mut datagram = vec![0; IP_HEADER];
-    let length = u16::try_from(IP_HEADER + payload.len()).expect("short payloads");
-    let envelope = envelope(source, destination, ChecksumForm::Pseudo);
-    write_ip_header(&envelope, length, &mut datagram);
+    let length = u16::try_from(payload.len()).expect("short payloads");
+    ip::write_v4((source, destination), length, &mut datagram);
     datagram.extend_from_slice(payload);
     datagram
 }
@@ -112,10 +120,10 @@ fn multicast(payload: &str) -> Vec<u8> {
 
 /// Decodes as a node would that has the VRIDs of all vectors.
 fn receive(datagram: &[u8]) -> Result<Received<'_>, DropReason> {
-    let destination = Ipv4Packet::new(datagram).map(|header| header.get_destination());
-    let unicast = destination == Some(LB2);
+    let packet = Packet::read(datagram)?;
+    let unicast = packet.destination == LB2;
     decode(
-        datagram,
+        &packet,
         &Expect {
             own: if unicast { LB2 } else { OWN },
             transport: if unicast {
@@ -260,14 +268,14 @@ fn cod_10_a_ttl_other_than_255_is_dropped_as_ttl() {
 fn cod_14_cut_at_every_length_it_is_never_read_past_the_end() {
     let addresses = [API; 255];
     let advert = Advert {
-        addresses: &addresses,
+        addresses: Addresses::V4(&addresses),
         ..vectors()[1].advert()
     };
     let mut out = [0; MAX_DATAGRAM];
     let envelope = envelope(LB1, GROUP, ChecksumForm::Pseudo);
     let length = encode(&advert, &envelope, None, &mut out).expect("it fits");
-    assert_eq!(length, MAX_DATAGRAM - TRAILER_LEN - v2::AUTH_DATA_LEN);
-    assert_eq!(receive(&out).expect("valid").advert, advert);
+    assert_eq!(length, IP_HEADER + 8 + 4 * 255);
+    assert_eq!(receive(&out[..length]).expect("valid").advert, advert);
     for cut in 0..length {
         assert_eq!(receive(&out[..cut]), Err(DropReason::IpHeader), "{cut}");
         let Some(payload) = out[..cut].get(IP_HEADER..) else {
@@ -324,10 +332,10 @@ fn destination_source_and_vrid_have_their_rungs() {
         routers: &routers,
         trailers: false,
     };
-    let stranger = Ipv4Addr::new(192, 168, 0, 77);
+    let stranger = IpAddr::from([192, 168, 0, 77]);
     let reason = |source, destination, payload: &str| {
-        decode(&datagram(source, destination, &hex(payload)), &expect)
-            .map(|received| received.source)
+        let wire = datagram(source, destination, &hex(payload));
+        decode(&Packet::read(&wire)?, &expect).map(|received| received.source)
     };
     assert_eq!(reason(LB1, LB2, V7), Ok(LB1));
     assert_eq!(reason(LB1, GROUP, V6), Err(DropReason::DstClass));
@@ -336,14 +344,16 @@ fn destination_source_and_vrid_have_their_rungs() {
     assert_eq!(reason(stranger, LB2, V12), Err(DropReason::Vrid));
     assert_eq!(reason(stranger, LB2, V1), Err(DropReason::Source));
     assert_eq!(reason(LB1, LB2, V6), Err(DropReason::Checksum));
-    let group = Expect {
+    let multicast = Expect {
         transport: Transport::Multicast,
         ..expect
     };
-    let wire = datagram(stranger, GROUP, &hex(V5));
-    assert_eq!(decode(&wire, &group), Err(DropReason::Source));
-    let wire = datagram(LB1, LB2, &hex(V7));
-    assert_eq!(decode(&wire, &group), Err(DropReason::DstClass));
+    let reason = |source, destination, payload: &str| {
+        let wire = datagram(source, destination, &hex(payload));
+        decode(&Packet::read(&wire)?, &multicast).map(|received| received.source)
+    };
+    assert_eq!(reason(stranger, GROUP, V5), Err(DropReason::Source));
+    assert_eq!(reason(LB1, LB2, V7), Err(DropReason::DstClass));
 }
 
 #[test]
@@ -353,10 +363,11 @@ fn what_cannot_stand_on_the_wire_is_not_written() {
     let mut out = [0; MAX_DATAGRAM];
     let mut try_with = |advert: Advert<'_>| encode(&advert, &envelope, None, &mut out);
     let many = [API; 256];
-    for addresses in [&many[..0], &many[..]] {
+    for some in [&many[..0], &many[..]] {
+        let addresses = Addresses::V4(some);
         assert_eq!(
             try_with(Advert { addresses, ..fine }),
-            Err(EncodeError::Addresses(addresses.len()))
+            Err(EncodeError::Addresses(some.len()))
         );
     }
     for nanos in [0, 9_999_999, 10_000_001, 40_960_000_000] {
@@ -403,7 +414,7 @@ proptest! {
             vrid: Vrid::new(52).expect("not zero"),
             priority,
             interval: Duration::from_millis(centiseconds * 10),
-            addresses: &[[192, 168, 0, last]],
+            addresses: Addresses::V4(&[[192, 168, 0, last]]),
         };
         let form = if pseudo { ChecksumForm::Pseudo } else { ChecksumForm::Message };
         let mut out = [0; MAX_DATAGRAM];

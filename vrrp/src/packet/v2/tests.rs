@@ -1,22 +1,22 @@
 //! The vectors of version 2, recorded from Keepalived, and the rungs that version 3 has not.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use common::addr::Vrid;
+use common::addr::{Family, Vrid};
 use common::board::DropReason;
 use common::config::Transport;
 use proptest::prelude::*;
 
 use crate::packet::hex::hex;
 use crate::packet::{
-    Advert, EncodeError, Envelope, Expect, GROUP, MAX_DATAGRAM, Received, V2, Version, Virtual,
-    decode, encode,
+    Addresses, Advert, EncodeError, Envelope, Expect, MAX_DATAGRAM, Packet, Received, V2, Version,
+    Virtual, decode, encode, group,
 };
 use crate::signature::{Keys, Stamp};
 
-const LB1: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 11);
-const LB2: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 12);
+const LB1: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 11));
+const LB2: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 0, 12));
 const API: [u8; 4] = [192, 168, 0, 10];
 const WEB: [u8; 4] = [192, 168, 0, 14];
 const PASS: [u8; 8] = *b"fmclb-01";
@@ -36,14 +36,14 @@ fn advert(id: u8, priority: u8, address: &'static [[u8; 4]]) -> Advert<'static> 
         vrid: vrid(id),
         priority,
         interval: Duration::from_secs(1),
-        addresses: address,
+        addresses: Addresses::V4(address),
     }
 }
 
 fn written(advert: &Advert<'_>, pass: Option<[u8; 8]>) -> Vec<u8> {
     let envelope = Envelope {
         source: LB1,
-        destination: GROUP,
+        destination: group(Family::V4),
         version: Version::V2(pass),
     };
     let mut out = [0xaa; MAX_DATAGRAM];
@@ -73,7 +73,7 @@ fn receive<'a>(datagram: &'a [u8], routers: &[Virtual]) -> Result<Received<'a>, 
         routers,
         trailers: false,
     };
-    decode(datagram, &expect)
+    decode(&Packet::read(datagram)?, &expect)
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn cod_15_other_addresses_are_another_router_unless_their_owner_speaks() {
         (&[API], 110, Ok(110)),
     ] {
         let foreign = Advert {
-            addresses,
+            addresses: Addresses::V4(addresses),
             ..advert(51, priority, &[API])
         };
         let wire = written(&foreign, None);
@@ -177,7 +177,7 @@ fn another_interval_and_an_owner_of_our_own_are_refused() {
 fn only_whole_seconds_can_be_written() {
     let envelope = Envelope {
         source: LB1,
-        destination: GROUP,
+        destination: group(Family::V4),
         version: Version::V2(None),
     };
     for millis in [0, 100, 1_500, 256_000] {
@@ -196,7 +196,7 @@ fn a_signature_stands_behind_the_password() {
     let keys = Keys::new(&[(1, [7; 32])]).expect("a key");
     let envelope = Envelope {
         source: LB1,
-        destination: GROUP,
+        destination: group(Family::V4),
         version: Version::V2(Some(PASS)),
     };
     let mut out = [0; MAX_DATAGRAM];
@@ -212,7 +212,8 @@ fn a_signature_stands_behind_the_password() {
         routers: &routers,
         trailers: true,
     };
-    let received = decode(wire, &expect).expect("valid");
+    let packet = Packet::read(wire).expect("it has a header");
+    let received = decode(&packet, &expect).expect("valid");
     let trailer = received.trailer.expect("it is signed");
     let signed = (received.source, received.message);
     assert!(keys.verify(signed, trailer, |_| true).is_ok());

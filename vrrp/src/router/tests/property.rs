@@ -98,7 +98,7 @@ impl Model {
                 age,
             } => {
                 let heard = Heard {
-                    source: Ipv4Addr::new(192, 168, 0, from),
+                    source: IpAddr::from([192, 168, 0, from]),
                     via: if heartbeat {
                         Via::Heartbeat
                     } else {
