@@ -70,7 +70,7 @@ pub(crate) fn facts(config: &Config, node: NodeIndex, runtime_dir: &Path) -> Fac
     Facts {
         settings: settings(interfaces.keys()),
         up: ups(),
-        to_peer: peer.map(|peer| way_to(config.nodes[peer.0].address.into(), config.pair.port)),
+        to_peer: peer.map(|peer| way_to(config.nodes[peer.0].address, config.pair.port)),
         ruleset: ruleset(),
         legacy_tables: read("/proc/net/ip_tables_names")
             .unwrap_or_default()

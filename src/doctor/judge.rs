@@ -1,7 +1,5 @@
 //! What the facts mean. Pure.
 
-use std::net::IpAddr;
-
 use common::config::{Config, NodeIndex, Runs, Transport};
 
 use super::examine::{Facts, Interface, Manager};
@@ -51,12 +49,15 @@ fn of_interface(
         );
     }
     let mut found = Vec::new();
-    let own = IpAddr::from(config.nodes[node.0].address);
+    let own = config.nodes[node.0].address;
     if name == config.pair.interface && !interface.addresses.contains(&own) {
         found.push(Finding::new(
             Verdict::Bad,
             format!("{name} does not have this node's address {own}"),
-            format!("ip addr add {own}/24 dev {name}, and in its lasting configuration"),
+            format!(
+                "ip addr add {own}/{} dev {name}, and in its lasting configuration",
+                if own.is_ipv4() { 24 } else { 64 }
+            ),
         ));
     }
     let mut vips = config.vips.iter().filter(|vip| vip.interface == name);
@@ -113,7 +114,7 @@ fn managed(name: &str, manager: &Manager) -> Option<Finding> {
 }
 
 fn way(config: &Config, node: NodeIndex, facts: &Facts) -> Option<Finding> {
-    let own = IpAddr::from(config.nodes[node.0].address);
+    let own = config.nodes[node.0].address;
     let peer = &config.nodes[config.peer_of(node)?.0];
     Some(match facts.to_peer.as_ref()? {
         Ok(from) if *from == own => {
