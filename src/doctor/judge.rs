@@ -1,5 +1,8 @@
 //! What the facts mean. Pure.
 
+use std::net::IpAddr;
+
+use common::addr::Family;
 use common::config::{Config, NodeIndex, Runs, Transport};
 
 use super::examine::{Facts, Interface, Manager};
@@ -65,10 +68,11 @@ fn of_interface(
     if multicast && !interface.multicast {
         found.push(Finding::new(
             Verdict::Bad,
-            format!("{name} cannot do multicast, and adverts go to 224.0.0.18"),
+            format!("{name} cannot do multicast, and adverts go to 224.0.0.18 or ff02::12"),
             format!("ip link set {name} multicast on, or transport = \"unicast\""),
         ));
     }
+    found.extend(link_local(config, node, (name, interface)));
     found.extend(
         interface
             .manager
@@ -86,6 +90,40 @@ fn of_interface(
         found.push(Finding::good(format!("{name} is up and has what it needs")));
     }
     found
+}
+
+/// Adverts of IPv6 VIPs come from the interface's link-local address.
+fn link_local(
+    config: &Config,
+    node: NodeIndex,
+    (name, interface): (&str, &Interface),
+) -> Option<Finding> {
+    let mut vips = config.vips.iter().filter(|vip| vip.interface == name);
+    let vip = vips.find(|vip| vip.family() == Family::V6)?;
+    let configured = config.nodes[node.0].link_local;
+    let configured = configured.filter(|_| name == config.pair.interface);
+    let is_it = |address: &IpAddr| match (address, configured) {
+        (IpAddr::V6(address), Some(own)) => *address == own,
+        (IpAddr::V6(address), None) => address.is_unicast_link_local(),
+        (IpAddr::V4(_), _) => false,
+    };
+    if interface.addresses.iter().any(is_it) {
+        return None;
+    }
+    let which = configured.map_or_else(
+        || "no link-local address".to_owned(),
+        |own| format!("not this node's link-local address {own}"),
+    );
+    Some(Finding::new(
+        Verdict::Bad,
+        format!(
+            "{name} has {which}, which adverts of VIP {} come from",
+            vip.name
+        ),
+        format!(
+            "sysctl net.ipv6.conf.{name}.disable_ipv6=0; `ip -6 address show dev {name}` shows what it has"
+        ),
+    ))
 }
 
 /// A manager that takes away addresses that it has not set takes VIPs away.

@@ -82,6 +82,29 @@ fn a_healthy_machine_is_good() {
 }
 
 #[test]
+fn an_ipv6_vip_needs_a_link_local_address() {
+    let mut config = config();
+    config.vips[0].address = "fd00::10".parse().expect("an address");
+    let said = |config: &Config, addresses: &[&str]| {
+        let mut facts = healthy();
+        let more = addresses
+            .iter()
+            .map(|text| text.parse::<IpAddr>().expect("one"));
+        eth0(&mut facts).addresses.extend(more);
+        let found = findings(config, NODE, &facts).into_iter();
+        let bad = found.filter(|one| one.verdict != Verdict::Good);
+        bad.map(|one| one.what).collect::<Vec<_>>()
+    };
+    let missing = "eth0 has no link-local address, which adverts of VIP api come from";
+    assert_eq!(said(&config, &["fd00::11"]), [missing]);
+    assert_eq!(said(&config, &["fe80::11"]), Vec::<String>::new());
+    config.nodes[0].link_local = Some("fe80::12".parse().expect("an address"));
+    let other =
+        "eth0 has not this node's link-local address fe80::12, which adverts of VIP api come from";
+    assert_eq!(said(&config, &["fe80::11"]), [other]);
+}
+
+#[test]
 fn each_thing_that_is_wrong_is_said_alone() {
     use Verdict::{Bad, Unknown, Warning};
     says(Bad, "does not exist", |it| eth0(it).exists = false);
