@@ -32,8 +32,8 @@ const HELLO_PORT: u16 = 7_001;
 const STEADY_PORT: u16 = 7_002;
 /// Of the bystander's own server.
 const STEADY_SERVER: SocketAddrV4 = SocketAddrV4::new(chain::server(0), 7_100);
-/// What may come on top of twice the quiet run's p99, in microseconds.
-const ROOM: f64 = 200.0;
+/// Times the quiet run's p99 that is permitted.
+const TWICE: f64 = 2.0;
 /// After a case everything is closed within this.
 const CLOSED: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(100);
@@ -91,7 +91,7 @@ pub(crate) fn run(programs: &Programs, length: Duration) -> Result<bool> {
         all.push(case.with_context(|| format!("in the case: {name}"))?);
         wait_until_closed(&stand, start)?;
     }
-    let bound = 2.0 * all[0].at(0.99) + ROOM;
+    let bound = TWICE * all[0].at(0.99);
     println!("{}", report::table(&table(&all, bound)));
     Ok(all.iter().all(|seen| seen.at(0.99) <= bound))
 }
