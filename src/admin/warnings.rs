@@ -108,7 +108,12 @@ fn rival_warning(vip: &VipStatus) -> Option<String> {
 fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<String>) {
     let name = &view.config.nodes[peer.0].name;
     let board = &view.boards.vrrp.peer;
-    match Channel::of(view, peer, now) {
+    let channel = Channel::of(view, peer, now);
+    if channel != Channel::On {
+        let vips = (0..view.config.vips.len()).map(VipIndex);
+        found.extend(vips.filter_map(|vip| contradiction(view, vip, name, now)));
+    }
+    match channel {
         Channel::On => {
             let hash = board.config_hash.get();
             if hash != 0 && hash != view.config_hash {
@@ -124,6 +129,22 @@ fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<Stri
         )),
         Channel::NoHeartbeat | Channel::Keepalived => {}
     }
+}
+
+/// Without heartbeats it is told by adverts: who goes on sending them does not hear ours.
+fn contradiction(view: &View, vip: VipIndex, peer: &str, now: Moment) -> Option<String> {
+    let slot = &view.boards.vrrp.vips[vip.0];
+    let config = &view.config.vips[vip.0];
+    let (since, heard) = (slot.since.get()?, slot.advert_heard.get()?);
+    let is_active = VipState::from_board(slot.state.get()) == VipState::Active;
+    let is_of_now = now.since(heard) <= config.advert_interval * 3;
+    let resigned = slot.peer_priority.get() == 0;
+    (is_active && is_of_now && !resigned && heard > since + BOTH_ACTIVE).then(|| {
+        format!(
+            "VIP {}: both nodes are active: this one hears adverts of {peer}, which does not seem to hear its own",
+            config.name
+        )
+    })
 }
 
 /// The pair channel is silent; adverts may still come.

@@ -164,3 +164,27 @@ fn par_63_after_a_partition_one_node_is_active_within_an_interval() {
         "the better one stays"
     );
 }
+
+#[test]
+fn par_64_a_deaf_node_is_answered_and_changes_nothing_at_the_other() {
+    let lan = Lan::new(2);
+    let (one, two) = elected(&lan, Duration::from_millis(100));
+    let hearing = |on| {
+        let port = ["type", "bridge_slave", "mcast_flood", on];
+        let bridge = lan.bridge();
+        lan::ip(&[&["-n", &bridge, "link", "set", "p2"], &port[..]].concat());
+    };
+    hearing("off");
+    wait_for("the deaf one takes over", SECOND * 2, || two.all(Active));
+    let heard = one.board.vips[0].adverts_received.get();
+    wait_for("the other one hears it", SECOND * 2, || {
+        one.board.vips[0].adverts_received.get() > heard + 10
+    });
+    assert!(one.all(Active), "the better one stays");
+    assert_eq!(one.board.vips[0].peer_priority.get(), 240);
+    hearing("on");
+    wait_for("the deaf one hears, and gives way", SECOND, || {
+        two.all(Backup)
+    });
+    assert_eq!(one.board.vips[0].became_active.get(), 1);
+}
