@@ -36,6 +36,7 @@ pub mod epoll;
 pub mod evidence;
 pub mod fault;
 pub mod fmclb;
+pub mod frr;
 pub mod held;
 mod http;
 pub mod interrupt;
