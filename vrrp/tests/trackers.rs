@@ -241,3 +241,39 @@ fn a_node_that_returns_takes_nothing_before_its_trackers_were_looked_at() {
     let reason = one.board.vips[0].reason.get();
     assert_eq!(reason, "tracker uplink is down: it says 1");
 }
+
+#[test]
+fn a_node_in_trouble_keeps_what_the_other_one_has_no_server_for() {
+    let lan = Lan::new(2);
+    let kind = TrackerKind::File {
+        path: "/run/maintenance".into(),
+    };
+    let config = with(paired_config(TENTH), tracker(kind, TrackerEffect::Fault));
+    let one = Running::start(&lan, 1, &config);
+    wait_for("the first node holds both VIPs", SECOND * 6, || {
+        one.all(Active)
+    });
+    let two = Running::start(&lan, 2, &config);
+    wait_for("they hear each other", SECOND * 2, || {
+        two.all(Backup) && one.board.peer.heartbeat.get().is_some()
+    });
+    let servers = |node: &Running, health| {
+        for vip in 0..2 {
+            node.proxy.vip_sure[vip].set(health);
+            node.proxy.vip_hope[vip].set(health);
+        }
+    };
+    servers(&two, 0);
+    wait_for("it has no servers", SECOND, || two.all(Fault));
+    let slot = &one.admin.trackers[0];
+    let mut tally = Tally::new((1, 1), slot.state());
+    slot.take(&mut tally, Err("it says 1"), vrrp::now());
+    let sent = || one.board.vips[0].adverts_sent.get();
+    let then = sent();
+    wait_for("a second of adverts", SECOND * 3, || sent() > then + 10);
+    assert!(one.all(Active), "nobody else serves");
+    servers(&two, 100);
+    wait_for("the other node is better now", SECOND * 2, || {
+        one.all(Fault) && two.all(Active)
+    });
+}
