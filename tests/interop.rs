@@ -252,7 +252,7 @@ impl Mixed {
         // Nobody may need the silence of a node that has resigned.
         let silence = self.dialect.active_down(LOW);
         let room = if bound < silence / 4 {
-            silence / 2
+            silence * 3 / 4
         } else {
             bound * 2 + ROOM
         };
