@@ -3,9 +3,9 @@
 mod site;
 
 use anyhow::{Context as _, Result, ensure};
-use lab::Node;
 use lab::backend::Service;
 use lab::balancer::Balancer as _;
+use lab::{Node, fault};
 
 use crate::site::{Site, shipped};
 
@@ -64,10 +64,20 @@ fn a_doctor_finds_what_is_wrong_with_a_machine_and_nothing_else() -> Result<()> 
 
     site.pair.start(Node::Lb1)?;
     site.wait_ready(Node::Lb1)?;
-    // It was never told of the other node, which does not run.
-    let asked =
-        |site: &Site| doctor(site).is_ok_and(|(said, _)| said.contains("lb2 was never heard"));
-    site.wait("the running node is asked", asked)?;
+    // lb2's machine is there, its fmc-lb is not.
+    let says = |part: &'static str| {
+        move |site: &Site| doctor(site).is_ok_and(|(said, _)| said.contains(part))
+    };
+    site.wait(
+        "the running node says that lb2's machine answers",
+        says("lb2 was never heard; its machine answers"),
+    )?;
+    let lost = fault::port_down(&site.lab, Node::Lb2)?;
+    site.wait(
+        "it says that it does not",
+        says("lb2 was never heard; nor does its machine answer"),
+    )?;
+    lost.now()?;
 
     site.lab.ip(Node::Lb1, "link set eth0 down")?;
     let (said, code) = doctor(&site)?;

@@ -84,6 +84,8 @@ pub(crate) fn empty_boards() -> Boards {
         silences: Cell::default(),
         silences_averted: Cell::default(),
         rivals: Default::default(),
+        peer_asked: MomentCell::default(),
+        peer_answered: MomentCell::default(),
     };
     let proxy = ProxyBoard {
         header: Header::default(),

@@ -26,6 +26,8 @@ const ADVERT_GRACE: Duration = Duration::from_secs(1);
 const OWNER_HEARD: Duration = Duration::from_secs(60);
 /// Both nodes may be active for so long, in a handover, without a warning.
 const BOTH_ACTIVE: Duration = Duration::from_secs(1);
+/// A machine on the same network answers within this.
+const ANSWER: Duration = Duration::from_secs(1);
 /// A foreign machine that has not claimed a VIP for so long has gone. It is asked each ten seconds.
 const RIVAL_RECENT: Duration = Duration::from_secs(60);
 
@@ -152,7 +154,7 @@ fn silence(view: &View, name: &str, now: Moment) -> String {
     let board = &view.boards.vrrp.peer;
     let port = view.config.pair.port;
     let Some(heard) = board.heard.get() else {
-        return format!("{name} was never heard");
+        return format!("{name} was never heard{}", its_machine(view, now));
     };
     let heartbeat = board.heartbeat.get();
     if heartbeat.is_none_or(|at| heard > at) {
@@ -163,10 +165,25 @@ fn silence(view: &View, name: &str, now: Moment) -> String {
             "adverts of {name} come, its heartbeats {since}: is UDP port {port} blocked, or its key another?"
         );
     }
-    format!(
-        "{name} has been silent for {}",
-        human::age(now.since(heard))
-    )
+    let age = human::age(now.since(heard));
+    format!("{name} has been silent for {age}{}", its_machine(view, now))
+}
+
+/// Whether the kernel of a node that is not heard answers, as far as it was asked.
+fn its_machine(view: &View, now: Moment) -> &'static str {
+    let board = view.boards.vrrp;
+    let Some(asked) = board.peer_asked.get() else {
+        return "";
+    };
+    match board.peer_answered.get() {
+        Some(answered) if answered >= asked => {
+            "; its machine answers: does fmc-lb run there, and does a firewall let it speak?"
+        }
+        Some(_) | None if now.since(asked) >= ANSWER => {
+            "; nor does its machine answer: it is down, or the network between"
+        }
+        Some(_) | None => "",
+    }
 }
 
 /// Another machine has said of late that it owns a VIP that is this node's.

@@ -38,6 +38,10 @@ pub struct VrrpBoard {
     pub silences_averted: Cell,
     /// Who else claims each VIP.
     pub rivals: [RivalSlot; MAX_VIPS],
+    /// Last time that everybody was asked for the other node's hardware address.
+    pub peer_asked: MomentCell,
+    /// Last time that its kernel answered.
+    pub peer_answered: MomentCell,
 }
 
 /// A foreign machine that claims a VIP by ARP.

@@ -360,6 +360,16 @@ fn a_peer_that_is_silent_or_differs_is_a_warning() {
     peer.heartbeat.clear();
     peer.heard.clear();
     assert_warns(&view, "lb2 was never heard");
+    view.boards.vrrp.peer_asked.set(ago(2_000));
+    assert_warns(
+        &view,
+        "lb2 was never heard; nor does its machine answer: it is down, or the network between",
+    );
+    view.boards.vrrp.peer_answered.set(ago(2_000));
+    assert_warns(
+        &view,
+        "lb2 was never heard; its machine answers: does fmc-lb run there, and does a firewall let it speak?",
+    );
 }
 
 #[test]

@@ -20,8 +20,8 @@ use crate::socket::{QuestionSocket, Read, ReceiveBuffer};
 const LEARN: Duration = Duration::from_secs(30);
 /// As long as it is heard and has not answered yet.
 const LEARN_FIRST: Duration = Duration::from_secs(1);
-/// A node that was not heard for so long is looked for less often.
-const HEARD: Duration = Duration::from_secs(5);
+/// A node that was not heard for so long is asked this often: a living kernel answers for a daemon that does not.
+const UNHEARD: Duration = Duration::from_secs(5);
 /// Most answers that one turn reads.
 const ANSWERS: usize = 16;
 
@@ -35,6 +35,7 @@ pub(super) struct Questions {
     peer: Ipv4Addr,
     socket: Option<(Interface, QuestionSocket)>,
     peer_mac: Option<[u8; 6]>,
+    answered: Option<Moment>,
     learn_at: Moment,
 }
 
@@ -60,6 +61,7 @@ impl Questions {
             peer,
             socket: None,
             peer_mac: None,
+            answered: None,
             learn_at: now,
         })
     }
@@ -99,6 +101,7 @@ impl Questions {
             read_until = clocks.moment_of(datagram.stamp, earliest);
             if let Some(mac) = answer(datagram.bytes, self.peer) {
                 self.peer_mac = Some(mac);
+                self.answered = Some(read_until);
                 if let Some(silence) = &mut self.silence {
                     silence.hear_answer(read_until);
                 }
@@ -118,17 +121,20 @@ impl Questions {
         }
     }
 
-    /// Asks everybody where the other node is.
-    fn learn(&mut self, is_heard: bool, now: Moment) {
-        let pause = match self.peer_mac {
-            None if is_heard => LEARN_FIRST,
-            None | Some(_) => LEARN,
+    /// Asks everybody where the other node is. Says whether it asked.
+    fn learn(&mut self, is_heard: bool, now: Moment) -> bool {
+        let pause = match (self.peer_mac, is_heard) {
+            (None, true) => LEARN_FIRST,
+            (Some(_), true) => LEARN,
+            (_, false) => UNHEARD,
         };
         self.learn_at = self.learn_at.min(now + pause);
-        if now >= self.learn_at {
+        let due = now >= self.learn_at;
+        if due {
             self.learn_at = now + pause;
             self.ask(None);
         }
+        due
     }
 
     /// When the loop has to turn for this.
@@ -153,7 +159,13 @@ impl Driver {
         };
         let answers = questions.read(&mut self.buffer, clocks, self.emptied);
         let (beat, heard) = (slot.heartbeat.get(), slot.heard.get());
-        questions.learn(heard.is_some_and(|heard| now.since(heard) < HEARD), now);
+        if let Some(at) = questions.answered {
+            board.peer_answered.set(at);
+        }
+        let is_heard = heard.is_some_and(|heard| now.since(heard) < UNHEARD);
+        if questions.learn(is_heard, now) && questions.socket.is_some() {
+            board.peer_asked.set(now);
+        }
         let can_ask = questions.socket.is_some() && questions.peer_mac.is_some();
         let Some(silence) = &mut questions.silence else {
             return;

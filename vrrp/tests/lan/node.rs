@@ -268,6 +268,8 @@ fn vrrp_board() -> VrrpBoard {
         silences: Default::default(),
         silences_averted: Default::default(),
         rivals: Default::default(),
+        peer_asked: Default::default(),
+        peer_answered: Default::default(),
     }
 }
 
