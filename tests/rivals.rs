@@ -18,7 +18,7 @@ use lab::{Node, lease};
 use crate::site::{Site, metric, shipped};
 
 /// The other node's hardware address was asked for, and no announcement is on its way any more.
-const SETTLED: Duration = Duration::from_secs(12);
+const SETTLED: Duration = Duration::from_secs(3);
 /// A claim is answered within a second; twice that for a busy machine.
 const DEFENDED: Duration = Duration::from_secs(2);
 /// A silent machine is asked each ten seconds.

@@ -14,6 +14,8 @@ use crate::socket::Read;
 
 /// Whoever has a VIP and is silent is asked for it so often.
 const PROBE: Duration = Duration::from_secs(10);
+/// The first time, when the node is settled.
+const FIRST_PROBE: Duration = Duration::from_secs(1);
 /// Most claims that one turn reads on an interface.
 const CLAIMS: usize = 8;
 
@@ -29,7 +31,7 @@ impl Watch {
     pub(super) fn new(vips: usize, now: Moment) -> Self {
         Self {
             rivals: (0..vips).map(|_| Rivals::default()).collect(),
-            probe_at: now + PROBE,
+            probe_at: now + FIRST_PROBE,
         }
     }
 }
