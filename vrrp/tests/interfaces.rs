@@ -2,7 +2,8 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the tests measure, and make a link flap"
+    clippy::print_stdout,
+    reason = "the tests measure and show their figures, and make a link flap"
 )]
 
 mod lan;
@@ -12,7 +13,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::board::VipState::{Active, Backup, Fault};
-use lan::node::{Running, config};
+use common::config::Config;
+use lan::node::{Running, config, paired_config};
 use lan::{Lan, OTHER_VIP, VIP, wait_for};
 use vrrp::link::RouteSocket;
 
@@ -20,7 +22,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Both nodes with adverts each `interval` and no delay, once the first one holds both VIPs.
 fn elected(lan: &Lan, interval: Duration) -> (Running, Running) {
-    let mut config = config(interval);
+    elected_with(lan, config(interval))
+}
+
+/// The same, as the configuration says.
+fn elected_with(lan: &Lan, mut config: Config) -> (Running, Running) {
     for vip in &mut config.vips {
         vip.preempt_delay = Duration::ZERO;
     }
@@ -139,11 +145,10 @@ fn krn_77_addresses_that_are_flushed_are_back_at_once() {
     assert_eq!(one.board.vips[0].became_active.get(), 1);
 }
 
-#[test]
-fn par_63_after_a_partition_one_node_is_active_within_an_interval() {
-    let lan = Lan::new(2);
-    let interval = Duration::from_millis(100);
-    let (one, two) = elected(&lan, interval);
+/// Cuts the second node off and heals that: who is active then, and whom a third host asks.
+fn partition(name: &str, interval: Duration, config: Config) {
+    let lan = Lan::new(3);
+    let (one, two) = elected_with(&lan, config);
     let bridge = lan.bridge();
     let pass = |state| {
         let port = ["-n", &bridge, "link", "set", "dev", "p2", "state", state];
@@ -154,10 +159,32 @@ fn par_63_after_a_partition_one_node_is_active_within_an_interval() {
     wait_for("both are active", SECOND * 2, || {
         one.all(Active) && two.all(Active)
     });
+    // A third host has asked the second node meanwhile, as one on its side of the cut would have.
+    let neighbour = [
+        "neighbour",
+        "replace",
+        "192.0.2.10",
+        "lladdr",
+        "02:00:00:00:00:02",
+    ];
+    lan.ip(
+        3,
+        &[&neighbour[..], &["nud", "stale", "dev", "eth0"]].concat(),
+    );
     pass("3");
     let gap = wait_for("one is", SECOND, || one.all(Active) && two.all(Backup));
-    println!("healed: one active after {gap:?}");
+    println!("{name}, healed: one active after {gap:?}");
     assert!(gap <= (interval + Duration::from_millis(50)) * 2, "{gap:?}");
+    let told = gap
+        + wait_for("the third host knows who has the VIP", SECOND, || {
+            lan.ip(3, &["neighbour", "show", "192.0.2.10"])
+                .contains("02:00:00:00:00:01")
+        });
+    println!("{name}, healed: the third host knows it after {told:?}");
+    assert!(
+        told <= (interval + Duration::from_millis(100)) * 2,
+        "{told:?}"
+    );
     assert_eq!(
         one.board.vips[0].became_active.get(),
         1,
@@ -187,4 +214,11 @@ fn par_64_a_deaf_node_is_answered_and_changes_nothing_at_the_other() {
         two.all(Backup)
     });
     assert_eq!(one.board.vips[0].became_active.get(), 1);
+}
+
+#[test]
+fn par_63_after_a_partition_one_node_is_active_within_an_interval() {
+    let interval = Duration::from_millis(100);
+    partition("plain", interval, config(interval));
+    partition("with the pair channel", interval, paired_config(interval));
 }

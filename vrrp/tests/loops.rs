@@ -109,17 +109,17 @@ fn clean_stop_takes_at_most_20_ms(name: &str, config: &Config) {
 }
 
 #[test]
-fn a_stop_hands_the_vips_over_within_20_ms_at_adverts_of_1_s() {
+fn fo_56_a_stop_hands_the_vips_over_within_20_ms_at_adverts_of_1_s() {
     clean_stop_takes_at_most_20_ms("1 s", &config(SECOND));
 }
 
 #[test]
-fn a_stop_hands_the_vips_over_within_20_ms_with_the_pair_channel() {
+fn fo_56_a_stop_hands_the_vips_over_within_20_ms_with_the_pair_channel() {
     clean_stop_takes_at_most_20_ms("100 ms, paired", &paired_config(TENTH));
 }
 
 #[test]
-fn a_stop_hands_the_vips_over_within_20_ms_by_unicast() {
+fn fo_56_a_stop_hands_the_vips_over_within_20_ms_by_unicast() {
     let mut config = config(TENTH);
     for vip in &mut config.vips {
         vip.transport = Transport::Unicast;
@@ -226,7 +226,7 @@ fn heartbeats_keep_a_backup_quiet_when_adverts_are_lost() {
 }
 
 #[test]
-fn a_node_whose_proxy_hangs_gives_its_vips_to_the_other() {
+fn fo_60_a_node_whose_proxy_hangs_gives_its_vips_to_the_other() {
     let lan = Lan::new(2);
     let (one, two) = elected(&lan, &config(SECOND));
     let mut second = Addresses::of(&lan, 2);
@@ -238,6 +238,9 @@ fn a_node_whose_proxy_hangs_gives_its_vips_to_the_other() {
         one.all(Fault) && two.all(Active)
     });
     assert_ne!(one.board.vips[0].reason.get(), "");
+    // By resigning, not by falling silent.
+    assert_eq!(one.board.vips[0].priority_zero_sent.get(), 2);
+    assert!(two.board.vips[0].priority_zero_received.get() >= 1);
 }
 
 #[test]
@@ -328,7 +331,7 @@ fn a_lease_that_somebody_deletes_is_back_at_once() {
 }
 
 #[test]
-fn a_lease_of_an_earlier_run_is_removed_before_the_first_advert() {
+fn prc_71_a_lease_of_an_earlier_run_is_removed_before_the_first_advert() {
     let lan = Lan::new(2);
     lan.ip(1, &["address", "add", "192.0.2.10/24", "dev", "eth0"]);
     lan.inside(1, || {
@@ -352,7 +355,7 @@ fn a_lease_of_an_earlier_run_is_removed_before_the_first_advert() {
 }
 
 #[test]
-fn a_dead_interface_is_a_fault_and_a_new_one_in_its_place_works() {
+fn fo_58_a_dead_interface_is_a_fault_and_a_new_one_in_its_place_works() {
     let lan = Lan::new(2);
     let mut config = config(TENTH);
     for vip in &mut config.vips {
@@ -360,10 +363,18 @@ fn a_dead_interface_is_a_fault_and_a_new_one_in_its_place_works() {
     }
     let (one, two) = elected(&lan, &config);
     let bridge = lan.bridge();
+    let mut first = Addresses::of(&lan, 1);
+    let mut vips_go = |event: &str| {
+        let gap = wait_for("the VIPs are gone", SECOND, || {
+            !first.have(VIP) && !first.have(OTHER_VIP)
+        });
+        println!("{event}: the VIPs are gone after {gap:?}");
+        assert!(gap <= Duration::from_millis(50) * 2, "{event}: {gap:?}");
+    };
     // The cable is pulled, and put back.
     lan::ip(&["-n", &bridge, "link", "set", "p1", "down"]);
+    vips_go("cable pulled");
     wait_for("the fault", SECOND, || one.all(Fault));
-    assert!(!Addresses::of(&lan, 1).have(VIP));
     assert_eq!(
         one.board.vips[0].reason.get(),
         "interface: eth0 has no carrier"
@@ -371,6 +382,16 @@ fn a_dead_interface_is_a_fault_and_a_new_one_in_its_place_works() {
     wait_for("the other node takes over", SECOND, || two.all(Active));
     lan::ip(&["-n", &bridge, "link", "set", "p1", "up"]);
     wait_for("the VIPs come back", SECOND * 3, || {
+        one.all(Active) && two.all(Backup)
+    });
+    // The interface is switched off, and on.
+    lan.ip(1, &["link", "set", "eth0", "down"]);
+    vips_go("switched off");
+    wait_for("the fault", SECOND, || one.all(Fault) && two.all(Active));
+    let reason = one.board.vips[0].reason.get();
+    assert_eq!(reason, "interface: eth0 is switched off");
+    lan.ip(1, &["link", "set", "eth0", "up"]);
+    wait_for("the VIPs come back", SECOND * 4, || {
         one.all(Active) && two.all(Backup)
     });
     // The interface is removed, and another one of that name appears.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::addr::Vrid;
 use common::board::VipState::{Active, Backup};
 use common::board::{DropReason, PairDrop};
-use common::config::ChecksumForm;
+use common::config::{ChecksumForm, Transport};
 use lan::node::{Running, config, paired_config};
 use lan::{Lan, VIP, wait_for};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -27,6 +27,7 @@ const INTERVAL: Duration = TENTH;
 /// Offsets in a datagram: IP header of 20 bytes, then the advert.
 const TTL: usize = 8;
 const SOURCE: std::ops::Range<usize> = 12..16;
+const DESTINATION: std::ops::Range<usize> = 16..20;
 const VRID: usize = 21;
 const MAX_ADVERT_INTERVAL: std::ops::Range<usize> = 24..26;
 const CHECKSUM: std::ops::Range<usize> = 26..28;
@@ -46,8 +47,9 @@ impl Forger {
     }
 
     fn send(&self, datagram: &[u8]) {
+        let destination = <[u8; 4]>::try_from(&datagram[DESTINATION]).expect("four bytes");
         self.0
-            .send_to(datagram, &SocketAddrV4::new(GROUP, 0).into())
+            .send_to(datagram, &SocketAddrV4::new(destination.into(), 0).into())
             .expect("the network is up");
     }
 }
@@ -146,6 +148,48 @@ fn bad_packets_neither_move_an_active_nor_slow_its_adverts() {
         (sent as f64 - expected).abs() <= 1.5,
         "{sent} instead of {expected:.1} adverts"
     );
+}
+
+/// By unicast anybody may reach a node, also from behind a router.
+#[test]
+fn sec_82_unicast_of_a_stranger_and_from_afar_changes_nothing() {
+    let lan = Lan::new(3);
+    let mut config = config(INTERVAL);
+    for vip in &mut config.vips {
+        vip.transport = Transport::Unicast;
+    }
+    let node = Running::start(&lan, 1, &config);
+    wait_for("the node is active", SECOND * 3, || node.all(Active));
+    let forger = Forger::on(&lan, 3);
+    let from = |source: u8, ttl: u8| {
+        forged(|bytes| {
+            bytes[SOURCE].copy_from_slice(&[192, 0, 2, source]);
+            bytes[DESTINATION].copy_from_slice(&[192, 0, 2, 1]);
+            bytes[TTL] = ttl;
+        })
+    };
+    let sent = node.board.vips[0].adverts_sent.get();
+    let start = Instant::now();
+    for _ in 0..10 {
+        for datagram in [from(3, 64), from(3, 255), from(2, 254)] {
+            forger.send(&datagram);
+        }
+        std::thread::sleep(INTERVAL / 3);
+    }
+    let expected = start.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
+    wait_for("all are counted", SECOND, || {
+        node.drops(DropReason::Ttl) == 20 && node.drops(DropReason::Source) == 10
+    });
+    let sent = node.board.vips[0].adverts_sent.get() - sent;
+    assert!(
+        (sent as f64 - expected).abs() <= 1.5,
+        "{sent} of {expected:.1}"
+    );
+    assert!(node.all(Active));
+    assert_eq!(node.board.vips[0].adverts_received.get(), 0);
+    // The same from the other node's address and from nearby would have been obeyed.
+    forger.send(&from(2, 255));
+    wait_for("it is a backup", SECOND, || node.state(0) == Backup);
 }
 
 #[test]
