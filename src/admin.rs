@@ -4,6 +4,7 @@
 //! proxy, which is waited for no longer than [`crate::commands::ANSWER_LIMIT`]. It holds nothing that a restart would lose
 //! (rates come from the samples of the last seconds). One thread, one runtime.
 
+mod adverts;
 mod agents;
 mod answers;
 pub(crate) mod clock;

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::admin::AdminBoard;
 pub use self::agent::{AgentSlot, AgentWord};
-pub use self::drops::{DropReason, PairDrop};
+pub use self::drops::{AdvertWarning, DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
 pub use self::hold::{Hold, HoldSlot};
 pub use self::names::NameSlot;
@@ -33,14 +33,14 @@ pub use self::session_log::SessionLogSlot;
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 pub use self::tracker::{TrackerSlot, TrackerState, tracker_slot};
-pub use self::vrrp::{PeerSlot, RivalSlot, VipSlot, VrrpBoard};
+pub use self::vrrp::{PeerSlot, RivalSlot, VipSlot, VrrpBoard, WireSlot};
 use crate::config::{
     MAX_CERTIFICATES, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED,
 };
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// First words of every board.
 #[repr(C)]

@@ -86,6 +86,7 @@ pub(crate) fn empty_boards() -> Boards {
         rivals: Default::default(),
         peer_asked: MomentCell::default(),
         peer_answered: MomentCell::default(),
+        wire: Default::default(),
     };
     let proxy = ProxyBoard {
         header: Header::default(),

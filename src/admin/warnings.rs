@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use common::board::{ServerState, Text, VipState};
+use common::board::{ServerState, Text};
 use common::config::{BackendIndex, NodeIndex, VipIndex};
 use common::roster::Roster;
 use common::status::{BackendStatus, Status, VipStatus};
 use common::time::Moment;
 
+use super::adverts;
 use super::agents;
 use super::expiry;
 use super::files;
@@ -20,12 +21,8 @@ use super::trackers;
 use super::view::View;
 use crate::status::human;
 
-/// Adverts may be this much later than three intervals before their absence is worth a warning.
-const ADVERT_GRACE: Duration = Duration::from_secs(1);
 /// A second owner that was not heard for so long is gone.
 const OWNER_HEARD: Duration = Duration::from_secs(60);
-/// Both nodes may be active for so long, in a handover, without a warning.
-const BOTH_ACTIVE: Duration = Duration::from_secs(1);
 /// A machine on the same network answers within this.
 const ANSWER: Duration = Duration::from_secs(1);
 /// A foreign machine that has not claimed a VIP for so long has gone. It is asked each ten seconds.
@@ -48,6 +45,9 @@ pub(crate) fn of(
     found.extend(status.vips.iter().filter_map(rival_warning));
     found.extend(trackers::status::warnings(&status.trackers));
     found.extend((0..view.config.vips.len()).filter_map(|vip| owner_warning(view, vip, now)));
+    for vip in 0..view.config.vips.len() {
+        found.extend(adverts::of_others(view, VipIndex(vip), now));
+    }
     if let Some(peer) = view.config.peer_of(view.node) {
         peer_warnings(view, peer, now, &mut found);
     }
@@ -111,18 +111,11 @@ fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<Stri
     let name = &view.config.nodes[peer.0].name;
     let board = &view.boards.vrrp.peer;
     let channel = Channel::of(view, peer, now);
-    if channel != Channel::On {
-        let vips = (0..view.config.vips.len()).map(VipIndex);
-        found.extend(vips.filter_map(|vip| contradiction(view, vip, name, now)));
-    }
     match channel {
         Channel::On => {
             let hash = board.config_hash.get();
             if hash != 0 && hash != view.config_hash {
                 found.push(format!("{name} runs another configuration than this node"));
-            }
-            for vip in 0..view.config.vips.len() {
-                found.extend(vip_warning(view, VipIndex(vip), name, now));
             }
         }
         Channel::Silent => found.push(silence(view, name, now)),
@@ -131,22 +124,9 @@ fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<Stri
         )),
         Channel::NoHeartbeat | Channel::Keepalived => {}
     }
-}
-
-/// Without heartbeats it is told by adverts: who goes on sending them does not hear ours.
-fn contradiction(view: &View, vip: VipIndex, peer: &str, now: Moment) -> Option<String> {
-    let slot = &view.boards.vrrp.vips[vip.0];
-    let config = &view.config.vips[vip.0];
-    let (since, heard) = (slot.since.get()?, slot.advert_heard.get()?);
-    let is_active = VipState::from_board(slot.state.get()) == VipState::Active;
-    let is_of_now = now.since(heard) <= config.advert_interval * 3;
-    let resigned = slot.peer_priority.get() == 0;
-    (is_active && is_of_now && !resigned && heard > since + BOTH_ACTIVE).then(|| {
-        format!(
-            "VIP {}: both nodes are active: this one hears adverts of {peer}, which does not seem to hear its own",
-            config.name
-        )
-    })
+    for vip in 0..view.config.vips.len() {
+        found.extend(adverts::of_peer(view, (name, channel), VipIndex(vip), now));
+    }
 }
 
 /// The pair channel is silent; adverts may still come.
@@ -194,30 +174,6 @@ fn owner_warning(view: &View, vip: usize, now: Moment) -> Option<String> {
             "VIP {}: another machine says that it owns it, too (priority 255), {} ago",
             view.config.vips[vip].name,
             human::age(age)
-        )
-    })
-}
-
-fn vip_warning(view: &View, vip: VipIndex, peer: &str, now: Moment) -> Option<String> {
-    let board = &view.boards.vrrp;
-    let slot = &board.vips[vip.0];
-    let config = &view.config.vips[vip.0];
-    if VipState::from_board(board.peer.vip_state[vip.0].get()) != VipState::Active {
-        return None;
-    }
-    let own_since = slot.since.get().map(|at| now.since(at));
-    if VipState::from_board(slot.state.get()) == VipState::Active
-        && own_since.is_some_and(|age| age > BOTH_ACTIVE)
-    {
-        return Some(format!("VIP {}: both nodes are active", config.name));
-    }
-    let listening = slot.advert_heard.get().or(board.header.started.get())?;
-    let silent = now.since(listening);
-    (silent > config.advert_interval * 3 + ADVERT_GRACE).then(|| {
-        format!(
-            "VIP {}: {peer} is active and its heartbeats come, its adverts do not ({}): is protocol 112 blocked?",
-            config.name,
-            human::age(silent)
         )
     })
 }

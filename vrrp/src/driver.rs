@@ -9,6 +9,7 @@
 mod drop_log;
 mod group;
 mod judging;
+mod noting;
 mod pair_link;
 mod perform;
 mod port;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::addr::Priority;
-use common::board::{AdminBoard, LAYOUT, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::board::{AdminBoard, LAYOUT, MomentCell, ProxyBoard, SupervisorBoard, VrrpBoard};
 use common::config::key::parse_key_file;
 use common::config::{Config, NodeIndex, Signing as Mode, VipIndex};
 use common::time::Moment;
@@ -241,6 +242,11 @@ impl Driver {
         self.board.worst_lateness.set(0);
         self.board.peer.heard.clear();
         self.board.peer.heartbeat.clear();
+        for slot in &self.board.wire {
+            slot.reached_host_at.clear();
+            slot.reached_us_at.clear();
+            slot.warned.iter().for_each(MomentCell::clear);
+        }
         for unit in &mut self.units {
             unit.publish_start(&self.groups[unit.group].router, now);
         }

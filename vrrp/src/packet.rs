@@ -22,7 +22,7 @@ use common::config::{ChecksumForm, Transport};
 
 use crate::signature::TRAILER_LEN;
 
-pub use self::advert::{EncodeError, decode, encode};
+pub use self::advert::{EncodeError, decode, encode, is_summed_for_group};
 pub use self::arp::{
     ARP_FRAME_LEN, answer, claim, gratuitous_reply, gratuitous_request, probe, question,
 };
@@ -73,6 +73,15 @@ impl<'a> Addresses<'a> {
         match self {
             Self::V4(addresses) => addresses.len(),
             Self::V6(addresses) => addresses.len(),
+        }
+    }
+
+    /// Whether they are this VIP alone, behind the link-local address that IPv6 adverts begin with.
+    pub fn are_only(&self, vip: IpAddr) -> bool {
+        match (self, vip) {
+            (Self::V4(addresses), IpAddr::V4(vip)) => **addresses == [vip.octets()],
+            (Self::V6(addresses), IpAddr::V6(vip)) => addresses[1..] == [vip.octets()],
+            (Self::V4(_), IpAddr::V6(_)) | (Self::V6(_), IpAddr::V4(_)) => false,
         }
     }
 

@@ -33,6 +33,20 @@ board_enum! {
 }
 
 board_enum! {
+    /// What an advert for one of our VRIDs tells of a mistake in a configuration, beside what it says itself.
+    AdvertWarning {
+        /// Its checksum has the other form than ours: whoever knows one form only drops ours.
+        ChecksumForm = 0 => "checksum_form",
+        /// It names other addresses than the VIP.
+        AddrList = 1 => "addr_list",
+        /// It is of a machine that is no node of the file; dropped as [`DropReason::Source`].
+        Stranger = 2 => "stranger",
+        /// By unicast, and summed as if it went to the group; dropped as [`DropReason::Checksum`].
+        GroupChecksum = 3 => "group_checksum",
+    }
+}
+
+board_enum! {
     /// Why a datagram of the pair channel was dropped.
     PairDrop {
         Source = 0 => "source",

@@ -42,6 +42,25 @@ pub struct VrrpBoard {
     pub peer_asked: MomentCell,
     /// Last time that its kernel answered.
     pub peer_answered: MomentCell,
+    /// What the adverts on the wire tell of each VIP, beside what they say.
+    pub wire: [WireSlot; MAX_VIPS],
+}
+
+/// Adverts for a VIP's VRID that tell of a mistake in a configuration or in a firewall.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct WireSlot {
+    /// How many, by [`super::AdvertWarning`].
+    pub warnings: [Cell; 8],
+    /// When the last one came.
+    pub warned: [MomentCell; 8],
+    /// Who sent the last one that is a stranger's or names other addresses.
+    pub source: Text,
+    /// Adverts of the other node that reached this host, whatever its firewall does with them then.
+    pub reached_host: Cell,
+    pub reached_host_at: MomentCell,
+    /// The last advert that came to vrrp's socket, right but for its signature.
+    pub reached_us_at: MomentCell,
 }
 
 /// A foreign machine that claims a VIP by ARP.

@@ -1,6 +1,6 @@
 //! Metrics of vrrp: the VIPs, the adverts, the other node.
 
-use common::board::{DropReason, PairDrop, VipState};
+use common::board::{AdvertWarning, DropReason, PairDrop, VipState};
 use common::status::{PeerStatus, Status};
 
 use super::{Family, Page, flag, seconds};
@@ -50,6 +50,18 @@ static DROPS: Family = Family::counter(
     "fmc_lb_vrrp_dropped_packets_total",
     &["reason"],
     "Packets of protocol 112 that were dropped, by the first check that they failed.",
+);
+static ADVERT_WARNINGS: Family = Family::counter(
+    "fmc_lb_vrrp_advert_warnings_total",
+    &["vip", "reason"],
+    "Adverts for the VIP's VRID that tell of a mistake: another checksum form, other addresses, a stranger, a unicast \
+     checksum summed for multicast.",
+);
+static REACHED_HOST: Family = Family::counter(
+    "fmc_lb_vrrp_adverts_on_wire_total",
+    &["vip"],
+    "Adverts of the other node for the VIP that reached this host, before its firewall; more than those received: \
+     it drops them.",
 );
 static LATENESS: Family = Family::gauge(
     "fmc_lb_vrrp_worst_lateness_seconds",
@@ -134,6 +146,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &ZERO_RECEIVED,
     &RIVAL_CLAIMS,
     &RIVAL_AGE,
+    &ADVERT_WARNINGS,
+    &REACHED_HOST,
     &DROPS,
     &LATENESS,
     &REALTIME,
@@ -167,7 +181,8 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status) {
 }
 
 fn fill_vips(page: &mut Page, view: &View, status: &Status) {
-    for (vip, slot) in status.vips.iter().zip(&view.boards.vrrp.vips) {
+    let board = view.boards.vrrp;
+    for ((vip, slot), wire) in status.vips.iter().zip(&board.vips).zip(&board.wire) {
         let states = VipState::ALL.iter().map(|state| state.word());
         page.one_of(&VIP_STATE, &[&vip.name, &vip.address], (&vip.state, states));
         let labels = [vip.name.as_str()];
@@ -178,6 +193,10 @@ fn fill_vips(page: &mut Page, view: &View, status: &Status) {
         page.count(&ADVERTS_RECEIVED, &labels, slot.adverts_received.get());
         page.count(&ZERO_SENT, &labels, slot.priority_zero_sent.get());
         page.count(&ZERO_RECEIVED, &labels, slot.priority_zero_received.get());
+        for (warning, count) in AdvertWarning::ALL.iter().zip(&wire.warnings) {
+            page.count(&ADVERT_WARNINGS, &[&vip.name, warning.word()], count.get());
+        }
+        page.count(&REACHED_HOST, &labels, wire.reached_host.get());
         page.count(&RIVAL_CLAIMS, &labels, vip.rival_claims);
         page.gauge_if_known(&RIVAL_AGE, &labels, vip.rival_ms_ago.map(seconds));
     }

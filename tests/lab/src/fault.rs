@@ -232,6 +232,51 @@ pub fn frames_lost(lab: &Lab, percent: u8) -> Result<Undo> {
     Ok(undo)
 }
 
+/// Nobody hears what a load balancer says of itself any more, by adverts or on the pair channel; it hears the others.
+///
+/// # Errors
+/// When `nft` refuses.
+pub fn speaks_to_nobody(lab: &Lab, node: Node) -> Result<Undo> {
+    let device = node.name();
+    let rules = ["ip protocol 112 drop", "udp dport 9601 drop"];
+    let hook = format!("type filter hook ingress device {device} priority 0 ;");
+    refuse(lab, (node.switch(), "netdev"), &hook, &rules)
+}
+
+/// A load balancer's own firewall drops the adverts that arrive.
+///
+/// # Errors
+/// When `nft` refuses.
+pub fn protocol_112_refused(lab: &Lab, node: Node) -> Result<Undo> {
+    let hook = "type filter hook input priority 0 ;";
+    refuse(lab, (node, "inet"), hook, &["ip protocol 112 drop"])
+}
+
+/// Adds a chain with these rules to a table of its own.
+fn refuse(
+    lab: &Lab,
+    (place, family): (Node, &'static str),
+    hook: &str,
+    rules: &[&str],
+) -> Result<Undo> {
+    let name = lab.node(place).name();
+    let nft = |line: &str| {
+        let mut words = vec!["netns", "exec", name, "nft"];
+        words.extend(line.split_whitespace());
+        command::run("ip", &words)
+    };
+    nft(&format!("add table {family} refusal"))?;
+    let undo = [
+        "netns", "exec", name, "nft", "delete", "table", family, "refusal",
+    ];
+    let undo = Undo::run("ip", &undo);
+    nft(&format!("add chain {family} refusal rules {{ {hook} }}"))?;
+    for rule in rules {
+        nft(&format!("add rule {family} refusal rules {rule}"))?;
+    }
+    Ok(undo)
+}
+
 /// Somebody deletes a VIP from `eth0` by hand. Nothing mends that but the balancer.
 ///
 /// # Errors

@@ -48,6 +48,8 @@ struct Sockets {
     sender: AdvertSender,
     announcer: Announcer,
     witness: Witness,
+    /// Where the other node's address is known.
+    overhearing: Option<Witness>,
     /// Of IPv4: nobody watches yet who claims an IPv6 VIP.
     sentinel: Option<Sentinel>,
 }
@@ -156,6 +158,17 @@ impl Port {
         }
     }
 
+    /// Reads one packet from the other node as it reached this host, whether a firewall lets it through or not.
+    pub(super) fn overhear<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
+        match &self.sockets {
+            Some(Sockets {
+                overhearing: Some(witness),
+                ..
+            }) => witness.receive(buffer),
+            Some(_) | None => Read::Empty,
+        }
+    }
+
     /// Reads one claim of a VIP by another machine.
     pub(super) fn receive_claim<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
         match &self.sockets {
@@ -175,21 +188,20 @@ impl Port {
         }
     }
 
-    /// Reads what [`Self::receive`] or [`Self::receive_forged`] gave.
+    /// Reads what [`Self::receive`] or a witness gave.
     ///
     /// # Errors
     /// Why it has to be dropped.
     pub(super) fn decode<'a>(&self, datagram: &Datagram<'a>) -> Result<Received<'a>, DropReason> {
-        let packet = match (datagram.header, datagram.source) {
-            (Some((destination, hop_limit)), Some(source)) => Packet {
-                source,
-                destination: destination.into(),
-                ttl: hop_limit,
-                message: datagram.bytes,
-            },
-            (Some(_), None) | (None, _) => Packet::read(datagram.bytes)?,
-        };
-        decode(&packet, &self.expect(packet.destination))
+        self.judge(&packet(datagram)?)
+    }
+
+    /// The validation ladder.
+    ///
+    /// # Errors
+    /// The first rung that the packet fails.
+    pub(super) fn judge<'a>(&self, packet: &Packet<'a>) -> Result<Received<'a>, DropReason> {
+        decode(packet, &self.expect(packet.destination))
     }
 
     /// What a packet must fit. An interface may carry VIPs of both transports: the destination says
@@ -232,6 +244,11 @@ impl Port {
         let witness = Witness::open(index, self.own)?;
         wake.add(&receiver)?;
         wake.add(&witness)?;
+        // Nothing hurries here: what it hears waits for the next turn.
+        let overhearing = self
+            .peer
+            .map(|peer| Witness::open(index, peer))
+            .transpose()?;
         let vips: Vec<Ipv4Addr> = self
             .plan
             .addresses
@@ -253,8 +270,25 @@ impl Port {
             sender: AdvertSender::open(family, name, index)?,
             announcer: Announcer::open(name, index, mac)?,
             witness,
+            overhearing,
             sentinel,
         })
+    }
+}
+
+/// The packet in a datagram.
+///
+/// # Errors
+/// [`DropReason::IpHeader`] if there is none.
+pub(super) fn packet<'a>(datagram: &Datagram<'a>) -> Result<Packet<'a>, DropReason> {
+    match (datagram.header, datagram.source) {
+        (Some((destination, hop_limit)), Some(source)) => Ok(Packet {
+            source,
+            destination: destination.into(),
+            ttl: hop_limit,
+            message: datagram.bytes,
+        }),
+        (Some(_), None) | (None, _) => Packet::read(datagram.bytes),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Reading the queues: bounded, in the order of arrival, before anything else is done.
 
 use common::board::{DropReason, PairDrop, VrrpBoard};
+use common::config::Config;
 use common::time::Moment;
 
 use super::drop_log::DropLog;
+use super::noting::Noting;
 use super::pair_link::{PairLink, take_heartbeat};
-use super::port::Port;
+use super::port::{self, Port};
 use super::signing::Signing;
 use super::unit::Unit;
 use super::{Driver, Queues};
@@ -22,10 +24,13 @@ const SHARE_AT_LEAST: usize = 8;
 
 /// Most forged packets that one turn counts on an interface.
 const FORGED: usize = 8;
+/// Most adverts of the other node that one turn looks at in front of the firewall.
+const OVERHEARD: usize = 8;
 
 /// One source of a turn's datagrams, and what it leaves behind.
 struct Turn<'a> {
     board: &'static VrrpBoard,
+    config: &'a Config,
     units: &'a [Unit],
     drops: &'a mut DropLog,
     buffer: &'a mut ReceiveBuffer,
@@ -44,6 +49,7 @@ impl Driver {
     pub(super) fn read_queues(&mut self, clocks: Clocks, now: Moment) -> Queues {
         let Self {
             board,
+            config,
             units,
             drops,
             buffer,
@@ -56,6 +62,7 @@ impl Driver {
         let sockets = ports.len() + usize::from(pair.is_some());
         let mut turn = Turn {
             board,
+            config,
             units,
             drops,
             buffer,
@@ -73,6 +80,7 @@ impl Driver {
         for port in ports.iter() {
             queues.add(turn.read_port(port));
             turn.count_forged(port);
+            turn.overhear(port);
         }
         self.heard.sort_by_key(|(_, heard)| heard.at);
         queues
@@ -116,6 +124,8 @@ impl Turn<'_> {
     }
 
     fn read_port(&mut self, port: &Port) -> Queues {
+        let (units, board) = (self.units, self.board);
+        let of = (self.config, board);
         let mut read_until = self.emptied;
         for _ in 0..self.budget {
             let datagram = match port.receive(self.buffer) {
@@ -130,35 +140,58 @@ impl Turn<'_> {
                 }
             };
             read_until = self.clocks.moment_of(datagram.stamp, self.emptied);
-            match verified(
-                port.decode(&datagram),
-                self.signing.as_deref_mut(),
-                (read_until, self.clocks),
-            ) {
+            let at = read_until;
+            let packet = port::packet(&datagram);
+            let decoded = packet.and_then(|packet| port.judge(&packet));
+            if let Ok(received) = &decoded
+                && let Some(place) = place_of(units, port, received.advert.vrid.value())
+            {
+                board.wire[place].reached_us_at.set(at);
+            }
+            let signing = self.signing.as_deref_mut();
+            match verified(decoded, signing, (at, self.clocks)) {
                 Ok(received) => {
-                    let at = read_until;
-                    let units = self.units;
-                    let place = port
-                        .plan
-                        .vips
-                        .iter()
-                        .map(|vip| vip.0)
-                        .find(|place| units[*place].vrid == received.advert.vrid);
-                    if let Some(place) = place {
-                        publish_advert(self.board, &units[place], &received, at);
+                    if let Some(place) = place_of(units, port, received.advert.vrid.value()) {
+                        publish_advert(board, &units[place], &received, at);
+                        noting(of, place, at).heard(&received);
                         self.heard.push((place, heard(&received, at)));
                     }
                 }
                 // The witness has it, whether the kernel lets it through to here or not.
                 Err(DropReason::OwnSource) => {}
-                Err(reason) => self
-                    .drops
-                    .advert(self.board, reason, datagram.source, self.now),
+                Err(reason) => {
+                    self.drops
+                        .advert(self.board, reason, datagram.source, self.now);
+                    if let Ok(packet) = packet
+                        && let Some(vrid) = packet.message.get(1)
+                        && let Some(place) = place_of(units, port, *vrid)
+                    {
+                        noting(of, place, at).dropped(&packet, reason);
+                    }
+                }
             }
         }
         Queues {
             read_until: Some(read_until),
             failed: false,
+        }
+    }
+
+    /// Counts the other node's adverts in front of the firewall; nobody is told of them.
+    fn overhear(&mut self, port: &Port) {
+        let units = self.units;
+        for _ in 0..OVERHEARD {
+            let Read::Datagram(datagram) = port.overhear(self.buffer) else {
+                return;
+            };
+            let at = self.clocks.moment_of(datagram.stamp, self.emptied);
+            if let Ok(received) = port.decode(&datagram)
+                && let Some(place) = place_of(units, port, received.advert.vrid.value())
+            {
+                let slot = &self.board.wire[place];
+                slot.reached_host.add(1);
+                slot.reached_host_at.set(at);
+            }
         }
     }
 
@@ -173,6 +206,24 @@ impl Turn<'_> {
                     .advert(self.board, reason, Some(port.own), self.now);
             }
         }
+    }
+}
+
+/// The VIP of a port that has this VRID.
+fn place_of(units: &[Unit], port: &Port, vrid: u8) -> Option<usize> {
+    let mut places = port.plan.vips.iter().map(|vip| vip.0);
+    places.find(|place| units[*place].vrid.value() == vrid)
+}
+
+fn noting<'a>(
+    (config, board): (&'a Config, &'static VrrpBoard),
+    place: usize,
+    at: Moment,
+) -> Noting<'a> {
+    Noting {
+        vip: &config.vips[place],
+        slot: &board.wire[place],
+        at,
     }
 }
 

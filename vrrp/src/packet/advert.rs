@@ -272,6 +272,15 @@ fn check_header(packet: &Packet<'_>, expect: &Expect<'_>) -> Result<(), DropReas
     Ok(())
 }
 
+/// Whether an advert by unicast, which is dropped for its checksum, would be right if it went to the group: so old
+/// Keepalived sum, and later ones with `old_unicast_checksum`.
+pub fn is_summed_for_group(packet: &Packet<'_>) -> bool {
+    let group = group(Family::of(packet.source));
+    packet.destination != group
+        && checksum_form(packet.message, packet.source, group)
+            .is_some_and(|fits| fits.form() == Some(ChecksumForm::Pseudo))
+}
+
 /// Which forms a checksum is right in.
 enum Fits {
     Pseudo,

@@ -1,9 +1,8 @@
-//! A packet socket that sees what the kernel's routing throws away: adverts that carry our own
-//! source address.
+//! A packet socket that sees what the kernel throws away before any raw socket has it: adverts from one address.
 //!
-//! The kernel drops a packet "from ourselves" that arrives from outside before any raw socket sees
-//! it. Such a packet means that another machine uses our address, or that somebody forges it, so it
-//! has to be seen and counted.
+//! From our own address: routing drops a packet "from ourselves" that arrives from outside. It means that another machine
+//! uses our address, or that somebody forges it, so it has to be seen and counted. From the other node's: a firewall of
+//! this host may drop its adverts (or `rp_filter`), and who only hears nothing cannot tell that from a dead node.
 #![expect(
     clippy::disallowed_types,
     reason = "opens the socket that hears forged adverts"
@@ -28,17 +27,17 @@ const IPV4_SOURCE: u32 = 12;
 const IPV6_NEXT_HEADER: u32 = 6;
 const IPV6_SOURCE: u32 = 8;
 
-/// Hears packets of protocol 112 from our own address that arrive on one interface.
+/// Hears packets of protocol 112 from one address that arrive on one interface.
 #[derive(Debug)]
 pub(crate) struct Witness(Socket);
 
 impl Witness {
     /// Filters before it binds, so that nothing else ever comes in.
-    pub(crate) fn open(index: u32, own: IpAddr) -> io::Result<Self> {
+    pub(crate) fn open(index: u32, source: IpAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
-        socket.attach_filter(&filter(own))?;
-        let protocol = match own {
+        socket.attach_filter(&filter(source))?;
+        let protocol = match source {
             IpAddr::V4(_) => PacketProtocol::Ipv4,
             IpAddr::V6(_) => PacketProtocol::Ipv6,
         };

@@ -270,6 +270,7 @@ fn vrrp_board() -> VrrpBoard {
         rivals: Default::default(),
         peer_asked: Default::default(),
         peer_answered: Default::default(),
+        wire: Default::default(),
     }
 }
 
