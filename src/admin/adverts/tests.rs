@@ -10,6 +10,27 @@ fn of_lb2(view: &View, channel: Channel) -> Vec<String> {
 }
 
 #[test]
+fn par_64_adverts_of_another_active_are_a_warning_without_a_pair_channel_too() {
+    let view = healthy();
+    let slot = &view.boards.vrrp.vips[0];
+    slot.since.set(ago(5_000));
+    slot.peer_priority.set(240);
+    let wanted = "VIP api: both nodes are active: this one hears adverts of lb2, which does not seem to hear its own";
+    let warns = || of_lb2(&view, Channel::Silent) == [wanted];
+    slot.advert_heard.set(ago(250));
+    assert!(warns());
+    // The last one of a node that gave way, and one that says so.
+    slot.advert_heard.set(ago(4_990));
+    assert!(!warns());
+    slot.advert_heard.set(ago(250));
+    slot.peer_priority.set(0);
+    assert!(!warns());
+    slot.peer_priority.set(240);
+    slot.state.set(VipState::Backup.on_board());
+    assert!(!warns());
+}
+
+#[test]
 fn adverts_that_a_firewall_drops_are_told_from_lost_ones() {
     let view = healthy();
     let board = view.boards.vrrp;

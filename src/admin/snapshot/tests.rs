@@ -403,29 +403,6 @@ fn two_actives_and_lost_adverts_are_warnings() {
     );
 }
 
-/// PAR-64.
-#[test]
-fn adverts_of_another_active_are_a_warning_without_a_pair_channel_too() {
-    let view = fixture::healthy();
-    let slot = &view.boards.vrrp.vips[1];
-    view.boards.vrrp.peer.heartbeat.set(ago(60_000));
-    slot.since.set(ago(5_000));
-    slot.peer_priority.set(240);
-    let wanted = "VIP web: both nodes are active: this one hears adverts of lb2, which does not seem to hear its own";
-    let warns = || status(&view).warnings.iter().any(|one| one == wanted);
-    slot.advert_heard.set(ago(250));
-    assert!(warns(), "{:?}", status(&view).warnings);
-    // The last one of a node that gave way, and one that says so.
-    slot.advert_heard.set(ago(4_990));
-    assert!(!warns());
-    slot.advert_heard.set(ago(250));
-    slot.peer_priority.set(0);
-    assert!(!warns());
-    slot.peer_priority.set(240);
-    slot.state.set(VipState::Backup.on_board());
-    assert!(!warns());
-}
-
 #[test]
 fn faults_crash_loops_and_dead_backends_are_warnings() {
     let view = fixture::healthy();
