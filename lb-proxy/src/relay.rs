@@ -15,7 +15,7 @@ mod state;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -155,7 +155,15 @@ async fn direction<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> Resul
     }
     way.to.shutdown().await.map_err(target_broke::<TO_SERVER>)?;
     way.state.touch();
-    Err(Box::pin(source_breaks::<TO_SERVER>(&way.from)).await)
+    Err(Box::pin(async {
+        let mut broken = pin!(source_breaks::<TO_SERVER>(&way.from));
+        poll_fn(|cx| match way.settle() {
+            Ok(()) => broken.as_mut().poll(cx),
+            Err(error) => Poll::Ready(source_broke::<TO_SERVER>(error)),
+        })
+        .await
+    })
+    .await)
 }
 
 /// Moves bytes until the source's FIN.

@@ -1,5 +1,6 @@
 //! Many bytes one way by splice(2): they never enter the process.
 
+use std::future::poll_fn;
 use std::io;
 
 use tokio::io::Interest;
@@ -29,9 +30,12 @@ pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> Res
     let from = &way.from;
     let (mut small, mut in_a_row) = (0, 0);
     while small < SMALL_TURNS {
-        from.ready(Interest::READABLE)
-            .await
-            .map_err(source_broke::<TO_SERVER>)?;
+        poll_fn(|cx| {
+            way.settle()?;
+            from.as_ref().poll_read_ready(cx)
+        })
+        .await
+        .map_err(source_broke::<TO_SERVER>)?;
         // Taken only now: who waits for bytes needs none.
         let Some(mut pipe) = Pipe::take() else {
             return Ok(Stop::Calm);

@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Close, End, Meter, Side};
 use crate::connect::First;
+use crate::context::ROUND;
 
-/// Limits from here on are kept to within [`crate::context::ROUND`].
+/// Limits from here on are kept to within [`ROUND`].
 const LONG: Duration = Duration::from_secs(10);
 /// A session that has moved nothing for so long has nothing under way.
 const QUIET: Duration = Duration::from_secs(1);
@@ -145,10 +146,7 @@ impl<'a> State<'a> {
             if self.round_or_half_closed().await == Wake::HalfClosed {
                 return Box::pin(self.exact_limits(began)).await;
             }
-            if self.settled.load(Ordering::Relaxed) == Settled::Not as u8 {
-                // The direction from the server does it, when it is polled in the next round.
-                self.settled.store(Settled::Due as u8, Ordering::Relaxed);
-            }
+            self.has_lasted();
             if let Err(end) = self.look(began) {
                 return end;
             }
@@ -170,12 +168,27 @@ impl<'a> State<'a> {
                 Ok(next) => (next.max(CLOCK_STEP), self.half_closed()),
                 Err(end) => return end,
             };
+            if self.now().since(began) >= ROUND {
+                self.has_lasted();
+            }
+            let next = match self.settled.load(Ordering::Relaxed) {
+                done if done == Settled::Done as u8 => next,
+                _ => next.min(ROUND),
+            };
             let mut over = pin!(sleep_until(Instant::now() + next));
             poll_fn(|cx| match self.half_closed() == was {
                 true => over.as_mut().poll(cx),
                 false => Poll::Ready(()),
             })
             .await;
+        }
+    }
+
+    /// It has lasted a round. The direction from the server does what is due, when it is polled in the
+    /// next one.
+    fn has_lasted(&self) {
+        if self.settled.load(Ordering::Relaxed) == Settled::Not as u8 {
+            self.settled.store(Settled::Due as u8, Ordering::Relaxed);
         }
     }
 

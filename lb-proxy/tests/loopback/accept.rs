@@ -203,6 +203,76 @@ fn both_sockets_of_a_session_have_the_configured_keepalive() {
     }
 }
 
+/// What is different from other proxies.
+type Change = fn(&mut Setup);
+/// What a session does before it lasts.
+type Act = fn(&mut TcpStream, &mut TcpStream);
+
+#[test]
+fn every_lasting_session_has_the_keepalive_of_its_server() {
+    fn half_close(end: &TcpStream) {
+        end.shutdown(std::net::Shutdown::Write).expect("FIN");
+    }
+    let cases: [(&str, Change, Act); 6] = [
+        ("nothing", |_| (), |_, _| ()),
+        (
+            "a short limit of silence",
+            |setup| setup.listener().tunnel_timeout = Some(Duration::from_secs(9)),
+            |_, _| (),
+        ),
+        ("the client's FIN", |_| (), |client, _| half_close(client)),
+        (
+            "the client's FIN, and a limit for that",
+            |setup| setup.backend().server_fin_timeout = Some(Duration::from_hours(1)),
+            |client, _| half_close(client),
+        ),
+        (
+            "the server's FIN, and a limit for that",
+            |setup| setup.listener().client_fin_timeout = Some(Duration::from_hours(1)),
+            |_, server| half_close(server),
+        ),
+        (
+            "a burst",
+            |_| (),
+            |client, server| {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| server.write_all(&vec![1; 300_000]).expect("written"));
+                    client.read_exact(&mut vec![0; 300_000]).expect("read");
+                });
+            },
+        ),
+    ];
+    std::thread::scope(|scope| {
+        for (what, change, act) in cases {
+            scope.spawn(move || has_keepalive_after(what, change, act));
+        }
+    });
+}
+
+fn has_keepalive_after(what: &str, change: Change, act: Act) {
+    let (address, socket) = accepting_server();
+    let mut setup = Setup::new(&[address]);
+    setup.backend().keepalive = Some(Keepalive {
+        idle: Duration::from_secs(44),
+        interval: Duration::from_secs(7),
+        count: 4,
+    });
+    change(&mut setup);
+    let proxy = setup.start();
+    let mut client = proxy.connect();
+    let mut server = accept(&socket);
+    client.write_all(b"?").expect("written");
+    server.read_exact(&mut [0]).expect("relayed");
+    act(&mut client, &mut server);
+    let ours = (
+        server.peer_addr().expect("peer"),
+        server.local_addr().expect("local"),
+    );
+    eventually(&format!("keepalive after {what}"), || {
+        keepalive_timer(ours).is_some()
+    });
+}
+
 /// Seconds until the socket between these two ends sends a keepalive probe (proc_net_tcp.rst: timer
 /// 2 is keepalive).
 fn keepalive_timer((local, peer): (SocketAddr, SocketAddr)) -> Option<u64> {
