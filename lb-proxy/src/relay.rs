@@ -33,7 +33,7 @@ use crate::connect::{First, keepalive_options};
 use crate::context::{Bytes, Thread};
 use crate::registry::{Cut, Record};
 
-pub(crate) use self::pipe::share_among;
+pub(crate) use self::pipe::share as share_pipes;
 pub(crate) use self::side::{Broken, Side};
 pub(crate) use self::state::{State, Waiting};
 

@@ -330,7 +330,8 @@ fn relay_thread(
 ) -> Result<(), RunError> {
     let name = format!("relay-{}", thread.index);
     let threads = thread.proxy.board.threads.get();
-    relay::share_among(usize::try_from(threads).unwrap_or(1));
+    let threads = usize::try_from(threads).unwrap_or(1).max(1);
+    relay::share_pipes(thread.index, threads);
     in_runtime(&name, async move {
         let adopted = adopt_all(&thread.proxy.config, sockets)?;
         accept_until_stop(&thread, adopted, stop).await?;

@@ -7,9 +7,13 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use common::time::Moment;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
+
+use crate::clock;
 
 /// What a pipe takes. One of the kernel's default size (64 KiB) moves so little at once that it
 /// costs more than copying.
@@ -17,10 +21,12 @@ pub(super) const CAPACITY: usize = 1024 * 1024;
 /// Most pipes of all threads together: a user without privileges has 64 MiB of them
 /// (/proc/sys/fs/pipe-user-pages-soft), and two proxies live while one replaces the other.
 const MOST: usize = 24;
+/// When the kernel has given none, it is not asked again for so long.
+const AGAIN: Duration = Duration::from_secs(10);
 const FLAGS: SpliceFFlags = SpliceFFlags::SPLICE_F_MOVE.union(SpliceFFlags::SPLICE_F_NONBLOCK);
 
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { idle: Vec::new(), made: 0, limit: 0 }) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool::new(0)) };
 }
 
 /// The pipes of one thread.
@@ -30,6 +36,8 @@ struct Pool {
     /// In use or idle.
     made: usize,
     limit: usize,
+    /// The kernel gave none: when it is asked again.
+    again: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -38,9 +46,14 @@ struct Ends {
     write: OwnedFd,
 }
 
-/// Sets how many pipes this thread may have, out of [`MOST`] for `threads` of them.
-pub(crate) fn share_among(threads: usize) {
-    POOL.with_borrow_mut(|pool| pool.limit = (MOST / threads.max(1)).max(1));
+/// Sets how many pipes this thread may have; it is the one at `index` of so many.
+pub(crate) fn share(index: usize, threads: usize) {
+    POOL.with_borrow_mut(|pool| pool.limit = share_of(index, threads));
+}
+
+/// Out of [`MOST`]: with more threads than that, some have none and copy.
+const fn share_of(index: usize, threads: usize) -> usize {
+    MOST / threads + if index < MOST % threads { 1 } else { 0 }
 }
 
 /// A pipe, taken from its thread's pool until dropped.
@@ -55,20 +68,10 @@ pub(super) struct Pipe {
 impl Pipe {
     /// An empty pipe; `None` = all are in use, or the kernel gives no large one: copy instead.
     pub(super) fn take() -> Option<Self> {
-        POOL.with_borrow_mut(|pool| {
-            let ends = match pool.idle.pop() {
-                Some(ends) => ends,
-                None if pool.made < pool.limit => {
-                    let ends = pool.make()?;
-                    pool.made += 1;
-                    ends
-                }
-                None => return None,
-            };
-            Some(Self {
-                ends: Some(ends),
-                held: 0,
-            })
+        let ends = POOL.with_borrow_mut(|pool| pool.take(clock::now, make))?;
+        Some(Self {
+            ends: Some(ends),
+            held: 0,
         })
     }
 
@@ -108,26 +111,54 @@ impl Drop for Pipe {
 }
 
 impl Pool {
-    fn make(&mut self) -> Option<Ends> {
-        let capacity = i32::try_from(CAPACITY).expect("a mebibyte");
-        let made = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).and_then(|(read, write)| {
-            fcntl(&write, FcntlArg::F_SETPIPE_SZ(capacity))?;
-            Ok(Ends { read, write })
-        });
-        match made {
-            Ok(ends) => Some(ends),
+    const fn new(limit: usize) -> Self {
+        Self {
+            idle: Vec::new(),
+            made: 0,
+            limit,
+            again: None,
+        }
+    }
+
+    fn take(
+        &mut self,
+        now: impl Fn() -> Moment,
+        make: impl FnOnce() -> nix::Result<Ends>,
+    ) -> Option<Ends> {
+        if let Some(ends) = self.idle.pop() {
+            return Some(ends);
+        }
+        let is_early = || self.again.is_some_and(|again| now() < again);
+        if self.made >= self.limit || is_early() {
+            return None;
+        }
+        match make() {
+            Ok(ends) => {
+                self.made += 1;
+                self.again = None;
+                Some(ends)
+            }
             Err(error) => {
-                // No use in asking for each session again: the user's share is taken.
-                self.limit = self.made;
-                tracing::warn!(
-                    pipes = self.made,
-                    %error,
-                    "no more large pipes: what is beyond is copied, at more cost"
-                );
+                // No use in asking for each session: the user's share is taken, or no descriptor is
+                // left. Either may be over after a while.
+                if self.again.replace(now() + AGAIN).is_none() {
+                    tracing::warn!(
+                        pipes = self.made,
+                        %error,
+                        "no more large pipes: what is beyond is copied, at more cost"
+                    );
+                }
                 None
             }
         }
     }
+}
+
+fn make() -> nix::Result<Ends> {
+    let capacity = i32::try_from(CAPACITY).expect("a mebibyte");
+    let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    fcntl(&write, FcntlArg::F_SETPIPE_SZ(capacity))?;
+    Ok(Ends { read, write })
 }
 
 #[cfg(test)]
@@ -139,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_thread_has_its_share_and_gets_back_what_is_empty() {
-        share_among(MOST / 2);
+        share(0, MOST / 2);
         let (one, two) = (Pipe::take().expect("one"), Pipe::take().expect("two"));
         assert!(Pipe::take().is_none());
         drop(one);
@@ -150,8 +181,37 @@ mod tests {
     }
 
     #[test]
+    fn all_threads_of_two_proxies_have_no_more_than_a_user_may() {
+        // 16,384 pages of 4 KiB (pipe(7)).
+        const { assert!(2 * MOST * CAPACITY <= 64 << 20) };
+        for threads in 1..=common::config::MAX_THREADS {
+            let all: usize = (0..threads).map(|index| share_of(index, threads)).sum();
+            assert_eq!(all, MOST, "of {threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_gives_no_pipe_is_asked_again_after_a_while() {
+        let start = Moment::from_nanos(1);
+        let refuse = || Err(nix::errno::Errno::EPERM);
+        let mut pool = Pool::new(2);
+        let first = pool.take(|| start, make).expect("the first one");
+        assert!(pool.take(|| start, refuse).is_none());
+        let early = start + AGAIN - Duration::from_nanos(1);
+        let unasked = || panic!("it is too early");
+        assert!(pool.take(|| early, unasked).is_none());
+        // One that came back needs nobody.
+        pool.idle.push(first);
+        assert!(pool.take(|| early, unasked).is_some());
+        assert!(pool.take(|| start + AGAIN, refuse).is_none());
+        let later = start + 2 * AGAIN;
+        assert!(pool.take(|| later, make).is_some());
+        assert!(pool.take(|| later, unasked).is_none(), "it has its two");
+    }
+
+    #[test]
     fn a_pipe_with_bytes_of_a_broken_session_is_given_to_nobody() {
-        share_among(MOST);
+        share(0, MOST);
         let (mut far, near) = UnixStream::pair().expect("a pair");
         far.write_all(b"secret").expect("sent");
         let mut pipe = Pipe::take().expect("one");
@@ -163,7 +223,7 @@ mod tests {
 
     #[test]
     fn bytes_pass_through_and_an_empty_source_would_block() {
-        share_among(MOST);
+        share(0, MOST);
         let (mut far, near) = UnixStream::pair().expect("a pair");
         near.set_nonblocking(true).expect("set");
         let (mut out, target) = UnixStream::pair().expect("a pair");
