@@ -29,16 +29,16 @@ pub(super) fn nearest<'a>(
 /// The remedy for a key that the section does not know.
 pub(super) fn remedy_for_key(section: &Section, wrong: &str) -> String {
     let own = section.keys.iter().map(|key| key.name);
-    if let Some(name) = nearest(wrong, own.clone()) {
-        return format!("the nearest key is `{name}`");
-    }
     let elsewhere = keys::SECTIONS
         .iter()
-        .find(|other| other.keys.iter().any(|key| key.name == wrong));
-    if let Some(other) = elsewhere {
-        return format!("`{wrong}` belongs in {}", heading(other));
+        .find(|other| other.keys.iter().any(|key| key.name == wrong))
+        .map(|other| format!("`{wrong}` belongs in {}", heading(other)));
+    let near = nearest(wrong, own.clone()).map(|name| format!("the nearest key is `{name}`"));
+    match (near, elsewhere) {
+        (Some(near), Some(elsewhere)) => format!("{elsewhere}; {near}"),
+        (Some(remedy), None) | (None, Some(remedy)) => remedy,
+        (None, None) => format!("its keys are {}", list(own)),
     }
-    format!("its keys are {}", list(own))
 }
 
 /// `[pair]`, `[nodes.NAME]` or `probe`.

@@ -8,6 +8,7 @@ use super::names::NameDraft;
 use super::probe::ProbeDraft;
 use super::tls::BackendTlsDraft;
 use super::{at_own_or, count, keepalive, number, own_or, small};
+use crate::config::diagnostic::Span;
 use crate::config::value::{At, ServingText, Values};
 use crate::config::{
     AllDown, Balance, Keepalive, OnError, OnMarkedDown, OnMarkedUp, PortOffset, PortRange,
@@ -48,6 +49,8 @@ pub(in crate::config) struct BackendDraft {
     pub(in crate::config) keepalive: Option<Option<Keepalive>>,
     pub(in crate::config) user_timeout: Option<Option<Duration>>,
     pub(in crate::config) send_proxy: Option<Option<At<SendProxy>>>,
+    /// Where the file names TLVs for a header that cannot hold any.
+    pub(in crate::config) useless_tlvs: Option<Span>,
     pub(in crate::config) tls: Option<Option<BackendTlsDraft>>,
     pub(in crate::config) source: Option<At<Vec<At<IpAddr>>>>,
     pub(in crate::config) source_ports: Option<At<PortRange>>,
@@ -98,7 +101,13 @@ impl BackendDraft {
                     .ok()
                     .map(|value| length.with(value))
             }),
-            queue_timeout: at_own_or("queue_timeout", values, ("connect", timeouts)),
+            queue_timeout: values.get("queue_timeout").or_else(|| {
+                let inherited = timeouts.get("connect")?;
+                Some(At {
+                    given: false,
+                    ..inherited
+                })
+            }),
             probe: values
                 .get::<Option<Values>>("probe")
                 .map(|probe| probe.value.map(|values| ProbeDraft::of(&values, name.span))),
@@ -141,6 +150,7 @@ impl BackendDraft {
             keepalive: keepalive(values),
             user_timeout: values.get("user_timeout").map(|limit| limit.value),
             send_proxy: send_proxy(values),
+            useless_tlvs: useless_tlvs(values),
             tls: BackendTlsDraft::of(values),
             source: values.list("source"),
             source_ports: values.get("source_ports"),
@@ -204,4 +214,11 @@ fn send_proxy(values: &Values) -> Option<Option<At<SendProxy>>> {
         }),
     };
     Some(Some(at.with(version)))
+}
+
+fn useless_tlvs(values: &Values) -> Option<Span> {
+    let table = values.get::<Option<Values>>("send_proxy")?.value?;
+    let list = table.list::<&str>("tlvs")?;
+    let is_v1 = table.get::<&str>("version")?.value == "v1";
+    (is_v1 && !list.value.is_empty()).then_some(list.span)
 }

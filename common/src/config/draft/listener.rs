@@ -184,7 +184,11 @@ fn log_format(word: &str) -> Option<LogFormat> {
 fn source_limit(values: &Values) -> Option<At<SourceLimit>> {
     let table = values.get::<Option<Values>>("source_limit")?;
     let Some(limit) = &table.value else {
-        return Some(table.with(SourceLimit::default()));
+        // As if it were left out.
+        return Some(At {
+            given: false,
+            ..table.with(SourceLimit::default())
+        });
     };
     Some(table.with(SourceLimit {
         sessions: number(limit, "sessions"),

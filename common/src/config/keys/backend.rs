@@ -62,14 +62,15 @@ servers = ["10.17.4.24:443", "10.17.4.25:443", { address = "10.17.4.26:443", wei
             name: "slow_start",
             kind: Kind::Duration(DurationRange::new(SECOND, HOUR).or_off()),
             default: Default::Toml("\"off\""),
-            doc: "A server that comes up gets its share (weight and max_sessions) little by little over \
-                  so long; never at the start of the node",
+            doc: "A server that comes up, or back from maintenance, gets its share (weight and max_sessions) \
+                  little by little over so long; never at the start of the node",
         },
         Key {
             name: "queue",
             kind: Kind::Integer(IntegerRange::new(0, 1_000_000)),
             default: Default::Toml("1024"),
-            doc: "Clients that may wait while every server has its max_sessions; more are refused",
+            doc: "Clients that may wait while every server has its max_sessions; more are refused. Exact to \
+                  within the number of relay threads",
         },
         Key {
             name: "queue_timeout",
@@ -297,7 +298,8 @@ pub(in crate::config) const SERVER: Section = Section {
             name: "max_sessions",
             kind: Kind::Integer(MANY),
             default: Default::Unset("no limit"),
-            doc: "Sessions at the same time, from this node; more go to other servers, or wait",
+            doc: "Sessions at the same time, from this node; more go to other servers, or wait. Exact to \
+                  within the number of relay threads",
         },
         Key {
             name: "max_addresses",

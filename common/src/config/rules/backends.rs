@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, ListenerDraft, NameDraft, ServerDraft};
-use crate::config::{Balance, Bind};
+use crate::config::{Balance, Bind, OnMarkedUp};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for (index, backend) in draft.backends.iter().enumerate() {
@@ -128,19 +128,45 @@ fn of_no_use(backend: &BackendDraft, findings: &mut Findings) {
         .any(|server| server.max_sessions.is_some())
         || backend.names.iter().any(|one| one.max_sessions.is_some())
         || backend.has_agent();
-    if let (Some(queue), false) = (&backend.queue, limited)
-        && queue.given
-    {
-        findings.error(
-            queue.span,
-            "`queue` does nothing while no server has `max_sessions`",
+    let queue = backend.queue.as_ref().filter(|at| at.given);
+    let timeout = backend.queue_timeout.as_ref().filter(|at| at.given);
+    let of_queue = [
+        queue.map(|at| ("queue", at.span)),
+        timeout.map(|at| ("queue_timeout", at.span)),
+    ];
+    for (key, span) in of_queue.into_iter().flatten().filter(|_| !limited) {
+        // A server that is added at run time may have one.
+        findings.warn(
+            span,
+            format!("`{key}` does nothing while no server has `max_sessions`"),
             "remove it, or give the servers a limit",
         );
     }
-    let backups = backend.servers.iter().map(|server| server.backup);
-    let mut backups = backups.chain(backend.names.iter().map(|one| one.backup));
+    if let Some(span) = backend.useless_tlvs {
+        findings.error(
+            span,
+            "`tlvs` do nothing: a header of version 1 holds none",
+            "remove them, or say version = \"v2\"",
+        );
+    }
+    let backups = || {
+        let servers = backend.servers.iter().map(|server| server.backup);
+        servers.chain(backend.names.iter().map(|one| one.backup))
+    };
     let some = backend.servers.len() + backend.names.len() > 0;
-    if some && backups.all(|backup| backup) {
+    if let Some(at) = &backend.on_marked_up
+        && at.value == OnMarkedUp::CutBackups
+        && some
+        && !backups().any(|backup| backup)
+    {
+        // One may be added at run time.
+        findings.warn(
+            at.span,
+            format!("no server of backend `{}` is a backup", backend.name.value),
+            "say backup = true of one, or leave `on_marked_up` out",
+        );
+    }
+    if some && backups().all(|backup| backup) {
         findings.warn(
             backend.name.span,
             format!(

@@ -219,11 +219,14 @@ fn no_limit(listener: &ListenerDraft, findings: &mut Findings) {
         && limit.given
         && limit.value.sessions.is_none()
         && limit.value.rate.is_none()
-        && (!limit.value.exempt.is_empty() || limit.value.exempt_file.is_some())
     {
+        let exempts = !limit.value.exempt.is_empty() || limit.value.exempt_file.is_some();
         findings.error(
             limit.span,
-            "`source_limit` exempts from a limit that it does not set",
+            match exempts {
+                true => "`source_limit` exempts from a limit that it does not set",
+                false => "`source_limit` sets no limit",
+            },
             "add `sessions` or `rate`",
         );
     }

@@ -3,7 +3,7 @@
 use crate::config::diagnostic::Findings;
 use crate::config::draft::{BackendDraft, Draft, ServerDraft};
 use crate::config::nearest::list;
-use crate::config::{AllDown, OnMarkedDown, OnMarkedUp};
+use crate::config::{AllDown, OnMarkedDown};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for backend in &draft.backends {
@@ -21,19 +21,16 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
 /// Only a probe marks a server down, and up again.
 fn without_probe(backend: &BackendDraft, findings: &mut Findings) {
     let on_marked_down = backend.on_marked_down.as_ref();
-    let on_marked_up = backend.on_marked_up.as_ref();
     let all_down = backend.all_down.as_ref();
     let observe = backend.observe.as_ref();
     let never = "no server is ever marked down";
-    // An agent marks servers down too.
+    // An agent marks servers down too. `on_marked_up` and `slow_start` are left: an administrator makes
+    // a server ready again.
     let by_probes = !backend.has_agent();
     let named = [
         on_marked_down
             .filter(|at| at.value == OnMarkedDown::Cut && by_probes)
             .map(|at| ("on_marked_down", at.span, never)),
-        on_marked_up
-            .filter(|at| at.value == OnMarkedUp::CutBackups && by_probes)
-            .map(|at| ("on_marked_up", at.span, never)),
         all_down
             .filter(|at| at.value == AllDown::TryAll && by_probes)
             .map(|at| ("all_down", at.span, never)),

@@ -179,8 +179,7 @@ pub(super) fn backend_value(backend: &Backend, config: &Config, key: &str) -> Op
         "all_down" => Some(quoted(backend.all_down.word())),
         "hash_balance_factor" => shown(backend.hash_balance_factor),
         "slow_start" => Some(or_off(backend.slow_start)),
-        // Without a limit nobody ever waits, and the key is refused.
-        "queue" => limited(backend).then(|| backend.queue.to_string()),
+        "queue" => Some(backend.queue.to_string()),
         "queue_timeout" => Some(quoted(show_duration(backend.queue_timeout))),
         "probe" => Some(match &backend.probe {
             Some(probe) => super::probe::probe(probe),
@@ -221,12 +220,6 @@ fn address(server: &Server) -> String {
         Some(offset) => format!("{}:{offset}", server.address.ip()),
         None => server.address.to_string(),
     }
-}
-
-fn limited(backend: &Backend) -> bool {
-    let servers = backend.servers.iter().map(|server| server.max_sessions);
-    let names = backend.names.iter().map(|name| name.max_sessions);
-    servers.chain(names).any(|limit| limit.is_some())
 }
 
 fn bind_text(bind: &Bind, config: &Config) -> String {
