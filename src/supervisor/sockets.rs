@@ -268,6 +268,29 @@ mod tests {
     }
 
     #[test]
+    fn no_more_than_the_backlog_wait_in_the_kernel() {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let options = SocketOptions {
+            backlog: Some(1),
+            ..SocketOptions::default()
+        };
+        let listening = Socket::from(relay_socket(any, &options, 4_096).expect("bind"));
+        let address = listening.local_addr().expect("address");
+        let clients = [(); 5].map(|()| Socket::new(Domain::IPV4, Type::STREAM, None).expect("one"));
+        let limit = Duration::from_millis(200);
+        let connects = |one: &Socket| one.connect_timeout(&address, limit).is_ok();
+        // One more than the backlog (tcp(7)).
+        assert_eq!(clients.iter().filter(|one| connects(one)).count(), 2);
+    }
+
+    #[test]
+    fn a_socket_of_ipv6_is_of_ipv6_alone() {
+        let any: SocketAddr = (std::net::Ipv6Addr::UNSPECIFIED, 0).into();
+        let both = Socket::from(relay_socket(any, &SocketOptions::default(), 8).expect("bind"));
+        assert!(both.only_v6().expect("an option"));
+    }
+
+    #[test]
     fn a_backlog_that_the_kernel_cuts_is_a_warning() {
         let text = r#"
             [nodes.lb1]

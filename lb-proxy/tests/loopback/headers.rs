@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::time::Duration;
 
-use common::config::{AcceptProxy, ProxyVersions, SendProxy};
+use common::config::{AcceptProxy, ProxyVersions, SendProxy, SendTlvs};
 
 use crate::harness::*;
 
@@ -61,4 +61,50 @@ fn a_sender_that_stops_in_its_header_is_given_up_after_the_limit_and_not_before(
     eventually("both were counted", || {
         proxy.listener().bad_headers.get() == 2
     });
+}
+
+#[test]
+fn a_header_and_the_bytes_behind_it_reach_the_server_in_one_segment() {
+    let (proxy, socket) = proxy();
+    let all = [V1, PAYLOAD].concat();
+    for _ in 0..50 {
+        let mut client = proxy.connect();
+        let reader = std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                let mut buffer = [0; 1_024];
+                let n = accept(&socket).read(&mut buffer).expect("a segment");
+                buffer[..n].to_vec()
+            });
+            client.write_all(&all).expect("write");
+            first.join().expect("it is read")
+        });
+        assert!(reader.starts_with(V1), "{reader:?}");
+    }
+}
+
+#[test]
+fn the_identity_that_a_header_gave_a_session_is_passed_on() {
+    let (address, socket) = accepting_server();
+    let mut setup = Setup::new(&[address]);
+    setup.listener().accept_proxy = Some(AcceptProxy {
+        from: vec![net("127.0.0.0/8")],
+        version: ProxyVersions::Any,
+        timeout: Duration::from_secs(3),
+    });
+    setup.backend().send_proxy = Some(SendProxy::V2(SendTlvs {
+        unique_id: true,
+        ..SendTlvs::default()
+    }));
+    let proxy = setup.start();
+    // PP2_TYPE_UNIQUE_ID.
+    let identity = b"\x05\0\x04edge";
+    let mut header = V2[..V2.len() - 3].to_vec();
+    header[15] = 12 + 7;
+    header.extend(identity);
+    let mut client = proxy.connect();
+    client.write_all(&header).expect("write");
+    client.shutdown(Shutdown::Write).expect("FIN");
+    let mut got = Vec::new();
+    accept(&socket).read_to_end(&mut got).expect("all of it");
+    assert!(got.ends_with(identity), "{got:?}");
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::board::Hold;
 use common::config::SourceLimit;
+use nix::sys::socket::{getsockopt, sockopt};
 use socket2::Socket;
 
 use crate::harness::*;
@@ -195,7 +196,11 @@ fn servers_are_connected_to_from_the_configured_addresses_in_turn() {
     for _ in 0..4 {
         let _client = proxy.connect();
         let server = accept(&socket);
-        seen.push(server.peer_addr().expect("a peer").ip());
+        let peer = server.peer_addr().expect("a peer");
+        seen.push(peer.ip());
+        let ours = own_socket(peer, address);
+        // Otherwise each port of a source would serve one server only.
+        assert!(getsockopt(&ours, sockopt::IpBindAddressNoPort).expect("an option"));
     }
     let [one, two] = wanted.map(IpAddr::from);
     assert_eq!(seen, [one, two, one, two]);
@@ -223,8 +228,22 @@ fn the_user_timeout_is_set_on_both_sides() {
     }
 }
 
+#[test]
+fn what_follows_the_first_bytes_is_not_held_back_from_the_server() {
+    let (address, socket) = accepting_server();
+    let proxy = Setup::new(&[address]).start();
+    let mut client = proxy.connect();
+    let mut server = accept(&socket);
+    for _ in 0..2 {
+        client.write_all(b"?").expect("write");
+        server.read_exact(&mut [0]).expect("it is relayed");
+    }
+    let ours = own_socket(server.peer_addr().expect("peer"), address);
+    assert!(ours.tcp_nodelay().expect("an option"));
+}
+
 /// The socket of this process between these two ends.
-fn own_socket(local: SocketAddr, peer: SocketAddr) -> Socket {
+pub(crate) fn own_socket(local: SocketAddr, peer: SocketAddr) -> Socket {
     let this = rustix::process::pidfd_open(
         rustix::process::getpid(),
         rustix::process::PidfdFlags::empty(),

@@ -39,6 +39,7 @@ mod segments;
 mod servers;
 mod session_log;
 mod source_ports;
+mod stuck;
 mod termination;
 mod tls;
 mod track;

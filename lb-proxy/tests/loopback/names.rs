@@ -307,3 +307,13 @@ fn what_was_resolved_outlives_the_process() {
     eventually("it is told", || slot(&proxy).failing.get().is_some());
     assert_eq!(letters(&proxy, 4), "aabb");
 }
+
+#[test]
+fn after_a_failure_the_name_is_asked_for_again_after_the_least_time() {
+    let dns = NameServer::start();
+    dns.answer_with(Rcode::ServFail);
+    let mut setup = setup(&dns, "api.test:1");
+    setup.config.dns.max_ttl = Duration::from_hours(1);
+    let proxy = setup.start();
+    eventually("it is asked again", || slot(&proxy).failures.get() > 5);
+}

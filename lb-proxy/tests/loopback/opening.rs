@@ -308,3 +308,22 @@ fn probes_introduce_themselves_where_a_header_is_expected() {
         drop(proxy);
     }
 }
+
+#[test]
+fn a_hello_without_an_end_gets_the_default_backend_once_it_is_too_long() {
+    let mut setup = two_backends();
+    setup.listener().routes = vec![route(&["b.example.org"], &[])];
+    setup.listener().hello_timeout = Duration::from_secs(60);
+    let proxy = setup.start();
+    let mut client = proxy.connect();
+    // Records of 1 KiB, of a message that says of itself that it has 16 MiB.
+    let record = |content: &[u8]| [&[22, 3, 1, 4, 0][..], content].concat();
+    let mut first = vec![0; 1_024];
+    first[..4].copy_from_slice(&[1, 0xff, 0xff, 0xff]);
+    client.write_all(&record(&first)).expect("write");
+    for _ in 0..40 {
+        // The server may have hung up already.
+        drop(client.write_all(&record(&[0; 1_024])));
+    }
+    assert_eq!(answer(&mut client), b'A');
+}

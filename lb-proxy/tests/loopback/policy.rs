@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::board::{BackendSlot, ServerState};
 use common::command::{Command, ServerName, Wish};
-use common::config::{AllDown, Probe, ProbeKind};
+use common::config::{AllDown, OnMarkedUp, Probe, ProbeKind};
 
 use crate::harness::*;
 
@@ -128,4 +128,26 @@ fn the_first_server_that_is_up_ends_it() {
     });
     assert_eq!(backend(&proxy).fail_open_sessions.get(), 0);
     assert_eq!(proxy.board.servers[1].connect_errors.get(), 1);
+}
+
+#[test]
+fn a_server_that_is_up_but_kept_out_relieves_no_backup() {
+    let (first, socket) = refusing();
+    let mut setup = Setup::new(&[first, echo_server()]);
+    setup.backend().on_marked_up = OnMarkedUp::CutBackups;
+    setup.backend().servers[1].backup = true;
+    setup.probe(quick(ProbeKind::Tcp));
+    let proxy = setup.start();
+    eventually("it is down", || state(&proxy, 0) == ServerState::Down);
+    let mut client = proxy.connect();
+    ping(&mut client);
+    say(&proxy, first, Wish::Drain);
+    socket.listen(1_024).expect("listen");
+    eventually("it is up", || state(&proxy, 0) == ServerState::Up);
+    // A cut is made before the next state is known.
+    std::thread::sleep(Duration::from_millis(100));
+    ping(&mut client);
+    assert_eq!(proxy.board.servers[1].cut.get(), 0);
+    say(&proxy, first, Wish::Ready);
+    expect_reset(&mut client);
 }

@@ -5,9 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use common::board::ServerState;
+use common::command::Wish;
 use common::config::{Balance, ProbeKind};
 
 use crate::harness::*;
+use crate::runtime::{act, wish};
 
 fn limited(servers: &[SocketAddr], sessions: u32) -> Setup {
     let mut setup = Setup::new(servers);
@@ -297,4 +299,65 @@ fn two_slots_that_become_free_at_once_serve_two_clients() {
     }
     assert_eq!(proxy.board.backends[0].queue_timeouts.get(), 0);
     assert_eq!(proxy.listener().failed.get(), 0);
+}
+
+/// One that comes just as a slot becomes free does not take it from the one that waits.
+#[test]
+fn who_comes_later_is_served_later() {
+    let mut setup = limited(&[named(b'a')], 1);
+    setup.threads = 2;
+    let proxy = setup.start();
+    let mut held = proxy.connect();
+    letter(&mut held);
+    for _ in 0..300 {
+        let mut waits = proxy.connect();
+        eventually("it waits", || proxy.board.backends[0].queued.get() == 1);
+        let barrier = std::sync::Barrier::new(2);
+        let mut comes = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                drop(held);
+            });
+            barrier.wait();
+            proxy.connect()
+        });
+        letter(&mut waits);
+        drop(waits);
+        letter(&mut comes);
+        held = comes;
+    }
+}
+
+/// Who has tried the only server with a free slot does not hold up those behind it.
+#[test]
+fn who_has_nothing_left_to_try_lets_the_next_one_go() {
+    let (address, socket) = refusing();
+    let mut setup = Setup::new(&[address, named(b'b')]);
+    setup.backend().balance = Balance::First;
+    setup.backend().servers[1].max_sessions = Some(1);
+    let proxy = setup.start();
+    let mut held = proxy.connect();
+    assert_eq!(letter(&mut held), b'b');
+    let _waits = proxy.connect();
+    let queued = || proxy.board.backends[0].queued.get();
+    eventually("it waits", || queued() == 1);
+    socket.listen(16).expect("listen");
+    let _goes = proxy.connect();
+    let slot = &proxy.board.servers[0];
+    eventually("it is served", || slot.connected.get() == 1);
+    assert_eq!(queued(), 1);
+}
+
+#[test]
+fn a_server_that_comes_back_from_maintenance_gets_its_share_little_by_little() {
+    let (first, second) = (named(b'a'), named(b'b'));
+    let mut setup = Setup::new(&[first, second]);
+    setup.backend().slow_start = Some(Duration::from_secs(60));
+    let proxy = setup.start();
+    let ramp = || proxy.board.servers[1].ramp.get();
+    eventually("there is none at the start", || ramp() == 256);
+    act(&proxy, wish(second, Wish::Maintenance, None));
+    act(&proxy, wish(second, Wish::Ready, None));
+    assert!(ramp() < 64, "{} of 256 at once", ramp());
+    assert_eq!(proxy.board.servers[0].ramp.get(), 256);
 }

@@ -229,3 +229,22 @@ fn an_idle_session_with_bytes_left_is_reset() {
     let error = client.read_to_end(&mut all).expect_err("no whole stream");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
+
+#[test]
+fn the_server_of_a_session_in_tls_has_its_options() {
+    let (address, socket) = accepting_server();
+    let mut setup = TlsSetup::new(&[address]);
+    setup.setup.backend().keepalive = Some(common::config::Keepalive {
+        idle: Duration::from_secs(44),
+        interval: Duration::from_secs(7),
+        count: 4,
+    });
+    let (proxy, config) = setup.start();
+    let mut client = Client::connect(&proxy, &config, NAME);
+    client.write_all(b"?").expect("write");
+    let mut server = accept(&socket);
+    server.read_exact(&mut [0]).expect("the session is relayed");
+    let ours = crate::limits::own_socket(server.peer_addr().expect("peer"), address);
+    assert!(ours.tcp_nodelay().expect("an option"));
+    assert!(ours.keepalive().expect("an option"));
+}
