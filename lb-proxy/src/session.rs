@@ -377,3 +377,55 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// What is written, write by write.
+    #[derive(Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Sockets put each write of a new connection into a segment of its own.
+    #[tokio::test]
+    async fn what_comes_first_is_written_at_once() {
+        let text = r#"
+            [nodes.lb1]
+            address = "127.0.0.1"
+            [pair]
+            interface = "lo"
+            [listeners.web]
+            bind = ["127.0.0.1:80"]
+            backend = "web"
+            [backends.web]
+            servers = ["10.0.0.1:80"]
+        "#;
+        let config = Config::from_running(text).expect("it is valid");
+        let mut writes = Writes::default();
+        let begun = begin(&mut writes, b"a header and more", &config.backends[0]).await;
+        begun.expect("it takes everything");
+        assert_eq!(writes.0, [b"a header and more"]);
+    }
+}

@@ -64,25 +64,6 @@ fn a_sender_that_stops_in_its_header_is_given_up_after_the_limit_and_not_before(
 }
 
 #[test]
-fn a_header_and_the_bytes_behind_it_reach_the_server_in_one_segment() {
-    let (proxy, socket) = proxy();
-    let all = [V1, PAYLOAD].concat();
-    for _ in 0..50 {
-        let mut client = proxy.connect();
-        let reader = std::thread::scope(|scope| {
-            let first = scope.spawn(|| {
-                let mut buffer = [0; 1_024];
-                let n = accept(&socket).read(&mut buffer).expect("a segment");
-                buffer[..n].to_vec()
-            });
-            client.write_all(&all).expect("write");
-            first.join().expect("it is read")
-        });
-        assert!(reader.starts_with(V1), "{reader:?}");
-    }
-}
-
-#[test]
 fn the_identity_that_a_header_gave_a_session_is_passed_on() {
     let (address, socket) = accepting_server();
     let mut setup = Setup::new(&[address]);
