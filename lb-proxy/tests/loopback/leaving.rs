@@ -4,31 +4,15 @@ use std::time::Duration;
 
 use common::board::{Presence, ServerState};
 use common::command::{Command, Remaining, ServerName, Wish};
-use common::config::{Backend, BackendIndex, InitialState, Track};
 
 use crate::harness::*;
 use crate::runtime::{act, lettered, letters, name, wish};
-use crate::servers::{add, add_for, move_to, presence, probed, remove, state};
+use crate::servers::{add, add_for, followed, move_to, presence, remove, state};
 
 #[test]
 fn a_follower_leaves_with_the_server_that_was_added_for_a_time() {
     let (probed_at, serves_at) = (lettered(b'p'), lettered(b'a'));
-    let mut setup = Setup::new(&[probed_at]);
-    probed(&mut setup, InitialState::Up);
-    let mut follower = Backend {
-        name: "follower".to_owned(),
-        first_server: 1,
-        probe: None,
-        track: Some(BackendIndex(0)),
-        ..setup.config.backends[0].clone()
-    };
-    follower.servers[0].address = serves_at;
-    follower.servers[0].track = Some(Track {
-        backend: BackendIndex(0),
-        server: 0,
-    });
-    setup.config.backends.push(follower);
-    setup.listener().backend = BackendIndex(1);
+    let setup = followed(probed_at, serves_at);
     let proxy = setup.start();
     let at = |port: u16| ([127, 0, 0, 5], port).into();
     act(&proxy, add_for(name(at(1)), Some(300)));

@@ -68,6 +68,27 @@ pub(crate) fn probed(setup: &mut Setup, initial: InitialState) {
     });
 }
 
+/// A backend with a probe, and one that the listener uses, whose server follows the first one's.
+pub(crate) fn followed(probed_at: SocketAddr, serves_at: SocketAddr) -> Setup {
+    let mut setup = Setup::new(&[probed_at]);
+    probed(&mut setup, InitialState::Up);
+    let mut follower = Backend {
+        name: "follower".to_owned(),
+        first_server: 1,
+        probe: None,
+        track: Some(BackendIndex(0)),
+        ..setup.config.backends[0].clone()
+    };
+    follower.servers[0].address = serves_at;
+    follower.servers[0].track = Some(Track {
+        backend: BackendIndex(0),
+        server: 0,
+    });
+    setup.config.backends.push(follower);
+    setup.listener().backend = BackendIndex(1);
+    setup
+}
+
 /// A session to the only server.
 fn relayed(proxy: &RunningProxy, socket: &TcpListener) -> (TcpStream, TcpStream) {
     let client = proxy.connect();
@@ -340,22 +361,7 @@ fn what_came_and_went_outlives_the_process() {
 #[test]
 fn followers_follow_who_comes_for_a_server() {
     let (probed_at, serves_at) = (lettered(b'p'), lettered(b'a'));
-    let mut setup = Setup::new(&[probed_at]);
-    probed(&mut setup, InitialState::Up);
-    let mut follower = Backend {
-        name: "follower".to_owned(),
-        first_server: 1,
-        probe: None,
-        track: Some(BackendIndex(0)),
-        ..setup.config.backends[0].clone()
-    };
-    follower.servers[0].address = serves_at;
-    follower.servers[0].track = Some(Track {
-        backend: BackendIndex(0),
-        server: 0,
-    });
-    setup.config.backends.push(follower);
-    setup.listener().backend = BackendIndex(1);
+    let setup = followed(probed_at, serves_at);
     let proxy = setup.start();
     eventually("it follows", || state(&proxy, 1) == ServerState::Up);
     let (dead, _port) = refusing();
