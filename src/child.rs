@@ -39,7 +39,14 @@ pub(crate) fn run(kind: ChildKind) -> anyhow::Result<ExitCode> {
     let link = Link::accept(child)?;
     let (setup, handles) = link.receive_setup()?;
     let refused = rights::enter(child, setup.user.as_ref()).context("give up rights")?;
+    let table = match child {
+        Child::Proxy => rights::make_room_for_descriptors(),
+        Child::Vrrp | Child::Admin => Ok(()),
+    };
     let _log = start_log()?;
+    if let Err(error) = table {
+        tracing::warn!(%error, "sessions will wait now and then while their number grows");
+    }
     for what in refused {
         tracing::warn!(what, "a right could not be given up or set");
     }

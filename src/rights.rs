@@ -20,6 +20,8 @@ use rustix::process::{
 pub(crate) const ADMIN_GROUP: &str = "fmc-lb";
 /// A busy machine must not keep the proxy from accepting for 100 ms.
 const PROXY_NICE: i32 = -10;
+/// Descriptors that the table is made for at the start: 1 MiB of the kernel's memory.
+const LARGEST_TABLE: u64 = 128 * 1024;
 /// The kernel's own somaxconn, if it does not say.
 const BACKLOG: u32 = 4_096;
 
@@ -192,6 +194,21 @@ pub(crate) fn limit_descriptors(limit: u64) -> io::Result<u64> {
     Ok(current)
 }
 
+/// Makes the kernel's table of this process's descriptors as large as it may become. Costs nothing
+/// while there is one thread; with more the kernel lets the thread that needs a larger table wait
+/// until all processors have passed through a quiet state (synchronize_rcu in expand_files, 5 to
+/// 30 ms), and with it all its sessions, each time that their number doubles.
+///
+/// # Errors
+/// The kernel has no memory for the table.
+pub(crate) fn make_room_for_descriptors() -> io::Result<()> {
+    let last = descriptors().min(LARGEST_TABLE) - 1;
+    let last = i32::try_from(last).map_err(io::Error::other)?;
+    // The table grows to hold it, and never shrinks.
+    drop(rustix::io::fcntl_dupfd_cloexec(io::stderr(), last)?);
+    Ok(())
+}
+
 /// Most descriptors of this process.
 pub(crate) fn descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
@@ -264,4 +281,18 @@ fn keep_only(keep: &CapsHashSet) -> io::Result<()> {
 
 fn user_name(child: Child) -> String {
     format!("fmc-lb-{}", child.word())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_descriptors_is_as_large_as_it_may_become() {
+        make_room_for_descriptors().expect("there is memory for it");
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+        let size: u64 = size.expect("a line").trim().parse().expect("a number");
+        assert!(size >= descriptors().min(LARGEST_TABLE), "{size}");
+    }
 }

@@ -5,14 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use common::board::{AdminBoard, Cell, ProxyBoard};
 use common::config::Config;
 use common::roster::Roster;
 use common::time::Moment;
-use tokio::sync::Notify;
 use tracing::error;
 
 use crate::access::Access;
@@ -24,6 +22,7 @@ use crate::lists::Lists;
 use crate::pace::Paces;
 use crate::pool::Pool;
 use crate::registry::{Cut, Record, Registry, Withdrawn};
+use crate::rounds::Rounds;
 use crate::route::Router;
 use crate::session_log::SessionLog;
 use crate::source::Sources;
@@ -116,9 +115,6 @@ impl Proxy {
     }
 }
 
-/// Limits of ten seconds and more are kept to within so long.
-pub(crate) const ROUND: Duration = Duration::from_secs(2);
-
 /// What the sessions of one relay thread share.
 #[derive(Debug)]
 pub(crate) struct Thread {
@@ -129,11 +125,10 @@ pub(crate) struct Thread {
     /// Bytes that are not on the board yet, by listener.
     pub(crate) traffic: Vec<Traffic>,
     pub(crate) sessions: Tracker,
-    /// Each [`ROUND`] the sessions look whether they have lasted too long.
-    pub(crate) rounds: Notify,
+    /// When its sessions look whether they have lasted too long.
+    pub(crate) rounds: Rounds,
     /// Of what many of its sessions do at once.
     pub(crate) turns: Turns,
-    next_round: AtomicU64,
 }
 
 impl Thread {
@@ -147,20 +142,15 @@ impl Thread {
                 .take(listeners)
                 .collect(),
             sessions: Tracker::default(),
-            rounds: Notify::new(),
+            rounds: Rounds::new(now),
             turns: Turns::default(),
-            next_round: AtomicU64::new((now + ROUND).as_nanos()),
         }
     }
 
     /// A turn of the thread's loop: sets its clock and brings its sums to the board.
     pub(crate) fn tick(&self, now: Moment) {
         self.clock.set(now);
-        if now.as_nanos() >= self.next_round.load(Ordering::Relaxed) {
-            self.next_round
-                .store((now + ROUND).as_nanos(), Ordering::Relaxed);
-            self.rounds.notify_waiters();
-        }
+        self.rounds.turn(now);
         for (traffic, slot) in self.traffic.iter().zip(&self.proxy.board.listeners) {
             traffic.flush(&slot.bytes_in, &slot.bytes_out);
         }

@@ -74,6 +74,7 @@ pub mod proxy_protocol;
 mod readyz;
 mod registry;
 mod relay;
+mod rounds;
 mod route;
 mod send_expect;
 mod session;

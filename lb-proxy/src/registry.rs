@@ -249,6 +249,11 @@ impl Record {
         self.listener.into()
     }
 
+    /// Among the sessions of its thread; another one has it later.
+    pub(crate) fn place(&self) -> u32 {
+        self.place
+    }
+
     /// The place on the board of the server that it has, or is connecting to.
     pub(crate) fn server(&self) -> Option<usize> {
         self.way.server()

@@ -39,9 +39,9 @@ pub(crate) use self::state::{State, Waiting};
 
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
-/// Chunks that one direction moves before it lets others run: about a quarter of a millisecond's
-/// work.
-pub(crate) const CHUNKS_IN_A_ROW: u32 = 4;
+/// Chunks that one direction moves before it lets others run: about a tenth of a millisecond's
+/// work. Others wait for all the directions that have much to move.
+pub(crate) const CHUNKS_IN_A_ROW: u32 = 2;
 
 thread_local! {
     /// Every read of this thread goes here; it holds nothing between two polls.

@@ -179,9 +179,11 @@ mod tests {
 
     fn script(folder: &Path, text: &str) -> String {
         use std::os::unix::fs::PermissionsExt;
-        let path = folder.join("script");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("the folder is writable");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        // Put in its place whole: a script that is just being started cannot be written to (ETXTBSY).
+        let (new, path) = (folder.join("script.new"), folder.join("script"));
+        fs::write(&new, format!("#!/bin/sh\n{text}\n")).expect("the folder is writable");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fs::rename(&new, &path).expect("the folder is writable");
         path.display().to_string()
     }
 

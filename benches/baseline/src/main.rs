@@ -103,6 +103,8 @@ enum Command {
     },
     /// The latency of a connection through fmc-lb beside clients that behave badly
     Bystander {
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
         /// Of each case
         #[arg(long, default_value_t = 10)]
         seconds: u64,
@@ -187,8 +189,12 @@ fn main() -> ExitCode {
             };
             session_log::run(programs, amount)
         }),
-        Some(Command::Bystander { seconds, files }) => prove(&files, |programs| {
-            bystander::run(programs, Duration::from_secs(seconds))
+        Some(Command::Bystander {
+            rounds,
+            seconds,
+            files,
+        }) => prove(&files, |programs| {
+            bystander::run(programs, rounds, Duration::from_secs(seconds))
         }),
         None => run(cli.run),
     };

@@ -6,12 +6,14 @@ use std::io;
 use tokio::io::Interest;
 use tokio::task::yield_now;
 
-use super::pipe::{CAPACITY, Pipe};
+use super::pipe::Pipe;
 use super::side::{Broken, source_broke, target, target_broke};
-use super::{Way, source_breaks};
+use super::{CHUNK, CHUNKS_IN_A_ROW, Way, source_breaks};
 
 /// A read of so many bytes makes a direction a bulk transfer; below it a copy is as cheap.
 pub(super) const MANY: usize = 16 * 1024;
+/// So much is moved before others may run, as when it is copied.
+const IN_A_ROW: usize = CHUNK * CHUNKS_IN_A_ROW as usize;
 /// Small turns in a row that end a bulk transfer.
 const SMALL_TURNS: u32 = 4;
 
@@ -55,7 +57,7 @@ pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> Res
         pour(&mut pipe, way).await?;
         small = if n < MANY { small + 1 } else { 0 };
         in_a_row += n;
-        if in_a_row >= CAPACITY {
+        if in_a_row >= IN_A_ROW {
             in_a_row = 0;
             yield_now().await;
         }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Close, End, Meter, Side};
 use crate::connect::First;
-use crate::context::ROUND;
+use crate::rounds::ROUND;
 
 /// Limits from here on are kept to within [`ROUND`].
 const LONG: Duration = Duration::from_secs(10);
@@ -154,7 +154,10 @@ impl<'a> State<'a> {
     }
 
     async fn round_or_half_closed(&self) -> Wake {
-        let mut round = pin!(self.meter.thread.rounds.notified());
+        let Meter {
+            thread, session, ..
+        } = self.meter;
+        let mut round = pin!(thread.rounds.turn_of(session.place()));
         poll_fn(|cx| match self.half_closed() {
             Some(_) => Poll::Ready(Wake::HalfClosed),
             None => round.as_mut().poll(cx).map(|()| Wake::Round),
