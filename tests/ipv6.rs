@@ -175,6 +175,7 @@ fn an_ipv6_vip_is_elected_served_and_handed_over_on_its_own() -> Result<()> {
         within(&prober, "machine back", mended, USABLE)?;
         expect(site, "machine back", Node::Lb2)?;
 
+        rival_is_named(site)?;
         released(site)
     })
 }
@@ -192,6 +193,30 @@ fn says(site: &Site) -> Result<()> {
     let text = metrics.body;
     ensure!(text.contains(&active), "no {active} in {text}");
     Ok(())
+}
+
+/// A machine with the VIP that asks each node from it, as it does for any neighbour.
+fn rival_is_named(site: &Site) -> Result<()> {
+    let foreign = Node::Router;
+    let vip = format!("{WEB_VIP_V6}/128 dev eth0");
+    site.lab.ip(foreign, &format!("addr add {vip} nodad"))?;
+    site.lab.ip(foreign, "-6 neigh flush dev eth0")?;
+    site.lab.run_in(foreign, || {
+        let socket = std::net::UdpSocket::bind((WEB_VIP_V6, 0))?;
+        for node in Node::LBS {
+            socket.send_to(b"x", (node.address_v6(), 9))?;
+        }
+        std::io::Result::Ok(())
+    })?;
+    for node in Node::LBS {
+        site.wait(&format!("{node} names the foreign machine"), |site| {
+            let status = site.pair.status(node).unwrap_or_default();
+            let mut vips = status["vips"].as_array().into_iter().flatten();
+            vips.any(|vip| vip["name"] == "web6" && vip["rival"] == foreign.mac())
+        })?;
+    }
+    ensure!(holds(site, Node::Lb2), "the VIP moved");
+    site.lab.ip(foreign, &format!("addr del {vip}")).map(drop)
 }
 
 /// After a crash of all its processes `release` leaves neither lease nor shadow, and the other node

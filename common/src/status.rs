@@ -108,7 +108,7 @@ pub struct VipStatus {
     pub trackers_down: Vec<String>,
     /// This node's health byte for it (0 = a required listener has no usable server).
     pub health: u64,
-    /// Hardware address of the foreign machine that claimed it last by ARP; `None` = none did.
+    /// Hardware address of the foreign machine that claimed it last by ARP or neighbour discovery; `None` = none did.
     pub rival: Option<String>,
     pub rival_ms_ago: Option<u64>,
     /// Claims of foreign machines.

@@ -4,7 +4,7 @@
 //! - `ip`: the IP header around an advert, read and written.
 //! - `advert`: the advert, and the validation ladder.
 //! - `v2`: what is version 2's own in an advert.
-//! - `arp`, `ndisc`: announcements of a VIP, IPv4 and IPv6; questions and claims of addresses by ARP.
+//! - `arp`, `ndisc`: announcements of a VIP, questions and claims of addresses, IPv4 and IPv6.
 
 mod advert;
 mod arp;
@@ -24,10 +24,12 @@ use crate::signature::TRAILER_LEN;
 
 pub use self::advert::{EncodeError, decode, encode, is_summed_for_group};
 pub use self::arp::{
-    ARP_FRAME_LEN, answer, claim, gratuitous_reply, gratuitous_request, probe, question,
+    ARP_FRAME_LEN, arp_answer, arp_claim, gratuitous_reply, gratuitous_request, probe, question,
 };
 pub use self::ip::Packet;
-pub use self::ndisc::{NA_FRAME_LEN, unsolicited_advertisement};
+pub use self::ndisc::{
+    ND_FRAME_LEN, neighbour_answer, neighbour_claim, solicitation, unsolicited_advertisement,
+};
 
 /// Group that adverts over IPv4 are sent to (RFC 9568, section 5.1.1.2).
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -45,6 +47,20 @@ pub const fn group(family: Family) -> IpAddr {
         Family::V4 => IpAddr::V4(GROUP),
         Family::V6 => IpAddr::V6(GROUP_V6),
     }
+}
+
+/// The hardware address in an answer of `sender` to who asked where it is; `None` if the frame is anything else.
+pub fn answer(frame: &[u8], sender: IpAddr) -> Option<[u8; 6]> {
+    match sender {
+        IpAddr::V4(sender) => arp_answer(frame, sender),
+        IpAddr::V6(sender) => neighbour_answer(frame, sender),
+    }
+}
+
+/// Who says of itself that it has which address, by ARP or by neighbour discovery.
+pub fn claim(frame: &[u8]) -> Option<([u8; 6], IpAddr)> {
+    let by_arp = arp_claim(frame).map(|(mac, address)| (mac, address.into()));
+    by_arp.or_else(|| neighbour_claim(frame).map(|(mac, address)| (mac, address.into())))
 }
 
 /// One advert (RFC 9568 or 3768, section 5.2 and 5.3). The addresses stay where they were read

@@ -64,8 +64,8 @@ impl OwnAddress {
                     prefix_len,
                     vips,
                 },
-                IpAddr::V4(v4),
-            ) => same_subnet(v4, *network, *prefix_len) && !vips.contains(&address),
+                IpAddr::V4(_),
+            ) => same_subnet(address, (*network).into(), *prefix_len) && !vips.contains(&address),
             (Self::LinkLocal { vips }, IpAddr::V6(v6)) => {
                 v6.is_unicast_link_local() && !vips.contains(&address)
             }
@@ -85,12 +85,15 @@ impl OwnAddress {
     }
 }
 
-fn same_subnet(a: Ipv4Addr, b: Ipv4Addr, prefix_len: u8) -> bool {
-    let host_bits = 32 - u32::from(prefix_len.min(32));
-    (a.to_bits() ^ b.to_bits())
-        .checked_shr(host_bits)
-        .unwrap_or(0)
-        == 0
+/// Whether two addresses of one family are in one subnet.
+pub(crate) fn same_subnet(a: IpAddr, b: IpAddr, prefix_len: u8) -> bool {
+    // As 128 bits, those of IPv4 first.
+    let bits = |address| match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let host_bits = 128 - u32::from(prefix_len.min(128));
+    (bits(a) ^ bits(b)).checked_shr(host_bits).unwrap_or(0) == 0
 }
 
 /// The interfaces that carry VIPs, in the order in which the file names them first; one with VIPs of

@@ -1,6 +1,6 @@
 //! Whether a foreign machine answers for a VIP: a DHCP lease on it, a static address, a stale node. Pure.
 //!
-//! Whoever sends ARP with a VIP as its own address claims it. The other node may, when it holds the VIP; and both may, for
+//! Whoever names a VIP as its own address claims it, by ARP or by neighbour discovery. The other node may, when it holds the VIP; and both may, for
 //! a moment, when the VIP moves. Everybody else is a *rival*: named in status, and answered with an announcement while
 //! this node holds the VIP, as RFC 5227, section 2.4, defends an address. Nothing else changes: who holds a VIP is
 //! decided by the election, not by who claims it loudest.

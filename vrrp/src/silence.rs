@@ -2,7 +2,7 @@
 //!
 //! Heartbeats are lost, and processes hang; that proves nothing about a machine. So a node that has heard no frame of
 //! the other one for nearly three heartbeats asks its kernel a question that every living kernel answers, whatever runs
-//! above it: who has your address (ARP, RFC 826)? Three questions in a row without an answer, and three heartbeats
+//! above it: who has your address (ARP, RFC 826, or neighbour discovery, RFC 4861)? Three questions in a row without an answer, and three heartbeats
 //! without a frame: silent.
 //!
 //! Who slept has asked nothing and concludes nothing: a turn that came late begins the questions anew, and nothing is

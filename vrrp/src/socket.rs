@@ -5,7 +5,7 @@
 //! - `announcer`: a packet socket that announces.
 //! - `pair`: the UDP socket of the pair channel.
 //! - `question`: a packet socket that asks the other node's kernel, or a gateway, whether it lives.
-//! - `sentinel`: a packet socket that hears who claims a VIP by ARP.
+//! - `sentinel`: a packet socket that hears who claims a VIP.
 //! - `witness`: packet sockets that see adverts from our own address, and the other node's in front of the firewall.
 //!
 //! No socket filter drops bad packets: each has to be counted by its reason. The loop bounds the

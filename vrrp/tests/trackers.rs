@@ -92,7 +92,7 @@ fn a_gateway_that_does_not_answer_one_node_moves_the_vips() {
     let lan = Lan::new(2);
     second_network(&lan);
     let kind = TrackerKind::Gateway {
-        address: GATEWAY,
+        address: GATEWAY.into(),
         interface: "eth1".to_owned(),
     };
     let config = with(config(TENTH), tracker(kind, TrackerEffect::Fault));
@@ -128,6 +128,33 @@ fn a_gateway_that_does_not_answer_one_node_moves_the_vips() {
     });
     assert_eq!(one.board.trackers[0].downs.get(), 2);
     assert_eq!(two.board.trackers[0].failures.get(), 0);
+}
+
+/// Over IPv6 a gateway is known by its link-local address, as routers advertise it (RFC 4861, section 4.2).
+#[test]
+fn an_ipv6_gateway_is_asked_by_neighbour_discovery() {
+    let lan = Lan::new(2);
+    second_network(&lan);
+    let (bridge, gateway) = (lan.bridge(), "fe80::1".parse().expect("an address"));
+    let add = |host: &str, address: &str, device: &str| {
+        let line = [
+            "-n", host, "address", "add", address, "dev", device, "nodad",
+        ];
+        lan::ip(&line);
+    };
+    add(&bridge, "fe80::1/64", "br1");
+    add(&lan.host(1), "fe80::11/64", "eth1");
+    let kind = TrackerKind::Gateway {
+        address: gateway,
+        interface: "eth1".to_owned(),
+    };
+    let config = with(config(TENTH), tracker(kind, TrackerEffect::Fault));
+    let node = Running::start(&lan, 1, &config);
+    wait_for("the gateway answers", SECOND * 2, || state(&node) == Up);
+    assert_eq!(words(&node), "fe80::1 answers on eth1");
+    lan::ip(&["-n", &bridge, "link", "set", "br1", "down"]);
+    wait_for("it does not any more", SECOND * 2, || state(&node) == Down);
+    assert_eq!(words(&node), "fe80::1 does not answer on eth1");
 }
 
 #[test]

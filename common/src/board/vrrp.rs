@@ -63,7 +63,7 @@ pub struct WireSlot {
     pub reached_us_at: MomentCell,
 }
 
-/// A foreign machine that claims a VIP by ARP.
+/// A foreign machine that claims a VIP, by ARP or neighbour discovery.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct RivalSlot {

@@ -103,7 +103,7 @@ pub(super) fn text(text: &str, form: Form) -> Result<Value, Fault> {
         Form::Interface => interface(text),
         Form::Name => Ok(Value::Text(text.to_owned())),
         Form::Node => addresses::node(text),
-        Form::Ipv4 => addresses::ipv4(text),
+        Form::Neighbour => addresses::neighbour(text),
         Form::Subnet => addresses::subnet(text),
         Form::LinkLocal => addresses::link_local(text),
         Form::Network => network(text),
@@ -266,7 +266,7 @@ fn source(text: &str) -> Result<Value, Fault> {
         return Err(not_a(text, Form::Source, help));
     };
     host(address, text)?;
-    Ok(Value::Source(address))
+    Ok(Value::Ip(address))
 }
 
 fn bind(text: &str) -> Result<Value, Fault> {

@@ -161,7 +161,7 @@ key_file = "/etc/fmc-lb/pair.key""#,
             }),
             default: Default::Toml("\"off\""),
             doc: "\"always\" = a VIP is taken over as soon as the other machine is silent: three heartbeats are \
-                  missing, and three questions to its kernel (ARP, 10 ms apart) stay unanswered; so 70 ms after the \
+                  missing, and three questions to its kernel (ARP or neighbour discovery, 10 ms apart) stay unanswered; so 70 ms after the \
                   loss of a machine at heartbeats of 20 ms, whatever the advert interval. A hung or stopped process \
                   is not silent: its kernel answers. A machine that is paused for so long is, and so is one behind \
                   a switch that stops for so long; this then costs its connections. \"off\" = adverts decide",

@@ -110,8 +110,8 @@ pub enum Form {
     Name,
     /// `192.168.0.11`, or `fd00::11`: the address of a node.
     Node,
-    /// `192.168.0.1`
-    Ipv4,
+    /// `192.168.0.1`, or `fe80::1`: an address on the network of an interface.
+    Neighbour,
     /// `192.168.0.10/24`, or `fd00::10/64`: an address and the subnet that it belongs to.
     Subnet,
     /// `fe80::11`
@@ -166,8 +166,7 @@ impl Form {
         match self {
             Self::Interface => "the name of a network interface",
             Self::Name => "a name",
-            Self::Node | Self::Source => "an address",
-            Self::Ipv4 => "an IPv4 address",
+            Self::Node | Self::Neighbour | Self::Source => "an address",
             Self::Subnet => "an address with its subnet's prefix length",
             Self::LinkLocal => "a link-local address of IPv6",
             Self::Network => "a network",
@@ -201,7 +200,7 @@ impl Form {
             Self::Interface => "eth0",
             Self::Name => "k3s-api",
             Self::Node => "192.168.0.11",
-            Self::Ipv4 => "192.168.0.1",
+            Self::Neighbour => "192.168.0.1",
             Self::Subnet => "192.168.0.10/24",
             Self::LinkLocal => "fe80::11",
             Self::Network => "192.168.0.0/24",
@@ -233,8 +232,7 @@ impl Form {
             Self::Interface => r"^[^/\s]{1,15}$",
             Self::Name => r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
             Self::Subnet | Self::Network => r"^[0-9a-fA-F.:]+/\d+$",
-            Self::Node | Self::Source => r"^[0-9a-fA-F.:]+$",
-            Self::Ipv4 => r"^\d+\.\d+\.\d+\.\d+$",
+            Self::Node | Self::Neighbour | Self::Source => r"^[0-9a-fA-F.:]+$",
             Self::LinkLocal => r"^[fF][eE][89abAB][0-9a-fA-F]:[0-9a-fA-F.:]+$",
             Self::ServerName => r"^(\*\.)?[A-Za-z0-9._-]+$",
             Self::HostName => r"^[A-Za-z0-9._-]+$",

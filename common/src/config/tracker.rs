@@ -1,6 +1,6 @@
 //! What a node looks at beside its data plane to know whether it may hold a VIP.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,11 +39,8 @@ pub enum TrackerEffect {
 pub enum TrackerKind {
     /// An interface that carries no VIP: it is there, switched on, and has a carrier.
     Interface { interface: String },
-    /// Somebody who answers ARP on an interface.
-    Gateway {
-        address: Ipv4Addr,
-        interface: String,
-    },
+    /// Somebody who answers ARP, or neighbour discovery, on an interface.
+    Gateway { address: IpAddr, interface: String },
     /// What a file says: 0, nothing, or no file is up, all else is down (Keepalived's track_file).
     File { path: PathBuf },
     /// A process with this name (Keepalived's track_process).

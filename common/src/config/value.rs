@@ -1,6 +1,6 @@
 //! The values of a section after each was read as its kind demands, with their places in the file.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,7 +38,6 @@ pub(super) enum Value {
     Duration(Option<Duration>),
     Word(&'static str),
     Text(String),
-    Ipv4(Ipv4Addr),
     /// `fe80::…`
     LinkLocal(Ipv6Addr),
     /// A network, or an address and the length of its network's prefix.
@@ -48,7 +47,7 @@ pub(super) enum Value {
     Name(ServerQuery),
     /// The name of a backend, and the address of one of its servers.
     Member(String, SocketAddr),
-    Source(IpAddr),
+    Ip(IpAddr),
     Bind(BindText),
     Ports(PortRange),
     Http(Option<AdminHttp>),
@@ -155,13 +154,12 @@ from_variant! {
     Duration => Option<Duration>,
     Word => &'static str,
     Text => String,
-    Ipv4 => Ipv4Addr,
     LinkLocal => Ipv6Addr,
     Network => IpNet,
     Server => SocketAddr,
     Serving => ServingText,
     Name => ServerQuery,
-    Source => IpAddr,
+    Ip => IpAddr,
     Bind => BindText,
     Ports => PortRange,
     Http => Option<AdminHttp>,

@@ -81,7 +81,7 @@ static MEMORY_LOCKED: Family = Family::gauge(
 static RIVAL_CLAIMS: Family = Family::counter(
     "fmc_lb_vrrp_rival_claims_total",
     &["vip"],
-    "ARP packets of foreign machines that claim the VIP; for IPv6 nobody watches yet.",
+    "Packets of foreign machines that claim the VIP, of ARP or of neighbour discovery.",
 );
 static RIVAL_AGE: Family = Family::gauge(
     "fmc_lb_vrrp_rival_seen_age_seconds",

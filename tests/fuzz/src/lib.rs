@@ -29,6 +29,10 @@ pub const TARGETS: &[Target] = &[
         feed: vrrp_packets::arp,
     },
     Target {
+        name: "ndisc",
+        feed: vrrp_packets::ndisc,
+    },
+    Target {
         name: "pair",
         feed: vrrp_packets::pair,
     },

@@ -112,11 +112,52 @@ pub(crate) fn advert(data: &[u8]) {
     assert_eq!(again.advert, advert);
 }
 
-/// Answers to questions.
+/// Answers to questions, and claims of addresses.
 pub(crate) fn arp(data: &[u8]) {
-    if packet::answer(data, PEER).is_some() {
+    if packet::arp_answer(data, PEER).is_some() {
         assert!(data.len() >= packet::ARP_FRAME_LEN);
+        assert_eq!(packet::arp_claim(data).map(|claim| claim.1), Some(PEER));
     }
+}
+
+/// The same of neighbour discovery: frames as they are, and with a good sum, which a search would hardly find.
+pub(crate) fn ndisc(data: &[u8]) {
+    neighbour(data);
+    if let Some(summed) = summed(data) {
+        neighbour(&summed);
+    }
+}
+
+fn neighbour(frame: &[u8]) {
+    if let Some((_, address)) = packet::neighbour_claim(frame) {
+        assert!(!address.is_unspecified() && !address.is_multicast());
+        // Of this link: no router has passed it on.
+        assert_eq!((frame[20], frame[21]), (58, 255));
+    }
+    if let Some(mac) = packet::neighbour_answer(frame, PEER_V6) {
+        assert_eq!(packet::neighbour_claim(frame), Some((mac, PEER_V6)));
+    }
+}
+
+/// With the checksum of ICMPv6 that the frame should have (RFC 4443, section 2.3), if it has room for one.
+fn summed(frame: &[u8]) -> Option<Vec<u8>> {
+    let mut frame = frame.to_vec();
+    let length = u16::from_be_bytes([*frame.get(18)?, *frame.get(19)?]);
+    let (headers, rest) = frame.split_at_mut_checked(54)?;
+    let message = rest.get_mut(..usize::from(length))?;
+    message.get_mut(2..4)?.fill(0);
+    // Both addresses, the length, the next header.
+    let mut sum = u64::from(length) + 58;
+    for bytes in [&headers[22..], &*message] {
+        for pair in bytes.chunks(2) {
+            sum += u64::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    message[2..4].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    Some(frame)
 }
 
 /// Datagrams of the pair channel: as they are, and with a good signature, which a search would never find.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use super::wake::Wake;
 use crate::flap::Debounce;
 use crate::link::{Address, Interface, LinkError, RouteSocket};
-use crate::packet::{Expect, Packet, Received, Virtual, decode, group};
+use crate::packet::{Expect, Packet, Received, Virtual, claim, decode, group};
 use crate::ports::{self, OwnAddress, PortPlan};
 use crate::socket::{
     AdvertReceiver, AdvertSender, Announcer, Datagram, Read, ReceiveBuffer, Sentinel, Witness,
@@ -50,8 +50,7 @@ struct Sockets {
     witness: Witness,
     /// Where the other node's address is known.
     overhearing: Option<Witness>,
-    /// Of IPv4: nobody watches yet who claims an IPv6 VIP.
-    sentinel: Option<Sentinel>,
+    sentinel: Sentinel,
 }
 
 impl Port {
@@ -172,20 +171,20 @@ impl Port {
     /// Reads one claim of a VIP by another machine.
     pub(super) fn receive_claim<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
         match &self.sockets {
-            Some(Sockets {
-                sentinel: Some(sentinel),
-                ..
-            }) => sentinel.receive(buffer),
-            Some(_) | None => Read::Empty,
+            Some(sockets) => sockets.sentinel.receive(buffer),
+            None => Read::Empty,
         }
+    }
+
+    /// Who says in a claim that it has which address; `None` if it is this node after all.
+    pub(super) fn claimant(&self, datagram: &Datagram<'_>) -> Option<([u8; 6], IpAddr)> {
+        let sentinel = &self.sockets.as_ref()?.sentinel;
+        claim(datagram.bytes).filter(|(mac, _)| !sentinel.is_own(*mac))
     }
 
     /// Asks whether anybody else has the VIP.
     pub(super) fn probe(&self, vip: IpAddr) -> io::Result<()> {
-        match (&self.sockets()?.sentinel, vip) {
-            (Some(sentinel), IpAddr::V4(vip)) => sentinel.probe(vip),
-            (Some(_) | None, _) => Ok(()),
-        }
+        self.sockets()?.sentinel.probe(vip)
     }
 
     /// Reads what [`Self::receive`] or a witness gave.
@@ -249,22 +248,8 @@ impl Port {
             .peer
             .map(|peer| Witness::open(index, peer))
             .transpose()?;
-        let vips: Vec<Ipv4Addr> = self
-            .plan
-            .addresses
-            .iter()
-            .filter_map(|vip| match vip {
-                IpAddr::V4(vip) => Some(*vip),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
-        let sentinel = match family {
-            Family::V4 => Some(Sentinel::open(index, mac, &vips)?),
-            Family::V6 => None,
-        };
-        if let Some(sentinel) = &sentinel {
-            wake.add(sentinel)?;
-        }
+        let sentinel = Sentinel::open((index, mac), self.own, &self.plan.addresses)?;
+        wake.add(&sentinel)?;
         Ok(Sockets {
             receiver,
             sender: AdvertSender::open(family, name, index)?,

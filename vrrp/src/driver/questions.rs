@@ -1,6 +1,6 @@
 //! The other node's kernel, as it answers: its hardware address, and whether its machine is lost ([`crate::silence`]).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::board::VipState;
@@ -12,7 +12,6 @@ use super::wake::Wake;
 use super::{Driver, Queues};
 use crate::clock::Clocks;
 use crate::link::{Interface, LinkError, RouteSocket};
-use crate::packet::answer;
 use crate::silence::{Act, Silence, Turn};
 use crate::socket::{QuestionSocket, Read, ReceiveBuffer};
 
@@ -31,8 +30,8 @@ pub(super) struct Questions {
     /// `None` where adverts alone decide.
     silence: Option<Silence>,
     interface: String,
-    own: Ipv4Addr,
-    peer: Ipv4Addr,
+    own: IpAddr,
+    peer: IpAddr,
     socket: Option<(Interface, QuestionSocket)>,
     peer_mac: Option<[u8; 6]>,
     answered: Option<Moment>,
@@ -40,15 +39,10 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// `None` without another node, and where the nodes' addresses are IPv6.
+    /// `None` without another node.
     pub(super) fn new(config: &Config, node: NodeIndex, now: Moment) -> Option<Self> {
         let peer = config.peer_of(node)?;
-        // They are asked by ARP: `check` says so where more than this depends on it.
-        let (IpAddr::V4(own), IpAddr::V4(peer)) =
-            (config.nodes[node.0].address, config.nodes[peer.0].address)
-        else {
-            return None;
-        };
+        let (own, peer) = (config.nodes[node.0].address, config.nodes[peer.0].address);
         let heartbeat = match config.pair.silent_takeover {
             SilentTakeover::Off => None,
             SilentTakeover::Always => config.pair.heartbeat,
@@ -99,7 +93,7 @@ impl Questions {
                 return Queues::default();
             };
             read_until = clocks.moment_of(datagram.stamp, earliest);
-            if let Some(mac) = answer(datagram.bytes, self.peer) {
+            if let Some(mac) = socket.answer(&datagram) {
                 self.peer_mac = Some(mac);
                 self.answered = Some(read_until);
                 if let Some(silence) = &mut self.silence {

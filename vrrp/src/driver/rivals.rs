@@ -1,6 +1,5 @@
 //! Watching who claims the VIPs, in the loop: what [`crate::rival`] hears, and what follows.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use common::addr::Mac;
@@ -8,7 +7,6 @@ use common::time::Moment;
 
 use super::Driver;
 use crate::clock::Clocks;
-use crate::packet::claim;
 use crate::rival::{Claim, Rivals};
 use crate::socket::Read;
 
@@ -51,13 +49,13 @@ impl Driver {
                     break;
                 };
                 let at = clocks.moment_of(datagram.stamp, self.emptied);
-                let Some((sender, address)) = claim(datagram.bytes) else {
+                let Some((sender, address)) = self.ports[port].claimant(&datagram) else {
                     continue;
                 };
                 let place = self
                     .units
                     .iter()
-                    .position(|unit| unit.port == port && unit.address == IpAddr::V4(address));
+                    .position(|unit| unit.port == port && unit.address == address);
                 if let Some(place) = place {
                     self.hear_claim(place, (Mac(sender), peer), at);
                 }

@@ -1,6 +1,6 @@
 //! Trackers in the loop: looks at what needs no waiting, and reads what admin has found.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use common::board::{ProxyBoard, TrackerSlot, TrackerState, VrrpBoard};
 use common::config::{Config, Tracker, TrackerKind};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Driver;
 use crate::link::{Address, Event, Interface, RouteSocket};
+use crate::ports::same_subnet;
 use crate::socket::{QuestionSocket, ReceiveBuffer};
 
 /// Most answers of a gateway that one look reads.
@@ -158,7 +159,7 @@ impl Watched {
     }
 
     /// Whether the last question was answered; asks the next one.
-    fn gateway(&mut self, (address, name): (Ipv4Addr, &str), eyes: &mut Eyes<'_>) -> Seen {
+    fn gateway(&mut self, (address, name): (IpAddr, &str), eyes: &mut Eyes<'_>) -> Seen {
         let found = match usable(eyes.route.interface(name).ok()?, name) {
             Ok(found) => found,
             Err(trouble) => {
@@ -195,7 +196,7 @@ impl Watched {
 /// `None` = this node has no address there.
 fn open_gateway(
     found: Interface,
-    address: Ipv4Addr,
+    address: IpAddr,
     eyes: &mut Eyes<'_>,
 ) -> std::io::Result<Option<QuestionSocket>> {
     let addresses = eyes.route.addresses().map_err(std::io::Error::other)?;
@@ -204,29 +205,23 @@ fn open_gateway(
         .transpose()
 }
 
-/// The address from which the gateway is asked: one of its subnet, or any; never a VIP, which the
+/// The address from which the gateway is asked: one of its subnet, or any of its family; never a VIP, which the
 /// other node may hold.
 fn own_address(
     interface: u32,
-    gateway: Ipv4Addr,
+    gateway: IpAddr,
     addresses: &[Address],
     config: &Config,
-) -> Option<Ipv4Addr> {
+) -> Option<IpAddr> {
     let is_vip = |address| config.vips.iter().any(|vip| vip.address == address);
-    let own = addresses
-        .iter()
-        .filter(|found| found.interface == interface && !is_vip(found.address))
-        .filter_map(|found| match found.address {
-            IpAddr::V4(address) => Some((address, found.prefix_len)),
-            IpAddr::V6(_) => None,
-        });
-    let near = |(address, prefix_len): &(Ipv4Addr, u8)| {
-        let host_bits = 32 - u32::from((*prefix_len).min(32));
-        let differing = address.to_bits() ^ gateway.to_bits();
-        differing.checked_shr(host_bits).unwrap_or(0) == 0
-    };
-    let best = own.max_by_key(near);
-    best.map(|(address, _)| address)
+    let own = addresses.iter().filter(|found| {
+        found.interface == interface
+            && found.settled
+            && found.address.is_ipv4() == gateway.is_ipv4()
+            && !is_vip(found.address)
+    });
+    let best = own.max_by_key(|found| same_subnet(found.address, gateway, found.prefix_len));
+    best.map(|found| found.address)
 }
 
 fn usable(found: Option<Interface>, name: &str) -> Result<Interface, String> {

@@ -43,7 +43,7 @@ pub fn probe(mac: [u8; 6], target: Ipv4Addr) -> [u8; ARP_FRAME_LEN] {
 }
 
 /// The hardware address in a reply of `sender`; `None` if the frame is anything else.
-pub fn answer(frame: &[u8], sender: Ipv4Addr) -> Option<[u8; 6]> {
+pub fn arp_answer(frame: &[u8], sender: Ipv4Addr) -> Option<[u8; 6]> {
     let arp = read(frame)?;
     let is_answer =
         arp.get_operation() == ArpOperations::Reply && arp.get_sender_proto_addr() == sender;
@@ -51,7 +51,7 @@ pub fn answer(frame: &[u8], sender: Ipv4Addr) -> Option<[u8; 6]> {
 }
 
 /// Who says of itself that it has which address: the sender's hardware and protocol address of a request or a reply.
-pub fn claim(frame: &[u8]) -> Option<([u8; 6], Ipv4Addr)> {
+pub fn arp_claim(frame: &[u8]) -> Option<([u8; 6], Ipv4Addr)> {
     let arp = read(frame)?;
     let is_claim = matches!(
         arp.get_operation(),
@@ -150,15 +150,15 @@ mod tests {
         let good = hex(
             "52540000001152540000001208060001080006040002525400000012c0a8000c525400000011c0a8000b",
         );
-        assert_eq!(answer(&good, PEER), Some([0x52, 0x54, 0, 0, 0, 0x12]));
-        assert_eq!(answer(&good, VIP), None, "of another one");
+        assert_eq!(arp_answer(&good, PEER), Some([0x52, 0x54, 0, 0, 0, 0x12]));
+        assert_eq!(arp_answer(&good, VIP), None, "of another one");
         for length in 0..good.len() {
-            assert_eq!(answer(&good[..length], PEER), None, "cut to {length}");
+            assert_eq!(arp_answer(&good[..length], PEER), None, "cut to {length}");
         }
         for (place, value) in [(12, 0x86), (15, 6), (16, 0x86), (18, 8), (19, 16), (21, 1)] {
             let mut bad = good.clone();
             bad[place] = value;
-            assert_eq!(answer(&bad, PEER), None, "byte {place}");
+            assert_eq!(arp_answer(&bad, PEER), None, "byte {place}");
         }
     }
 
@@ -173,12 +173,12 @@ mod tests {
     #[test]
     fn a_claim_is_a_request_or_a_reply_with_the_address_as_its_sender() {
         for frame in [gratuitous_request(MAC, VIP), gratuitous_reply(MAC, VIP)] {
-            assert_eq!(claim(&frame), Some((MAC, VIP)));
+            assert_eq!(arp_claim(&frame), Some((MAC, VIP)));
         }
         let probe = probe(MAC, VIP);
-        assert_eq!(claim(&probe), Some((MAC, Ipv4Addr::UNSPECIFIED)));
+        assert_eq!(arp_claim(&probe), Some((MAC, Ipv4Addr::UNSPECIFIED)));
         let mut reverse = gratuitous_request(MAC, VIP);
         reverse[21] = 3;
-        assert_eq!(claim(&reverse), None);
+        assert_eq!(arp_claim(&reverse), None);
     }
 }

@@ -1,21 +1,22 @@
 //! A packet socket that asks a machine for its hardware address, the other node or a gateway: a living kernel answers,
-//! whatever becomes of its processes.
+//! whatever becomes of its processes. By ARP (RFC 826) or by neighbour discovery (RFC 4861).
 #![expect(
     clippy::disallowed_types,
     reason = "opens the socket that questions leave and answers come by"
 )]
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::libc::{BPF_ABS, BPF_H, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+use nix::errno::Errno;
+use nix::libc::{BPF_B, BPF_H};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockFilter, Socket, Type};
 
-use super::filter::instruction;
-use super::{PRIORITY, Read, ReceiveBuffer, receive};
-use crate::packet::question;
+use super::filter::{ADVERTISEMENT, MESSAGE_TYPE, OF_NEIGHBOURS, TARGET, all_of, is_at};
+use super::{Datagram, PRIORITY, Read, ReceiveBuffer, receive};
+use crate::packet::{answer, question, solicitation};
 use crate::syscall::{self, PacketProtocol};
 
 /// Offsets in a frame: operation and sender address of an ARP packet (RFC 826).
@@ -27,35 +28,53 @@ const REPLY: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct QuestionSocket {
     socket: Socket,
-    /// This node's, and its address.
-    own: ([u8; 6], Ipv4Addr),
-    target: Ipv4Addr,
+    mac: [u8; 6],
+    ends: Ends,
+}
+
+/// This node's address and the one of whom it asks.
+#[derive(Debug, Clone, Copy)]
+enum Ends {
+    V4(Ipv4Addr, Ipv4Addr),
+    V6(Ipv6Addr, Ipv6Addr),
 }
 
 impl QuestionSocket {
     /// From `own` on the interface, whose hardware address is `mac`, to `target`. Filters before it binds, so that
     /// nothing but answers of `target` ever comes in.
+    ///
+    /// # Errors
+    /// `EAFNOSUPPORT` if one of the two is IPv4 and the other IPv6.
     pub(crate) fn open(
         (index, mac): (u32, [u8; 6]),
-        own: Ipv4Addr,
-        target: Ipv4Addr,
+        own: IpAddr,
+        target: IpAddr,
     ) -> io::Result<Self> {
+        let (ends, protocol) = match (own, target) {
+            (IpAddr::V4(own), IpAddr::V4(target)) => (Ends::V4(own, target), PacketProtocol::Arp),
+            (IpAddr::V6(own), IpAddr::V6(target)) => (Ends::V6(own, target), PacketProtocol::Ipv6),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                return Err(Errno::EAFNOSUPPORT.into());
+            }
+        };
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::Priority, &PRIORITY)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         socket.attach_filter(&filter(target))?;
-        syscall::bind_packet_socket(socket.as_fd(), index, PacketProtocol::Arp)?;
-        Ok(Self {
-            socket,
-            own: (mac, own),
-            target,
-        })
+        syscall::bind_packet_socket(socket.as_fd(), index, protocol)?;
+        Ok(Self { socket, mac, ends })
     }
 
     /// Asks the machine with the hardware address `to`, or everybody.
     pub(crate) fn ask(&self, to: Option<[u8; 6]>) -> io::Result<()> {
-        self.socket.send(&question(self.own, self.target, to))?;
+        match self.ends {
+            Ends::V4(own, target) => self.socket.send(&question((self.mac, own), target, to))?,
+            Ends::V6(own, target) => {
+                self.socket
+                    .send(&solicitation((self.mac, own), target, to))?
+            }
+        };
         Ok(())
     }
 
@@ -64,7 +83,7 @@ impl QuestionSocket {
         let mut answered = false;
         for _ in 0..most {
             match self.receive(buffer) {
-                Read::Datagram(_) => answered = true,
+                Read::Datagram(datagram) => answered |= self.answer(&datagram).is_some(),
                 Read::Empty | Read::Failed(_) => break,
             }
         }
@@ -75,6 +94,15 @@ impl QuestionSocket {
     pub(crate) fn receive<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Read<'a> {
         receive(&self.socket, buffer)
     }
+
+    /// The hardware address in what was received, if it is an answer.
+    pub(crate) fn answer(&self, datagram: &Datagram<'_>) -> Option<[u8; 6]> {
+        let target = match self.ends {
+            Ends::V4(_, target) => IpAddr::V4(target),
+            Ends::V6(_, target) => IpAddr::V6(target),
+        };
+        answer(datagram.bytes, target)
+    }
 }
 
 impl AsFd for QuestionSocket {
@@ -83,15 +111,19 @@ impl AsFd for QuestionSocket {
     }
 }
 
-/// ARP replies whose sender is `target`. The kernel has checked the type of the frame.
-fn filter(target: Ipv4Addr) -> [SockFilter; 6] {
-    let (accept, drop) = (u32::MAX, 0);
-    [
-        instruction(BPF_LD | BPF_H | BPF_ABS, (0, 0), OPERATION),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, (0, 3), REPLY),
-        instruction(BPF_LD | BPF_W | BPF_ABS, (0, 0), SENDER_ADDRESS),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, (0, 1), target.to_bits()),
-        instruction(BPF_RET | BPF_K, (0, 0), accept),
-        instruction(BPF_RET | BPF_K, (0, 0), drop),
-    ]
+/// ARP replies whose sender is `target`, or neighbour advertisements of it. The kernel has checked the type of the frame.
+fn filter(target: IpAddr) -> Vec<SockFilter> {
+    let at = match target {
+        IpAddr::V4(_) => SENDER_ADDRESS,
+        IpAddr::V6(_) => TARGET,
+    };
+    let address = is_at(at, target);
+    match target {
+        IpAddr::V4(_) => all_of([(BPF_H, OPERATION, REPLY)].into_iter().chain(address)),
+        IpAddr::V6(_) => {
+            let is_advertisement = (BPF_B, MESSAGE_TYPE, ADVERTISEMENT);
+            let head = OF_NEIGHBOURS.into_iter().chain([is_advertisement]);
+            all_of(head.chain(address))
+        }
+    }
 }

@@ -12,10 +12,10 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::libc::{BPF_ABS, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+use nix::libc::BPF_B;
 use socket2::{Domain, SockFilter, Socket, Type};
 
-use super::filter::instruction;
+use super::filter::{all_of, is_at};
 use super::{Read, ReceiveBuffer, receive};
 use crate::packet::PROTOCOL;
 use crate::syscall::{self, PacketProtocol};
@@ -57,32 +57,13 @@ impl AsFd for Witness {
     }
 }
 
-/// Classic BPF: protocol 112 and source `own`, counted from the start of the IP header. (Extension
-/// headers, which no advert has, are not looked behind.)
+/// Protocol 112 and source `own`, counted from the start of the IP header. (Extension headers, which no
+/// advert has, are not looked behind.)
 fn filter(own: IpAddr) -> Vec<SockFilter> {
-    let (protocol_at, source_at, source) = match own {
-        IpAddr::V4(own) => (IPV4_PROTOCOL, IPV4_SOURCE, own.octets().to_vec()),
-        IpAddr::V6(own) => (IPV6_NEXT_HEADER, IPV6_SOURCE, own.octets().to_vec()),
+    let (protocol_at, source_at) = match own {
+        IpAddr::V4(_) => (IPV4_PROTOCOL, IPV4_SOURCE),
+        IpAddr::V6(_) => (IPV6_NEXT_HEADER, IPV6_SOURCE),
     };
-    let (words, _) = source.as_chunks::<4>();
-    let words = words.iter().map(|word| u32::from_be_bytes(*word));
-    let tests = std::iter::once((BPF_B, protocol_at, u32::from(PROTOCOL))).chain(
-        (source_at..)
-            .step_by(4)
-            .zip(words)
-            .map(|(at, word)| (BPF_W, at, word)),
-    );
-    let tests: Vec<_> = tests.collect();
-    let mut program = Vec::new();
-    for (place, (size, at, value)) in tests.iter().enumerate() {
-        // Over the tests behind this one, and over what accepts.
-        let to_drop = 2 * (tests.len() - place - 1) + 1;
-        let to_drop = u8::try_from(to_drop).expect("there are five tests at most");
-        program.push(instruction(BPF_LD | size | BPF_ABS, (0, 0), *at));
-        program.push(instruction(BPF_JMP | BPF_JEQ | BPF_K, (0, to_drop), *value));
-    }
-    let (accept, drop) = (u32::MAX, 0);
-    program.push(instruction(BPF_RET | BPF_K, (0, 0), accept));
-    program.push(instruction(BPF_RET | BPF_K, (0, 0), drop));
-    program
+    let protocol = (BPF_B, protocol_at, u32::from(PROTOCOL));
+    all_of(std::iter::once(protocol).chain(is_at(source_at, own)))
 }

@@ -1,6 +1,6 @@
 //! Trackers while they are checked.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(in crate::config) struct TrackerDraft {
     pub(in crate::config) name: At<String>,
     pub(in crate::config) kind: Option<At<&'static str>>,
     pub(in crate::config) interface: Option<At<String>>,
-    pub(in crate::config) address: Option<At<Ipv4Addr>>,
+    pub(in crate::config) address: Option<At<IpAddr>>,
     pub(in crate::config) path: Option<At<PathBuf>>,
     pub(in crate::config) process: Option<At<String>>,
     pub(in crate::config) program: Option<At<PathBuf>>,

@@ -1,6 +1,6 @@
 //! The addresses of nodes and VIPs.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -26,20 +26,24 @@ pub(super) fn node(text: &str) -> Result<Value, Fault> {
              `link_local`",
         ));
     }
-    Ok(Value::Source(address))
+    Ok(Value::Ip(address))
 }
 
-/// An address of IPv4.
-pub(super) fn ipv4(text: &str) -> Result<Value, Fault> {
-    let Ok(address) = text.parse::<Ipv4Addr>() else {
-        let help = match text.parse::<IpNet>() {
-            Ok(net) => format!("write it without the prefix length: \"{}\"", net.addr()),
-            Err(_) => example(Form::Ipv4),
+/// An address of a machine on the network of an interface, which need not be written with it.
+pub(super) fn neighbour(text: &str) -> Result<Value, Fault> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        let help = match (text.parse::<IpNet>(), text.split_once('%')) {
+            (Ok(net), _) => format!("write it without the prefix length: \"{}\"", net.addr()),
+            (Err(_), Some((address, _))) if address.parse::<Ipv6Addr>().is_ok() => {
+                format!("write the address alone: \"{address}\"; `interface` says where it is")
+            }
+            (Err(_), _) => example(Form::Neighbour),
         };
-        return Err(not_a(text, Form::Ipv4, help));
+        return Err(not_a(text, Form::Neighbour, help));
     };
-    host(address.into(), text)?;
-    Ok(Value::Ipv4(address))
+    host(address, text)?;
+    one_way_to_write_it(address, text)?;
+    Ok(Value::Ip(address))
 }
 
 /// A VIP and its subnet.

@@ -43,7 +43,7 @@ path = "/run/fmc-lb/maintenance""#,
             }),
             default: Default::Required,
             doc: "What is looked at. \"interface\": one that carries no VIP is there, switched on and has a carrier; \
-                  \"gateway\": somebody answers ARP; \"file\": a file says 0, nothing, or is not there (Keepalived's \
+                  \"gateway\": somebody answers ARP, or neighbour discovery; \"file\": a file says 0, nothing, or is not there (Keepalived's \
                   track_file); \"process\": one of that name runs; \"script\": a program ends with 0, run by the admin \
                   process without any right; \"servers\": so many of the servers behind the VIP are usable",
         },
@@ -55,9 +55,9 @@ path = "/run/fmc-lb/maintenance""#,
         },
         Key {
             name: "address",
-            kind: Kind::Text(Form::Ipv4),
+            kind: Kind::Text(Form::Neighbour),
             default: Default::Unset("none; kind \"gateway\" needs it"),
-            doc: "The gateway's address",
+            doc: "The gateway's address, IPv4 or IPv6; also a link-local one",
         },
         Key {
             name: "path",

@@ -153,18 +153,6 @@ fn silent_takeover(draft: &Draft, findings: &mut Findings) {
             "only a node whose heartbeats come can fall silent, and there is no pair channel",
             "leave it out, or give two nodes that run fmc-lb a `key_file` and a `heartbeat`",
         );
-        return;
-    }
-    let is_v6 = |node: &NodeDraft| {
-        let address = node.address.as_ref();
-        address.is_some_and(|address| address.value.is_ipv6())
-    };
-    if when.value != SilentTakeover::Off && draft.nodes.iter().any(is_v6) {
-        findings.error(
-            when.span,
-            "a silent node is asked by ARP, and the nodes' addresses are IPv6",
-            "leave it out, or write the nodes' IPv4 addresses",
-        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! Trackers: each has what its kind needs and nothing else, and each weight can move a VIP.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::election::{Candidates, Trial};
 use crate::config::MAX_NODES;
 use crate::config::diagnostic::{Findings, Span};
@@ -143,8 +145,10 @@ fn gateway(tracker: &TrackerDraft, draft: &Draft, findings: &mut Findings) {
         return;
     };
     let node = draft.nodes.iter().find(|node| {
-        let address = node.address.as_ref();
-        address.is_some_and(|address| address.value == at.value)
+        let address = node.address.as_ref().map(|address| address.value);
+        let link_local = node.link_local.as_ref();
+        let link_local = link_local.map(|address| IpAddr::V6(address.value));
+        [address, link_local].contains(&Some(at.value))
     });
     let vip = draft.vips.iter().find(|vip| {
         let address = vip.address.as_ref();
@@ -153,7 +157,7 @@ fn gateway(tracker: &TrackerDraft, draft: &Draft, findings: &mut Findings) {
     let what = match (node, vip) {
         (Some(node), _) => format!("node `{}`'s own address", node.name.value),
         (None, Some(vip)) => format!("VIP `{}`", vip.name.value),
-        (None, None) if at.value.is_multicast() || at.value.is_broadcast() => {
+        (None, None) if at.value.is_multicast() || at.value == IpAddr::V4(Ipv4Addr::BROADCAST) => {
             "not the address of one machine".to_owned()
         }
         (None, None) if at.value.is_loopback() || at.value.is_unspecified() => {
