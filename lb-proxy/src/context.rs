@@ -129,6 +129,8 @@ pub(crate) struct Thread {
     pub(crate) rounds: Rounds,
     /// Of what many of its sessions do at once.
     pub(crate) turns: Turns,
+    /// Of those that have much to move.
+    pub(crate) bulk: Turns,
 }
 
 impl Thread {
@@ -144,6 +146,7 @@ impl Thread {
             sessions: Tracker::default(),
             rounds: Rounds::new(now),
             turns: Turns::default(),
+            bulk: Turns::default(),
         }
     }
 

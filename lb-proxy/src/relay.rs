@@ -40,7 +40,7 @@ pub(crate) use self::state::{State, Waiting};
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
 /// Chunks that one direction moves before it lets others run: about a tenth of a millisecond's
-/// work. Others wait for all the directions that have much to move.
+/// work.
 pub(crate) const CHUNKS_IN_A_ROW: u32 = 2;
 
 thread_local! {
@@ -194,7 +194,7 @@ async fn pump<const TO_SERVER: bool>(way: &mut Way<'_, TO_SERVER>) -> Result<(),
         in_a_row += 1;
         if in_a_row >= CHUNKS_IN_A_ROW {
             in_a_row = 0;
-            tokio::task::yield_now().await;
+            Box::pin(way.state.others_first()).await;
         }
     }
 }

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io;
 
 use tokio::io::Interest;
-use tokio::task::yield_now;
 
 use super::pipe::Pipe;
 use super::side::{Broken, source_broke, target, target_broke};
@@ -44,7 +43,7 @@ pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> Res
         };
         let filled = from
             .as_ref()
-            .try_io(Interest::READABLE, || pipe.fill(from.as_ref()));
+            .try_io(Interest::READABLE, || pipe.fill(from.as_ref(), IN_A_ROW));
         let n = match filled {
             Ok(0) => return Ok(Stop::End),
             Ok(n) => n,
@@ -59,7 +58,7 @@ pub(super) async fn bulk<const TO_SERVER: bool>(way: &Way<'_, TO_SERVER>) -> Res
         in_a_row += n;
         if in_a_row >= IN_A_ROW {
             in_a_row = 0;
-            yield_now().await;
+            way.state.others_first().await;
         }
     }
     Ok(Stop::Calm)

@@ -79,11 +79,11 @@ impl Pipe {
         self.held
     }
 
-    /// Takes what the socket has; 0 = its peer has sent a FIN. To be called with an empty pipe:
+    /// Takes what the socket has, up to `most` bytes; 0 = its peer has sent a FIN. To be called with an empty pipe:
     /// then "would block" means that the socket has nothing.
-    pub(super) fn fill(&mut self, from: impl AsFd) -> io::Result<usize> {
+    pub(super) fn fill(&mut self, from: impl AsFd, most: usize) -> io::Result<usize> {
         debug_assert_eq!(self.held, 0, "a full pipe would block as well");
-        let n = splice(from, None, &self.ends().write, None, CAPACITY, FLAGS)?;
+        let n = splice(from, None, &self.ends().write, None, most, FLAGS)?;
         self.held += n;
         Ok(n)
     }
@@ -215,7 +215,7 @@ mod tests {
         let (mut far, near) = UnixStream::pair().expect("a pair");
         far.write_all(b"secret").expect("sent");
         let mut pipe = Pipe::take().expect("one");
-        assert_eq!(pipe.fill(&near).expect("six bytes"), 6);
+        assert_eq!(pipe.fill(&near, CAPACITY).expect("six bytes"), 6);
         drop(pipe);
         POOL.with_borrow(|pool| assert_eq!((pool.idle.len(), pool.made), (0, 0)));
         assert_eq!(Pipe::take().expect("a new one").held(), 0);
@@ -228,16 +228,16 @@ mod tests {
         near.set_nonblocking(true).expect("set");
         let (mut out, target) = UnixStream::pair().expect("a pair");
         let mut pipe = Pipe::take().expect("one");
-        let error = pipe.fill(&near).expect_err("nothing was sent");
+        let error = pipe.fill(&near, CAPACITY).expect_err("nothing was sent");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         far.write_all(b"hello").expect("sent");
-        assert_eq!(pipe.fill(&near).expect("five bytes"), 5);
+        assert_eq!(pipe.fill(&near, CAPACITY).expect("five bytes"), 5);
         assert_eq!(pipe.drain(&target).expect("all"), 5);
         assert_eq!(pipe.held(), 0);
         let mut got = [0; 5];
         out.read_exact(&mut got).expect("they arrive");
         assert_eq!(&got, b"hello");
         drop(far);
-        assert_eq!(pipe.fill(&near).expect("the end"), 0);
+        assert_eq!(pipe.fill(&near, CAPACITY).expect("the end"), 0);
     }
 }

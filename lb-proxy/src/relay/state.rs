@@ -81,6 +81,13 @@ impl<'a> State<'a> {
         self.last_activity.store(now, Ordering::Relaxed);
     }
 
+    /// To be awaited by a direction that has moved much and has more. All sessions that have little to
+    /// say go first, and of those that have much one goes on at a time, in turn: so one that says little
+    /// waits for one step of them, however many they are.
+    pub(crate) async fn others_first(&self) {
+        self.meter.thread.bulk.wait().await;
+    }
+
     /// This side says nothing any more.
     pub(crate) fn end_direction(&self, source: Side) -> Ended {
         match self.ended.fetch_or(bit(source), Ordering::Relaxed) {

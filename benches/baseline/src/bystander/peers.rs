@@ -28,6 +28,10 @@ use crate::subject::fmclb::NAME;
 const ENDLESS: u64 = 1 << 40;
 /// Connections that are opened at a time.
 const OPENERS: u32 = 64;
+/// Between two that never read.
+const DEAF_PACE: Duration = Duration::from_millis(100);
+/// One opener's pace: 5,000 a second in all, as in the storm.
+const PACE: Duration = Duration::from_micros(12_800);
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -65,12 +69,20 @@ pub(super) async fn run(
 ) -> Result<String> {
     match peers {
         Peers::Deaf(count) => {
-            let streams = open(ports.plain, count).await?;
-            for stream in &streams {
+            let mut streams = Vec::new();
+            // One after another: fifty at once are fifty bulk transfers until all buffers are full.
+            let mut pace = interval(DEAF_PACE);
+            for _ in 0..count {
+                pace.tick().await;
+                let stream = connect(ports.plain).await?;
                 // A fresh connection takes 64 bytes at once.
                 let order = Order::Send(ENDLESS).message();
                 let written = stream.try_write(&order).context("order a stream")?;
                 ensure!(written == order.len(), "only a part of the order was taken");
+                streams.push(stream);
+            }
+            if *stop.borrow() {
+                bail!("they had not all come when the measurement ended");
             }
             stopped(&mut stop).await;
             still_open(&streams, Content::Some)?;
@@ -169,7 +181,10 @@ async fn open(port: u16, count: u32) -> Result<Vec<TcpStream>> {
         let share = count / OPENERS + u32::from(opener < count % OPENERS);
         openers.spawn_local(async move {
             let mut opened = Vec::new();
+            let mut pace = interval(PACE);
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for _ in 0..share {
+                pace.tick().await;
                 opened.push(connect(port).await?);
             }
             Ok::<_, anyhow::Error>(opened)
