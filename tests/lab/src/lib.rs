@@ -45,7 +45,7 @@ pub mod lease;
 pub mod limits;
 pub mod namespace;
 mod node;
-mod packet;
+pub mod packet;
 mod pause;
 pub mod payload;
 pub mod pki;

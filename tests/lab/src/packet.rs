@@ -21,25 +21,28 @@ const MAX_QUEUED: u32 = 10_000;
 
 /// Frames of one interface of the calling thread's namespace.
 #[derive(Debug)]
-pub(crate) struct PacketSocket {
+pub struct PacketSocket {
     socket: Socket,
     link: LinkAddr,
 }
 
 /// A frame that was read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Frame {
+pub struct Frame {
     /// Bytes that fitted into the buffer.
-    pub(crate) kept: usize,
+    pub kept: usize,
     /// Bytes that it had.
-    pub(crate) length: usize,
+    pub length: usize,
     /// Whether this namespace sent it.
-    pub(crate) outgoing: bool,
+    pub outgoing: bool,
 }
 
 impl PacketSocket {
     /// Opens it on an interface; `filter` is a classic BPF program, empty = every frame.
-    pub(crate) fn open(interface: &str, filter: &[SockFilter]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Without root, or when there is no such interface.
+    pub fn open(interface: &str, filter: &[SockFilter]) -> Result<Self> {
         let link = link(interface)?;
         let socket = Socket::new(
             Domain::PACKET,
@@ -66,7 +69,10 @@ impl PacketSocket {
     }
 
     /// The next frame, `None` when none came within the limit.
-    pub(crate) fn receive(&self, buffer: &mut [u8], limit: Duration) -> Result<Option<Frame>> {
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn receive(&self, buffer: &mut [u8], limit: Duration) -> Result<Option<Frame>> {
         self.socket
             .set_read_timeout(Some(limit))
             .context("limit the read")?;
@@ -92,7 +98,10 @@ impl PacketSocket {
     }
 
     /// Sends a whole frame.
-    pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the kernel refuses, as where the interface is down.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
         sendto(
             self.socket.as_raw_fd(),
             frame,

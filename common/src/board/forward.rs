@@ -1,0 +1,58 @@
+//! What vrrp and the TC program tell each other.
+
+use super::{Cell, MomentCell};
+use crate::config::MAX_VIPS;
+
+/// The one board that lies in the kernel, in a map of the TC program of flow forwarding
+/// (`forward/src/program.c`, `struct state`, which has the same layout): the program writes its stamp there, vrrp the
+/// rest, and the supervisor the roles of a vrrp that died.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct ForwardBoard {
+    /// Last frame of any kind from the other node's hardware address, exact to a millisecond; written by the program.
+    pub peer_frame: MomentCell,
+    /// The other node is dead as of this frame of it, until a newer one comes; "never" = no verdict.
+    pub dead_as_of: MomentCell,
+    /// By VIP: 1 = this node is active, and new connections are its own.
+    pub active: [Cell; MAX_VIPS],
+}
+
+impl ForwardBoard {
+    /// Whether the program takes the other node for dead.
+    pub fn is_peer_dead(&self) -> bool {
+        let verdict = self.dead_as_of.get();
+        verdict.is_some() && self.peer_frame.get() <= verdict
+    }
+
+    /// Of a vrrp that died: nobody asks, so nobody becomes dead, and this node is active for no VIP.
+    pub fn resign(&self) {
+        self.active.iter().for_each(|cell| cell.set(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Moment;
+
+    #[test]
+    fn a_frame_takes_a_verdict_back() {
+        let board = ForwardBoard::default();
+        assert!(!board.is_peer_dead());
+        board.peer_frame.set(Moment::from_nanos(5));
+        board.dead_as_of.set(Moment::from_nanos(5));
+        assert!(board.is_peer_dead());
+        board.peer_frame.set(Moment::from_nanos(6));
+        assert!(!board.is_peer_dead());
+    }
+
+    #[test]
+    fn who_resigns_keeps_the_verdict() {
+        let board = ForwardBoard::default();
+        board.active[15].set(1);
+        board.dead_as_of.set(Moment::from_nanos(5));
+        board.resign();
+        assert_eq!(board.active[15].get(), 0);
+        assert!(board.is_peer_dead());
+    }
+}

@@ -1,0 +1,285 @@
+//! The program at the ingress of an interface, by rtnetlink: a `clsact` queueing discipline and a filter with a fixed
+//! priority and handle, so that everybody who attaches replaces what is there, and nobody has to remember it. One way
+//! for 5.14 and 6.x.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use netlink_packet_core::{
+    ErrorBuffer, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkBuffer, NetlinkMessage, Parseable,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{
+    TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption,
+};
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    setsockopt, socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+/// What `tc filter show` names it.
+const NAME: &str = "fmc-lb";
+/// Ours among the filters of the interface, unless somebody wants just this one.
+const PRIORITY: u16 = 112;
+const HANDLE: u32 = 1;
+/// Longest wait for an answer, in milliseconds; the kernel has it when the request is sent.
+const ANSWER_LIMIT: i64 = 100;
+const DATAGRAM_BYTES: usize = 32 * 1024;
+/// A dump of more pieces than this is given up.
+const DUMP_PIECES: usize = 64;
+
+/// The kernel refused a request about an interface's filters.
+#[derive(Debug, thiserror::Error)]
+#[error("{request} interface {interface}")]
+pub struct AttachError {
+    request: &'static str,
+    /// Index of the interface.
+    interface: u32,
+    #[source]
+    source: io::Error,
+}
+
+/// Attaches a program to the ingress of an interface of the calling thread's network namespace; one that an earlier
+/// process has attached is replaced without a gap. Needs CAP_NET_ADMIN.
+///
+/// # Errors
+/// If there is no such interface, or something else than BPF has our priority.
+pub fn attach(interface: u32, program: impl AsFd) -> Result<(), AttachError> {
+    let attached = Requests::open().and_then(|mut requests| {
+        let made = requests.change(clsact(interface), NLM_F_CREATE | NLM_F_EXCL);
+        but_for(made, libc::EEXIST)?;
+        let filter = filter(interface, Some(program.as_fd().as_raw_fd()));
+        requests.change(
+            RouteNetlinkMessage::NewTrafficFilter(filter),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )
+    });
+    attached.map_err(failed("attach the TC program to", interface))
+}
+
+/// Takes the program from an interface, and the queueing discipline with it when nothing else is attached there. That
+/// there is neither, or no such interface any more, is fine.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn detach(interface: u32) -> Result<(), AttachError> {
+    let detached = Requests::open().and_then(|mut requests| {
+        let gone = requests.change(
+            RouteNetlinkMessage::DelTrafficFilter(filter(interface, None)),
+            0,
+        );
+        if is_absent(&gone) {
+            return Ok(());
+        }
+        gone?;
+        for parent in [TcHandle::MIN_INGRESS, TcHandle::MIN_EGRESS] {
+            if !requests.filters(interface, parent)?.is_empty() {
+                return Ok(());
+            }
+        }
+        let RouteNetlinkMessage::NewQueueDiscipline(clsact) = clsact(interface) else {
+            unreachable!("it is made a line above");
+        };
+        requests.change(RouteNetlinkMessage::DelQueueDiscipline(clsact), 0)
+    });
+    detached.map_err(failed("take the TC program from", interface))
+}
+
+/// Kernel's id of the program that is attached to an interface in our place; `None` = none.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn attached(interface: u32) -> Result<Option<u32>, AttachError> {
+    let found = Requests::open().and_then(|mut requests| {
+        let filters = requests.filters(interface, TcHandle::MIN_INGRESS);
+        if is_absent(&filters) {
+            return Ok(None);
+        }
+        Ok(filters?.iter().find_map(own_program))
+    });
+    found.map_err(failed("ask for the TC program of", interface))
+}
+
+fn clsact(interface: u32) -> RouteNetlinkMessage {
+    let header = header(
+        interface,
+        TcHandle {
+            major: u16::MAX,
+            minor: 0,
+        },
+        TcHandle::CLSACT,
+    );
+    let kind = TcAttribute::Kind("clsact".to_owned());
+    RouteNetlinkMessage::NewQueueDiscipline(TcMessage::from_parts(header, vec![kind]))
+}
+
+/// Our filter; with a program in order to attach it, without in order to name it.
+fn filter(interface: u32, program: Option<i32>) -> TcMessage {
+    let parent = ingress(TcHandle::MIN_INGRESS);
+    let mut header = header(interface, TcHandle::from(HANDLE), parent);
+    // All protocols, in network order.
+    let protocol = u32::from((libc::ETH_P_ALL as u16).to_be());
+    header.info = u32::from(PRIORITY) << 16 | protocol;
+    let mut attributes = vec![TcAttribute::Kind("bpf".to_owned())];
+    if let Some(descriptor) = program {
+        attributes.push(TcAttribute::Options(vec![
+            TcOption::Bpf(TcFilterBpfOption::ProgFd(descriptor.cast_unsigned())),
+            TcOption::Bpf(TcFilterBpfOption::ProgName(NAME.to_owned())),
+            TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
+        ]));
+    }
+    TcMessage::from_parts(header, attributes)
+}
+
+fn own_program(filter: &TcMessage) -> Option<u32> {
+    let (header, attributes) = filter.clone().into_parts();
+    if header.info >> 16 != u32::from(PRIORITY) || u32::from(header.handle) != HANDLE {
+        return None;
+    }
+    let mut options = attributes.iter().filter_map(|attribute| {
+        if let TcAttribute::Options(options) = attribute {
+            Some(options)
+        } else {
+            None
+        }
+    });
+    options.next()?.iter().find_map(|option| {
+        if let TcOption::Bpf(TcFilterBpfOption::ProgId(id)) = option {
+            Some(*id)
+        } else {
+            None
+        }
+    })
+}
+
+fn header(interface: u32, handle: TcHandle, parent: TcHandle) -> TcHeader {
+    TcHeader {
+        index: interface.cast_signed(),
+        handle,
+        parent,
+        ..TcHeader::default()
+    }
+}
+
+fn ingress(minor: u16) -> TcHandle {
+    TcHandle {
+        major: u16::MAX,
+        minor,
+    }
+}
+
+fn but_for(result: io::Result<()>, fine: i32) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(fine) => Ok(()),
+        other => other,
+    }
+}
+
+/// What the kernel says where there is no filter, no queueing discipline, or no interface.
+fn is_absent<T>(result: &io::Result<T>) -> bool {
+    let absent = [libc::ENOENT, libc::EINVAL, libc::ENODEV];
+    let code = result.as_ref().err().and_then(io::Error::raw_os_error);
+    code.is_some_and(|code| absent.contains(&code))
+}
+
+fn failed(request: &'static str, interface: u32) -> impl FnOnce(io::Error) -> AttachError {
+    move |source| AttachError {
+        request,
+        interface,
+        source,
+    }
+}
+
+/// A socket for requests of traffic control (rtnetlink(7)).
+struct Requests {
+    socket: OwnedFd,
+    sequence: u32,
+    answer: Vec<u8>,
+}
+
+impl Requests {
+    fn open() -> io::Result<Self> {
+        let socket = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkRoute,
+        )?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        setsockopt(
+            &socket,
+            sockopt::ReceiveTimeout,
+            &TimeVal::milliseconds(ANSWER_LIMIT),
+        )?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            answer: vec![0; DATAGRAM_BYTES],
+        })
+    }
+
+    fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.ask(message, NLM_F_REQUEST | NLM_F_ACK | flags, |_| ())
+    }
+
+    /// The filters of an interface at this end of its `clsact`.
+    fn filters(&mut self, interface: u32, minor: u16) -> io::Result<Vec<TcMessage>> {
+        let header = header(interface, TcHandle::UNSPEC, ingress(minor));
+        let wanted = TcMessage::from_parts(header, Vec::new());
+        let mut filters = Vec::new();
+        self.ask(
+            RouteNetlinkMessage::GetTrafficFilter(wanted),
+            NLM_F_REQUEST | NLM_F_DUMP,
+            |payload| filters.extend(TcMessage::parse(payload)),
+        )?;
+        Ok(filters)
+    }
+
+    /// Sends a request and reads to its end; `each` gets the payload of what comes before that.
+    fn ask(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = flags;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let mut request = vec![0; message.buffer_len()];
+        message.serialize(&mut request);
+        send(self.socket.as_raw_fd(), &request, MsgFlags::empty())?;
+        for _ in 0..DUMP_PIECES {
+            let length = recv(self.socket.as_raw_fd(), &mut self.answer, MsgFlags::empty())?;
+            let mut rest = &self.answer[..length];
+            while let Ok(answer) = NetlinkBuffer::new_checked(rest) {
+                if answer.sequence_number() == self.sequence {
+                    match end(&answer) {
+                        Some(end) => return end,
+                        None => each(answer.payload()),
+                    }
+                }
+                let length = usize::try_from(answer.length()).unwrap_or(usize::MAX);
+                rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+/// NLMSG_ERROR and NLMSG_DONE (netlink(7)) end an answer; both begin with a negative errno or zero.
+fn end(message: &NetlinkBuffer<&[u8]>) -> Option<io::Result<()>> {
+    if !matches!(message.message_type(), 2 | 3) {
+        return None;
+    }
+    let code = ErrorBuffer::new_checked(message.payload())
+        .ok()
+        .and_then(|error| error.code());
+    Some(code.map_or(Ok(()), |code| {
+        Err(io::Error::from_raw_os_error(code.get().saturating_neg()))
+    }))
+}

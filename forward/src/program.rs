@@ -1,0 +1,217 @@
+//! The program in the kernel, and the tables that it reads.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
+use aya::programs::{ProgramError, ProgramFd, SchedClassifier};
+use aya::{Btf, BtfError, EbpfError, EbpfLoader, include_bytes_aligned};
+use common::config::VipIndex;
+
+use crate::{Cause, Count};
+
+const OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/program.o"));
+/// Largest and smallest window that the program reckons with. A receive window is below 1 GiB (RFC 7323, section 2.3),
+/// and below 16 MiB nobody's settings are that unusual.
+const WINDOW: std::ops::RangeInclusive<u32> = 1 << 24..=1 << 30;
+/// What a receive buffer may grow to, the last number of three, in bytes.
+const TCP_RMEM: &str = "/proc/sys/net/ipv4/tcp_rmem";
+
+/// The kernel does not take the program.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("read the kernel's own types (/sys/kernel/btf/vmlinux)")]
+    Types(#[source] BtfError),
+    /// CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON is missing, or the kernel has no BPF.
+    #[error("make the maps of the TC program")]
+    Maps(#[source] EbpfError),
+    /// Its verifier has found something; the last line of what it said.
+    #[error("load the TC program: {verdict}")]
+    Refused {
+        verdict: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("load the TC program")]
+    Program(#[source] ProgramError),
+    #[error("open the TC program's maps")]
+    Tables(#[source] MapError),
+    #[error("keep the TC program's descriptor")]
+    Descriptor(#[source] io::Error),
+}
+
+/// A table of the program could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct TableError {
+    what: &'static str,
+    #[source]
+    source: MapError,
+}
+
+/// The loaded program. It is in use as long as it is attached somewhere, whether this value lives or not.
+#[derive(Debug)]
+pub struct Program {
+    descriptor: ProgramFd,
+    /// See `struct listener` of the program; the value is the VIP.
+    listeners: HashMap<MapData, [u8; 20], u32>,
+    /// By index of the interface: the other node's hardware address and two bytes of zero.
+    links: HashMap<MapData, u32, [u8; 8]>,
+    /// By [`Cause`]: packets and bytes, for each processor.
+    counts: Map,
+    state: MapData,
+}
+
+impl Program {
+    /// Loads it, with empty tables. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; once it is loaded CAP_PERFMON can go.
+    ///
+    /// # Errors
+    /// If a capability is missing or the kernel does not take it.
+    pub fn load() -> Result<Self, LoadError> {
+        let types = Btf::from_sys_fs().map_err(LoadError::Types)?;
+        let window = window();
+        let mut object = EbpfLoader::new()
+            .btf(Some(&types))
+            .override_global("WINDOW", &window, true)
+            .load(OBJECT)
+            .map_err(LoadError::Maps)?;
+        let program: &mut SchedClassifier = object
+            .program_mut("flow_forward")
+            .expect("the object has this program")
+            .try_into()
+            .map_err(LoadError::Program)?;
+        program.load().map_err(LoadError::of_program)?;
+        let descriptor = program
+            .fd()
+            .map_err(LoadError::Program)?
+            .try_clone()
+            .map_err(LoadError::Descriptor)?;
+        let mut map = |name| object.take_map(name).expect("the object has this map");
+        let Map::Array(state) = map("state") else {
+            unreachable!("the program's state is an array");
+        };
+        Ok(Self {
+            descriptor,
+            listeners: map("listeners").try_into().map_err(LoadError::Tables)?,
+            links: map("links").try_into().map_err(LoadError::Tables)?,
+            counts: map("counts"),
+            state,
+        })
+    }
+
+    /// Makes these the addresses and ports whose segments are judged, each of a VIP; what stays is never missing.
+    ///
+    /// # Errors
+    /// If the kernel refuses, as when there are more than 8,192 of them.
+    pub fn set_listeners(&mut self, wanted: &[(SocketAddr, VipIndex)]) -> Result<(), TableError> {
+        let failed = |source| TableError {
+            what: "tell the TC program what is listened to",
+            source,
+        };
+        let wanted: Vec<([u8; 20], u32)> = wanted
+            .iter()
+            .map(|(address, vip)| (listener_key(*address), vip.0 as u32))
+            .collect();
+        for (key, vip) in &wanted {
+            self.listeners.insert(key, vip, 0).map_err(failed)?;
+        }
+        let present: Vec<[u8; 20]> = self
+            .listeners
+            .keys()
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        for key in present {
+            if !wanted.iter().any(|(one, _)| *one == key) {
+                self.listeners.remove(&key).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the other node is behind the interface with this index. Without it the program does nothing there.
+    ///
+    /// # Errors
+    /// If the kernel refuses, as when there are more than 64 interfaces.
+    pub fn set_peer(&mut self, interface: u32, mac: [u8; 6]) -> Result<(), TableError> {
+        let [a, b, c, d, e, f] = mac;
+        self.links
+            .insert(interface, [a, b, c, d, e, f, 0, 0], 0)
+            .map_err(|source| TableError {
+                what: "tell the TC program where the other node is",
+                source,
+            })
+    }
+
+    /// What was counted since the program was loaded, over all processors.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn counts(&self) -> Result<[(Cause, Count); Cause::ALL.len()], TableError> {
+        let failed = |source| TableError {
+            what: "read the TC program's counters",
+            source,
+        };
+        let table = PerCpuArray::<_, [u64; 2]>::try_from(&self.counts).map_err(failed)?;
+        let mut counts = Cause::ALL.map(|cause| (cause, Count::default()));
+        for (cause, count) in &mut counts {
+            let processors = table.get(&(*cause as u32), 0).map_err(failed)?;
+            for [packets, bytes] in processors.iter() {
+                count.packets += packets;
+                count.bytes += bytes;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The map to give to [`crate::map_state`].
+    pub fn state(&self) -> BorrowedFd<'_> {
+        self.state.fd().as_fd()
+    }
+}
+
+impl AsFd for Program {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl LoadError {
+    fn of_program(error: ProgramError) -> Self {
+        let ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } = error
+        else {
+            return Self::Program(error);
+        };
+        let log = verifier_log.to_string();
+        // The last line is its statistics.
+        let mut lines = log.lines().filter(|line| !line.starts_with("processed "));
+        Self::Refused {
+            verdict: lines.next_back().unwrap_or_default().to_owned(),
+            source: io_error,
+        }
+    }
+}
+
+/// See `struct listener` of the program.
+fn listener_key(address: SocketAddr) -> [u8; 20] {
+    let mut key = [0; 20];
+    let v6 = match address.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    key[..16].copy_from_slice(&v6.octets());
+    key[16..18].copy_from_slice(&address.port().to_be_bytes());
+    key
+}
+
+fn window() -> u32 {
+    let largest = std::fs::read_to_string(TCP_RMEM)
+        .ok()
+        .and_then(|text| text.split_whitespace().last()?.parse().ok());
+    largest
+        .unwrap_or(*WINDOW.start())
+        .clamp(*WINDOW.start(), *WINDOW.end())
+}
