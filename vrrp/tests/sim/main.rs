@@ -2,10 +2,11 @@
 //! some decide for several VIPs that move together, and trackers of all kinds fail.
 //!
 //! The simulation plays the driver (sockets are read before timers are looked at) and the kernel (a
-//! lease ends by itself). After every turn the invariants are checked; a failure prints its seed,
+//! lease ends by itself, and questions are answered). After every turn the invariants are checked; a failure prints its seed,
 //! and `FMC_LB_SIM_SEED=N` runs that one alone.
 
 mod node;
+mod questions;
 mod random;
 mod stories;
 
@@ -15,14 +16,18 @@ use std::time::Duration;
 use common::addr::{Priority, Vrid};
 use common::board::VipState;
 use common::time::Moment;
-use node::{Node, Packet, Said};
+use node::{Frame, Node, Packet, Said};
+use questions::SILENT;
 use random::{Random, Seed};
 use vrrp::router::{Action, Heard, Params, Via};
+use vrrp::silence::Silence;
 use vrrp::timing::Skew;
 
 const SEEDS: u64 = 120;
 /// Turns over all seeds, so that a simulation that stands still is noticed.
-const LEAST_TURNS: u64 = 100_000;
+const LEAST_TURNS: u64 = 1_000_000;
+/// Machines that are taken for lost, likewise.
+const LEAST_SILENCES: u64 = 50;
 const HEARTBEAT: Duration = Duration::from_millis(20);
 /// Time on the wire at most.
 const DELAY: Duration = Duration::from_millis(1);
@@ -41,6 +46,10 @@ struct Sim {
     /// Nothing arrives at this node.
     deaf: [bool; 2],
     turns: u64,
+    /// Machines that were taken for lost.
+    silences: u64,
+    /// Last time that the network or a machine was in trouble.
+    troubled_at: Moment,
 }
 
 impl Sim {
@@ -49,6 +58,7 @@ impl Sim {
         let priorities = random.one_of(&[[250, 240], [100, 110], [100, 100], [255, 254]]);
         let interval = random.one_of(&[10, 100, 100, 1000, 5000]);
         let heartbeat = random.one_of(&[None, Some(HEARTBEAT)]);
+        let asks = random.one_of(&[false, true]);
         let preempt = random.one_of(&[true, true, false]);
         let preempt_delay = random.one_of(&[0, 0, 2000]);
         // Their adverts and heartbeats are lost one by one.
@@ -68,7 +78,7 @@ impl Sim {
                 sole_peer: Some(address(peer)),
                 heartbeat,
             };
-            Node::new(params, vips)
+            Node::new(params, vips, asks)
         };
         Self {
             nodes: [node(11, 12, priorities[0]), node(12, 11, priorities[1])],
@@ -78,6 +88,8 @@ impl Sim {
             loss_percent: 0,
             deaf: [false; 2],
             turns: 0,
+            silences: 0,
+            troubled_at: Moment::default(),
         }
     }
 
@@ -89,9 +101,11 @@ impl Sim {
     fn boot(&mut self, place: usize) {
         let now = self.now;
         let node = &mut self.nodes[place];
-        let fresh = Node::new(node.params.clone(), node.fit.len());
+        let fresh = Node::new(node.params.clone(), node.fit.len(), node.silence.is_some());
         *node = Node {
             alive: true,
+            powered: true,
+            due: now,
             fit: node.fit.clone(),
             faults: node.faults,
             taken: node.taken,
@@ -108,6 +122,7 @@ impl Sim {
     fn crash(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         node.alive = false;
+        node.powered = false;
         node.lease = None;
     }
 
@@ -130,7 +145,7 @@ impl Sim {
                 .air
                 .iter()
                 .enumerate()
-                .map(|(index, packet)| (packet.heard.at, index))
+                .map(|(index, packet)| (packet.at, index))
                 .min();
             match (wake, arrival) {
                 (_, Some((at, index))) if at <= end && wake.is_none_or(|wake| at <= wake.0) => {
@@ -151,13 +166,17 @@ impl Sim {
     fn arrive(&mut self, index: usize) {
         let packet = self.air.swap_remove(index);
         let node = &mut self.nodes[packet.to];
-        if node.alive {
-            node.hear(&packet);
+        if matches!(packet.frame, Frame::Question) {
+            if node.powered && !node.frozen {
+                self.transmit(1 - packet.to, |_, _| Frame::Answer);
+            }
+        } else if node.alive {
+            node.hear(packet);
             node.wake_at = node.wake_at.min(self.now + self.random.up_to(LATENESS));
         }
     }
 
-    /// One turn of a driver's loop: sockets, kernel, fitness, timers, heartbeats.
+    /// One turn of a driver's loop: sockets, questions, kernel, fitness, timers, heartbeats.
     fn turn(&mut self, place: usize) {
         self.turns += 1;
         let now = self.now;
@@ -166,6 +185,7 @@ impl Sim {
             self.nodes[place].router.handle_heard(*heard, now);
             self.perform(place, inbox.len() - read);
         }
+        self.question(place);
         let node = &mut self.nodes[place];
         if node.lease.is_some() && !node.has_lease(now) {
             node.lease = None;
@@ -184,7 +204,10 @@ impl Sim {
             .poll_timeout()
             .map_or(node.heartbeat_at, |due| due.0);
         assert!(due > now, "the loop would spin");
-        node.wake_at = due.min(node.heartbeat_at) + self.random.up_to(LATENESS);
+        let questions = node.silence.as_ref().and_then(Silence::due);
+        let questions = questions.filter(|due| *due > now);
+        node.due = due.min(node.heartbeat_at).min(questions.unwrap_or(due));
+        node.wake_at = node.due + self.random.up_to(LATENESS);
     }
 
     fn heartbeat(&mut self, place: usize) {
@@ -207,27 +230,39 @@ impl Sim {
     }
 
     fn send_one(&mut self, from: usize, priority: u8, via: Via) {
-        let to = 1 - from;
+        self.transmit(1 - from, |sim, at| {
+            let sender = &sim.nodes[from];
+            let heard = Heard {
+                source: sender.params.own,
+                priority,
+                interval: sender.params.advert_interval,
+                via,
+                at,
+            };
+            match via {
+                Via::Advert => Frame::Advert(heard),
+                Via::Heartbeat => {
+                    let said = Said {
+                        state: sender.router.state(),
+                        faults: sender.faults,
+                        at,
+                    };
+                    Frame::Heartbeat(heard, said)
+                }
+            }
+        });
+    }
+
+    /// Puts a frame on the wire, unless it is lost; what is in it may say when it arrives.
+    fn transmit(&mut self, to: usize, frame: impl FnOnce(&Self, Moment) -> Frame) {
         if self.deaf[to] || self.random.below(100) < self.loss_percent {
             return;
         }
         let arrival = self.now + self.random.up_to(DELAY);
         let at = arrival.max(self.nodes[to].last_arrival + Duration::from_nanos(1));
         self.nodes[to].last_arrival = at;
-        let sender = &self.nodes[from];
-        let heard = Heard {
-            source: sender.params.own,
-            priority,
-            interval: sender.params.advert_interval,
-            via,
-            at,
-        };
-        let said = (via == Via::Heartbeat).then(|| Said {
-            state: sender.router.state(),
-            faults: sender.faults,
-            at,
-        });
-        self.air.push(Packet { to, heard, said });
+        let frame = frame(self, at);
+        self.air.push(Packet { to, at, frame });
     }
 
     /// Performs what the router wants; `unread` packets are still in its socket.
@@ -291,7 +326,7 @@ impl Sim {
     /// Something goes wrong for a while.
     fn disturb(&mut self) {
         let victim = self.random.below(2) as usize;
-        match self.random.below(11) {
+        match self.random.below(12) {
             0 => self.loss_percent = 10 + self.random.below(60),
             1 => self.deaf = [true; 2],
             2 => self.deaf[victim] = true,
@@ -305,6 +340,7 @@ impl Sim {
             8 => self.nodes[victim].taken = self.random.below(200) as u32,
             9 => self.nodes[victim].faults = self.random.below(3) as u8,
             10 => self.nodes.iter_mut().for_each(|node| node.faults = 1),
+            11 if self.nodes[victim].alive => self.freeze(victim),
             _ => {}
         }
         let longest = self.down() * 4 + Duration::from_secs(2);
@@ -313,6 +349,7 @@ impl Sim {
     }
 
     fn heal(&mut self) {
+        self.troubled_at = self.now;
         self.loss_percent = 0;
         self.deaf = [false; 2];
         for place in 0..2 {
@@ -320,9 +357,18 @@ impl Sim {
             self.nodes[place].taken = 0;
             self.nodes[place].faults = 0;
             self.nodes[place].paused = false;
+            self.nodes[place].frozen = false;
             if !self.nodes[place].alive {
                 self.boot(place);
             }
+        }
+    }
+
+    fn maybe_mend(&mut self) {
+        if self.random.below(3) == 0 {
+            self.heal();
+            let time = self.random.up_to(self.down() * 3);
+            self.run(time, |_| ());
         }
     }
 
@@ -362,7 +408,9 @@ impl Sim {
         self.run(phase, |_| ());
         let bound = if self.random.below(2) == 0 {
             self.crash(active);
-            self.nodes[1 - active].down() + PROMPT
+            let node = &self.nodes[1 - active];
+            let silent = node.silence.as_ref().map_or(node.down(), |_| SILENT);
+            node.down().min(silent) + PROMPT
         } else {
             self.stop(active);
             PROMPT
@@ -376,23 +424,24 @@ impl Sim {
     }
 }
 
-fn play(seed: u64) -> u64 {
+/// Turns, and machines that were taken for lost.
+fn play(seed: u64) -> [u64; 2] {
     let _seed = Seed(seed);
     let mut sim = Sim::new(seed);
     sim.heal();
     for _ in 0..4 {
         sim.settle();
         sim.lose_active();
+        // What comes now meets a lone node, or both as they have found each other, for a while.
+        sim.maybe_mend();
         for _ in 0..sim.random.below(5) {
             sim.disturb();
-            if sim.random.below(3) == 0 {
-                sim.heal();
-            }
+            sim.maybe_mend();
         }
         sim.heal();
     }
     sim.settle();
-    sim.turns
+    [sim.turns, sim.silences]
 }
 
 #[test]
@@ -401,7 +450,12 @@ fn two_routers_keep_their_invariants_whatever_the_lan_and_the_machines_do() {
         play(seed.parse().expect("FMC_LB_SIM_SEED is a number"));
         return;
     }
-    let turns: u64 = (0..SEEDS).map(play).sum();
-    println!("{turns} turns in {SEEDS} runs");
+    let [mut turns, mut silences] = [0, 0];
+    for [some, silent] in (0..SEEDS).map(play) {
+        turns += some;
+        silences += silent;
+    }
+    println!("{turns} turns and {silences} silences in {SEEDS} runs");
     assert!(turns >= LEAST_TURNS, "only {turns} turns");
+    assert!(silences >= LEAST_SILENCES, "only {silences} silences");
 }

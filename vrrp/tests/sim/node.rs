@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::board::VipState;
 use common::time::Moment;
 use vrrp::router::{Cause, Heard, Params, VirtualRouter};
+use vrrp::silence::Silence;
 use vrrp::timing::active_down_interval;
 use vrrp::tracking::{Findings, Peer, Trial, Verdict};
 
@@ -16,9 +17,18 @@ const FRESH: Duration = Duration::from_millis(100);
 /// A packet on the wire.
 pub(crate) struct Packet {
     pub(crate) to: usize,
-    pub(crate) heard: Heard,
-    /// In a heartbeat.
-    pub(crate) said: Option<Said>,
+    /// When it arrives.
+    pub(crate) at: Moment,
+    pub(crate) frame: Frame,
+}
+
+/// What is in it.
+pub(crate) enum Frame {
+    Advert(Heard),
+    Heartbeat(Heard, Said),
+    /// Who has your address?
+    Question,
+    Answer,
 }
 
 /// What a node says of itself.
@@ -35,6 +45,10 @@ pub(crate) struct Node {
     pub(crate) trial: Trial,
     pub(crate) alive: bool,
     pub(crate) paused: bool,
+    /// So is the whole machine.
+    pub(crate) frozen: bool,
+    /// The machine runs, whether the node does or not.
+    pub(crate) powered: bool,
     /// By VIP: what keeps one away keeps all away.
     pub(crate) fit: Vec<bool>,
     /// Trackers without a weight that are down.
@@ -43,20 +57,39 @@ pub(crate) struct Node {
     pub(crate) taken: u32,
     /// The other node's last heartbeat.
     pub(crate) peer: Option<Said>,
+    /// `None` where adverts alone decide.
+    pub(crate) silence: Option<Silence>,
+    /// The other node's newest heartbeat, its newest word of any kind, and its kernel's newest answer.
+    pub(crate) beat: Option<Moment>,
+    pub(crate) spoke: Option<Moment>,
+    pub(crate) answered: Option<Moment>,
+    /// Silences that an answer has averted.
+    pub(crate) averted: u32,
     /// Received by the kernel, not yet read.
     pub(crate) inbox: Vec<Heard>,
     /// When the kernel will drop the address; `None` = it is not there.
     pub(crate) lease: Option<Moment>,
     /// As the actions said.
     pub(crate) shown: VipState,
+    /// When the next turn is due, and when the loop will wake.
+    pub(crate) due: Moment,
     pub(crate) wake_at: Moment,
     pub(crate) heartbeat_at: Moment,
     pub(crate) last_arrival: Moment,
 }
 
 impl Node {
-    pub(crate) fn new(params: Params, vips: usize) -> Self {
+    pub(crate) fn new(params: Params, vips: usize, asks: bool) -> Self {
+        let heartbeat = params.heartbeat.filter(|_| asks);
         Self {
+            silence: heartbeat.map(Silence::new),
+            beat: None,
+            spoke: None,
+            answered: None,
+            averted: 0,
+            frozen: false,
+            powered: false,
+            due: Moment::default(),
             router: VirtualRouter::new(params.clone()),
             trial: Trial::new(params.priority),
             params,
@@ -97,14 +130,22 @@ impl Node {
     }
 
     /// A packet is in the kernel's queues. Only the heartbeats of an Active count as adverts.
-    pub(crate) fn hear(&mut self, packet: &Packet) {
-        let Some(said) = packet.said else {
-            self.inbox.push(packet.heard);
-            return;
-        };
-        self.peer = Some(said);
-        if said.state == VipState::Active {
-            self.inbox.push(packet.heard);
+    pub(crate) fn hear(&mut self, packet: Packet) {
+        match packet.frame {
+            Frame::Advert(heard) => {
+                self.spoke = Some(packet.at);
+                self.inbox.push(heard);
+            }
+            Frame::Heartbeat(heard, said) => {
+                (self.beat, self.spoke) = (Some(packet.at), Some(packet.at));
+                self.peer = Some(said);
+                if said.state == VipState::Active {
+                    self.inbox.push(heard);
+                }
+            }
+            Frame::Answer => self.answered = Some(packet.at),
+            // The kernel answers, no process hears of it.
+            Frame::Question => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::addr::Priority;
 use common::board::VipState;
 
-use crate::node::OUT_OF_STEP;
+use crate::node::{Frame, OUT_OF_STEP};
 use crate::random::Seed;
 use crate::{PROMPT, SECOND, Sim};
 
@@ -24,7 +24,7 @@ fn a_paused_active_says_nothing_before_it_has_listened() {
         let adverts = |sim: &Sim| {
             sim.air
                 .iter()
-                .filter(|packet| packet.said.is_none())
+                .filter(|packet| matches!(packet.frame, Frame::Advert(_)))
                 .count()
         };
         let sent_before = adverts(&sim);
