@@ -24,6 +24,7 @@ mod ready;
 mod session_log;
 mod snapshot;
 mod socket;
+mod stalls;
 mod tls;
 mod trackers;
 mod view;
@@ -46,6 +47,7 @@ use crate::commands::Asker;
 
 use self::answers::Answers;
 use self::clock::Clocks;
+use self::stalls::CpuTimes;
 use self::view::View;
 
 /// How often the loop writes its heartbeat.
@@ -149,9 +151,14 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         tokio::select! {
             () = control.stop.notified() => return Ok(()),
             _ = beat.tick() => header.heartbeat.set(clock::now()),
-            _ = sample.tick() => answers.sample(Clocks::read()),
+            _ = sample.tick() => answers.sample(Clocks::read(), cpu_times()),
         }
     }
+}
+
+/// What the kernel says of the CPU time; no disk is read for it.
+fn cpu_times() -> Option<CpuTimes> {
+    CpuTimes::parse(&std::fs::read_to_string("/proc/stat").ok()?)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub use self::drops::{AdvertWarning, DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
 pub use self::forward::ForwardBoard;
 pub use self::hold::{Hold, HoldSlot};
+pub use self::lateness::{LATENESS_BOUNDS, LatenessSlot, VRRP_HUNG};
 pub use self::names::NameSlot;
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
@@ -41,7 +42,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 8;
 
 /// First words of every board.
 #[repr(C)]
@@ -154,6 +155,7 @@ mod drops;
 mod external;
 mod forward;
 mod hold;
+mod lateness;
 mod names;
 mod probe_status;
 mod roster;

@@ -4,12 +4,14 @@
 //! skipped: `status` of one version can ask a node of another.
 
 mod agent;
+mod machine;
 mod tls;
 mod tracker;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::agent::AgentStatus;
+pub use self::machine::MachineStatus;
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 pub use self::tracker::TrackerStatus;
 
@@ -30,6 +32,7 @@ pub struct Status {
     pub processes: Vec<ProcessStatus>,
     pub vips: Vec<VipStatus>,
     pub trackers: Vec<TrackerStatus>,
+    pub machine: MachineStatus,
     /// `None` with one node.
     pub peer: Option<PeerStatus>,
     pub listeners: Vec<ListenerStatus>,

@@ -8,6 +8,7 @@ use common::status::Status;
 use super::clock::Clocks;
 use super::metrics;
 use super::rates::{Rates, Totals};
+use super::stalls::{CpuTimes, Steal};
 use super::view::View;
 
 /// Answers every question about this node; shared by all connections.
@@ -21,6 +22,7 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 struct Kept {
     rates: Rates,
+    steal: Steal,
     clocks: Clocks,
 }
 
@@ -30,18 +32,22 @@ impl Answers {
             view,
             kept: Mutex::new(Kept {
                 rates: Rates::default(),
+                steal: Steal::default(),
                 clocks,
             }),
         }
     }
 
-    /// Takes a sample of the listeners' counters; called each second.
-    pub(crate) fn sample(&self, clocks: Clocks) {
+    /// Takes a sample of the listeners' counters and of the machine's CPU time; called each second.
+    pub(crate) fn sample(&self, clocks: Clocks, cpu: Option<CpuTimes>) {
         let slots = &self.view.boards.proxy.listeners[..self.view.config.listeners.len()];
         let totals = slots.iter().map(Totals::of).collect();
         let mut kept = self.kept();
         kept.clocks = clocks.with_epoch_of(kept.clocks);
         kept.rates.record(clocks.now, totals);
+        if let Some(cpu) = cpu {
+            kept.steal.take(cpu, self.view.boards.admin);
+        }
     }
 
     /// Where admin counts what it refuses.

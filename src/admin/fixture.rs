@@ -87,6 +87,7 @@ pub(crate) fn empty_boards() -> Boards {
         peer_asked: MomentCell::default(),
         peer_answered: MomentCell::default(),
         wire: Default::default(),
+        lateness: Default::default(),
     };
     let proxy = ProxyBoard {
         header: Header::default(),

@@ -16,7 +16,7 @@ use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{agents, files, peer, session_log, tls, trackers, warnings};
+use super::{agents, files, peer, session_log, stalls, tls, trackers, warnings};
 use crate::status::human;
 
 impl View {
@@ -37,6 +37,7 @@ impl View {
                 .map(|vip| self.vip(VipIndex(vip), &processes.vrrp, clocks))
                 .collect(),
             trackers: trackers::status::status(self, now),
+            machine: stalls::status(self, now),
             peer: peer::status(self, now),
             listeners: self.listeners(&processes.proxy, rates, clocks),
             backends: self

@@ -16,6 +16,7 @@ use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::session_log;
+use super::stalls;
 use super::tls;
 use super::trackers;
 use super::view::View;
@@ -64,6 +65,7 @@ pub(crate) fn of(
     found.extend(backends.flat_map(|(config, status)| expiry::warnings(config, status)));
     found.extend(status.backends.iter().filter_map(agents::warning));
     found.extend(session_log::warnings(status.session_log.as_ref()));
+    found.extend(stalls::warnings(view, &status.machine, now));
     if processes.vrrp.alive {
         rights_warnings(view, &mut found);
     }

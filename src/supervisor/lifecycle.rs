@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use common::board::Child;
+use common::board::{Child, VRRP_HUNG};
 use common::time::Moment;
 
 /// How often the heartbeats are looked at.
@@ -15,10 +15,8 @@ pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A look that comes later than this says nothing of the others: the whole machine may have stood
 /// still.
 const LATE: Duration = Duration::from_millis(50);
-/// A vrrp that has not turned for this long is hung. It is the only one that may hold a VIP that
-/// does not work.
-const VRRP_HUNG: Duration = Duration::from_millis(100);
-/// A proxy has four times as long. After 100 ms vrrp gives the VIPs up, so nobody waits for the
+/// A vrrp that has not turned for [`VRRP_HUNG`] is hung: it is the only one that may hold a VIP that
+/// does not work. A proxy has four times as long. After 100 ms vrrp gives the VIPs up, so nobody waits for the
 /// proxy; but killing it ends its sessions, which a stall that passes would not.
 const PROXY_HUNG: Duration = Duration::from_millis(400);
 /// The admin process is in nobody's way.

@@ -107,6 +107,8 @@ pub(crate) struct Driver {
     catch_up: Option<Moment>,
     /// How late this turn came.
     lateness: Duration,
+    /// How late one may come before others act.
+    patience: Duration,
     supervisor_gone_since: Option<Moment>,
     look_again: Option<Moment>,
     heartbeat_at_once: bool,
@@ -201,6 +203,7 @@ impl Driver {
             emptied: now,
             catch_up: None,
             lateness: Duration::ZERO,
+            patience: inputs.config.patience_with(inputs.node),
             supervisor_gone_since: None,
             look_again: None,
             heartbeat_at_once: false,
@@ -287,6 +290,9 @@ impl Driver {
         let now = clocks.now();
         self.wall = clocks.wall();
         self.lateness = now.since(due);
+        if now >= due {
+            self.board.lateness.take(self.lateness, self.patience, now);
+        }
         self.note_turn(now);
         let queues = self.read_queues(clocks, now);
         if queues.read_until.is_none() {

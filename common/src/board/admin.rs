@@ -28,6 +28,10 @@ pub struct AdminBoard {
     pub external_groups: [ExternalGroup; MAX_SERVERS],
     /// Scripts that run now, by place of their trackers.
     pub tracker_groups: [ExternalGroup; MAX_TRACKERS],
+    /// CPU time that a hypervisor has taken since the boot, of all processors, in milliseconds.
+    pub stolen_ms: Cell,
+    /// Gauge: its share of the CPU time of the last minute, in thousandths.
+    pub stolen_permille: Cell,
 }
 
 impl Default for AdminBoard {
@@ -44,6 +48,8 @@ impl Default for AdminBoard {
             trackers: std::array::from_fn(|_| TrackerSlot::default()),
             external_groups: std::array::from_fn(|_| ExternalGroup::default()),
             tracker_groups: std::array::from_fn(|_| ExternalGroup::default()),
+            stolen_ms: Cell::default(),
+            stolen_permille: Cell::default(),
         }
     }
 }

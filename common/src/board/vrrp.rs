@@ -1,6 +1,6 @@
 //! What vrrp says.
 
-use super::{Cell, Header, MomentCell, Text, TrackerSlot};
+use super::{Cell, Header, LatenessSlot, MomentCell, Text, TrackerSlot};
 use crate::config::{MAX_TRACKERS, MAX_VIPS};
 
 /// What vrrp says.
@@ -44,6 +44,7 @@ pub struct VrrpBoard {
     pub peer_answered: MomentCell,
     /// What the adverts on the wire tell of each VIP, beside what they say.
     pub wire: [WireSlot; MAX_VIPS],
+    pub lateness: LatenessSlot,
 }
 
 /// Adverts for a VIP's VRID that tell of a mistake in a configuration or in a firewall.

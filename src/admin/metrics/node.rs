@@ -37,6 +37,16 @@ static DEATHS: Family = Family::counter(
     &["process"],
     "Deaths of the process that nobody asked for.",
 );
+static STOLEN: Family = Family::counter(
+    "fmc_lb_machine_stolen_seconds_total",
+    &[],
+    "CPU time of this machine that a hypervisor took for others since the boot (steal), of all processors.",
+);
+static STOLEN_RATIO: Family = Family::gauge(
+    "fmc_lb_machine_stolen_ratio",
+    &[],
+    "Share of the CPU time of the last minute that a hypervisor took, 0 to 1.",
+);
 
 static HTTP_DENIED: Family = Family::counter(
     "fmc_lb_admin_http_denied_total",
@@ -78,6 +88,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &PROCESS_UP,
     &HEARTBEAT_AGE,
     &DEATHS,
+    &STOLEN,
+    &STOLEN_RATIO,
     &HTTP_DENIED,
     &HTTP_DROPPED,
     &PROGRAM_RUNS,
@@ -93,6 +105,8 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status, clocks: Clocks
     page.gauge_if_known(&START_TIME, &[], since_1970);
     page.gauge(&WARNINGS, &[], status.warnings.len() as f64);
     let admin = view.boards.admin;
+    page.line(&STOLEN, &[], seconds(admin.stolen_ms.get()));
+    page.gauge(&STOLEN_RATIO, &[], admin.stolen_permille.get() as f64 / 1e3);
     page.count(&HTTP_DENIED, &[], admin.http_denied.get());
     page.count(&HTTP_DROPPED, &[], admin.http_dropped.get());
     page.count(&PROGRAM_RUNS, &[], admin.external_runs.get());

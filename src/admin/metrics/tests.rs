@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -125,6 +127,31 @@ fn every_counter_of_a_vip_shows_its_cell() {
         ),
     ];
     assert_cells_move(&view, "vip=\"web\"", "vip=\"api\"", &cells);
+}
+
+#[test]
+fn how_late_vrrp_wakes_and_what_a_hypervisor_takes_are_on_the_page() {
+    let view = fixture::healthy();
+    let slot = &view.boards.vrrp.lateness;
+    for micros in [50, 700, 60_000, 150_000] {
+        let late = Duration::from_micros(micros);
+        slot.take(late, Duration::from_millis(60), fixture::ago(90_000));
+    }
+    view.boards.admin.stolen_ms.set(2_340);
+    view.boards.admin.stolen_permille.set(45);
+    let page = page_of(&view);
+    for (series, expected) in [
+        ("fmc_lb_vrrp_wakes_total{late=\"100us\"}", 1.0),
+        ("fmc_lb_vrrp_wakes_total{late=\"500us\"}", 0.0),
+        ("fmc_lb_vrrp_wakes_total{late=\"1ms\"}", 1.0),
+        ("fmc_lb_vrrp_wakes_total{late=\"100ms\"}", 1.0),
+        ("fmc_lb_vrrp_wakes_total{late=\"more\"}", 1.0),
+        ("fmc_lb_vrrp_slips_total", 2.0),
+        ("fmc_lb_machine_stolen_seconds_total", 2.34),
+        ("fmc_lb_machine_stolen_ratio", 0.045),
+    ] {
+        assert_eq!(value(&page, series), expected, "{series}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Metrics of vrrp: the VIPs, the adverts, the other node.
 
-use common::board::{AdvertWarning, DropReason, PairDrop, VipState};
+use common::board::{AdvertWarning, DropReason, LATENESS_BOUNDS, PairDrop, VipState};
 use common::status::{PeerStatus, Status};
 
 use super::{Family, Page, flag, seconds};
@@ -67,6 +67,17 @@ static LATENESS: Family = Family::gauge(
     "fmc_lb_vrrp_worst_lateness_seconds",
     &[],
     "Longest time since vrrp's start between the moment a wake-up was due and the moment it came.",
+);
+static WAKES: Family = Family::counter(
+    "fmc_lb_vrrp_wakes_total",
+    &["late"],
+    "Wake-ups of vrrp's timer by how late they came: at most 100us, between that and 500us, and so on; \"more\" is later \
+     than 100ms.",
+);
+static SLIPS: Family = Family::counter(
+    "fmc_lb_vrrp_slips_total",
+    &[],
+    "Wake-ups that were later than half of the time after which others act: three heartbeats or adverts, 100 ms at most.",
 );
 static REALTIME: Family = Family::gauge(
     "fmc_lb_vrrp_realtime",
@@ -150,6 +161,8 @@ pub(super) static FAMILIES: &[&Family] = &[
     &REACHED_HOST,
     &DROPS,
     &LATENESS,
+    &WAKES,
+    &SLIPS,
     &REALTIME,
     &MEMORY_LOCKED,
     &PEER_PRIORITY,
@@ -170,6 +183,11 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status) {
         page.count(&DROPS, &[reason.word()], cell.get());
     }
     page.gauge(&LATENESS, &[], board.worst_lateness.get() as f64 / 1e9);
+    let bounds = LATENESS_BOUNDS.iter().map(|(_, word)| *word);
+    for (word, wakes) in bounds.chain(["more"]).zip(&board.lateness.wakes) {
+        page.count(&WAKES, &[word], wakes.get());
+    }
+    page.count(&SLIPS, &[], board.lateness.slips.get());
     page.gauge(&REALTIME, &[], flag(board.realtime.get() == 1));
     page.gauge(&MEMORY_LOCKED, &[], flag(board.memory_locked.get() == 1));
     if let Some(peer) = &status.peer {

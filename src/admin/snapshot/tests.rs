@@ -77,6 +77,8 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].cut backends[].servers[].presence backends[].servers[].presence_ms_left backends[].servers[].replaces backends[].servers[].name backends[].names \
         files files[].changes files[].entries files[].holds files[].path files[].refusals \
         files[].refused files[].since_ms_ago \
+        machine machine.worst_lateness_ms machine.patience_ms machine.slips machine.slip_ms_ago \
+        machine.stolen_percent machine.stolen_ms \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
         peer.pair_channel peer.questions peer.signing peer.silences peer.silences_averted \
         peer.silent_takeover peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \

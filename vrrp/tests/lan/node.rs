@@ -271,6 +271,7 @@ fn vrrp_board() -> VrrpBoard {
         peer_asked: Default::default(),
         peer_answered: Default::default(),
         wire: Default::default(),
+        lateness: Default::default(),
     }
 }
 
