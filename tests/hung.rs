@@ -104,34 +104,18 @@ fn busy_loops_on_every_core_cause_no_takeover() -> Result<()> {
         |site| {
             let busy = fault::Busy::start(8)?;
             let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(15));
-            let before = changes(site)?;
+            let before = site.changes()?;
             while Instant::now() < end {
                 ensure!(site.holds_both(Node::Lb1), "the VIPs moved");
                 std::thread::sleep(Duration::from_millis(50));
             }
             drop(busy);
             ensure!(
-                changes(site)? == before,
+                site.changes()? == before,
                 "{before:?} became {:?}",
-                changes(site)?
+                site.changes()?
             );
             Ok(())
         },
     )
-}
-
-/// When each VIP of each node got into its state: any move changes it, however short.
-fn changes(site: &Site) -> Result<Vec<String>> {
-    let mut all = Vec::new();
-    for node in Node::LBS {
-        let status = site.pair.status(node)?;
-        for vip in status["vips"].as_array().into_iter().flatten() {
-            all.push(format!(
-                "{node} {} {} {}",
-                vip["name"], vip["state"], vip["since"]
-            ));
-        }
-    }
-    ensure!(all.len() == 4, "{all:?}");
-    Ok(all)
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lab::backend::Service;
 use lab::balancer::{Balancer as _, Settings};
 use lab::cluster::Cluster;
@@ -94,6 +94,20 @@ impl Site {
                 !servers.is_empty() && servers.iter().all(|(_, state, _)| state == "up")
             })
         })
+    }
+
+    /// When each VIP of each node got into its state: any move changes it, however short.
+    pub(crate) fn changes(&self) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for node in Node::LBS {
+            let status = self.pair.status(node)?;
+            for vip in status["vips"].as_array().into_iter().flatten() {
+                let (name, state, since) = (&vip["name"], &vip["state"], &vip["since"]);
+                all.push(format!("{node} {name} {state} {since}"));
+            }
+        }
+        ensure!(all.len() == 4, "{all:?}");
+        Ok(all)
     }
 
     /// Every server with its state and the reason, as a node says it.
