@@ -17,6 +17,7 @@ mod questions;
 mod receive;
 mod rivals;
 mod signing;
+mod timers;
 mod trackers;
 mod unit;
 mod wake;
@@ -34,7 +35,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use self::drop_log::DropLog;
 use self::group::Group;
-use self::judging::own_health;
+use self::judging::{ON_TIME, own_health};
 use self::pair_link::PairLink;
 use self::port::Port;
 use self::questions::Questions;
@@ -105,8 +106,10 @@ pub(crate) struct Driver {
     emptied: Moment,
     /// After a stall: what arrived before this moment is read before anything is done.
     catch_up: Option<Moment>,
-    /// How late this turn came.
+    /// How late this turn came, or the first of those that have caught up since.
     lateness: Duration,
+    /// Who slept listens until then, before it takes anything.
+    listen_until: Moment,
     /// How late one may come before others act.
     patience: Duration,
     supervisor_gone_since: Option<Moment>,
@@ -203,6 +206,7 @@ impl Driver {
             emptied: now,
             catch_up: None,
             lateness: Duration::ZERO,
+            listen_until: now,
             patience: inputs.config.patience_with(inputs.node),
             supervisor_gone_since: None,
             look_again: None,
@@ -289,11 +293,16 @@ impl Driver {
     fn turn(&mut self, clocks: Clocks, due: Moment) -> Moment {
         let now = clocks.now();
         self.wall = clocks.wall();
-        self.lateness = now.since(due);
+        let late = now.since(due);
         if now >= due {
-            self.board.lateness.take(self.lateness, self.patience, now);
+            self.board.lateness.take(late, self.patience, now);
         }
-        self.note_turn(now);
+        // A turn that only catches up judges nothing: the one that does must know that it slept.
+        self.lateness = match self.catch_up {
+            Some(_) => self.lateness.max(late),
+            None => late,
+        };
+        self.note_turn(now, late);
         let queues = self.read_queues(clocks, now);
         if queues.read_until.is_none() {
             self.emptied = now;
@@ -322,8 +331,12 @@ impl Driver {
         self.next_due(now)
     }
 
-    fn note_turn(&mut self, now: Moment) {
-        let lateness = self.lateness;
+    fn note_turn(&mut self, now: Moment, lateness: Duration) {
+        if lateness > ON_TIME
+            && let Some(pair) = &self.pair
+        {
+            self.listen_until = now + pair.patience();
+        }
         self.board.header.heartbeat.set(now);
         let nanos = u64::try_from(lateness.as_nanos()).unwrap_or(u64::MAX);
         if nanos > self.board.worst_lateness.get() {
@@ -371,18 +384,6 @@ impl Driver {
         }
     }
 
-    /// Lets a router's timer run, unless something that arrived before its time is still unread.
-    fn run_timer(&mut self, group: usize, now: Moment, queues: Queues) {
-        let router = &mut self.groups[group].router;
-        if let Some((at, _)) = router.poll_timeout()
-            && at <= now
-            && queues.are_read_until(at)
-        {
-            router.handle_timeout(now);
-            self.perform(group, now);
-        }
-    }
-
     /// Sends a heartbeat when one is due, and at once when a state changed.
     fn beat(&mut self, now: Moment) {
         let at_once = std::mem::take(&mut self.heartbeat_at_once);
@@ -410,22 +411,6 @@ impl Driver {
             });
         }
         pair.send(&summary, now);
-    }
-
-    fn next_due(&self, now: Moment) -> Moment {
-        self.groups
-            .iter()
-            .filter_map(|group| group.router.poll_timeout())
-            .map(|(at, _)| at)
-            .chain(self.pair.as_ref().map(PairLink::due))
-            .chain(self.trackers.due())
-            .chain(
-                self.questions
-                    .as_ref()
-                    .and_then(Questions::due)
-                    .filter(|due| *due > now),
-            )
-            .fold(now + TURN, Moment::min)
     }
 
     /// The orderly end: every VIP is given up, the other node knows it at once.

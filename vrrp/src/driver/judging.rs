@@ -13,7 +13,7 @@ use crate::router::Cause;
 use crate::tracking::{Findings, Peer, Verdict};
 
 /// A turn that woke later than this concludes nothing from the age of others' heartbeats.
-const ON_TIME: Duration = Duration::from_millis(50);
+pub(super) const ON_TIME: Duration = Duration::from_millis(50);
 
 impl Driver {
     /// Tells a router whether this node can hold its VIPs: all of them, or none.

@@ -70,6 +70,11 @@ impl PairLink {
         self.failing = sent.is_err();
     }
 
+    /// A node that lives is heard within this.
+    pub(super) fn patience(&self) -> Duration {
+        self.heartbeat * FRESH_HEARTBEATS
+    }
+
     /// Whether the health that the other node told still counts.
     pub(super) fn is_fresh(&self, slot: &PeerSlot, now: Moment) -> bool {
         let limit = (self.heartbeat * FRESH_HEARTBEATS).max(FRESH_AT_LEAST);
