@@ -53,7 +53,7 @@ fn outage(advert: Duration, event: Event, held: usize, bound: Duration) -> Resul
 }
 
 #[test]
-fn a_lost_machine_costs_no_more_than_the_active_down_interval() -> Result<()> {
+fn fo_59_a_lost_machine_costs_no_more_than_the_active_down_interval() -> Result<()> {
     for advert in [Duration::from_millis(100), Duration::from_millis(10)] {
         let bound = Settings::ours(advert).active_down() + Duration::from_millis(20);
         outage(advert, Event::MachineLost, 0, bound)?;
@@ -62,7 +62,7 @@ fn a_lost_machine_costs_no_more_than_the_active_down_interval() -> Result<()> {
 }
 
 #[test]
-fn any_one_process_may_be_killed_at_one_second_adverts() -> Result<()> {
+fn fo_57_any_one_process_may_be_killed_at_one_second_adverts() -> Result<()> {
     for part in Part::ALL {
         outage(SECOND, Event::Kill(part), 20, PROCESS_LOST)?;
     }
@@ -75,7 +75,7 @@ fn a_proxy_with_eight_thousand_sessions_may_be_killed() -> Result<()> {
 }
 
 #[test]
-fn a_clean_stop_is_not_noticed_and_the_node_returns() -> Result<()> {
+fn fo_56_a_clean_stop_is_not_noticed_and_the_node_returns() -> Result<()> {
     let settings = Settings::ours(SECOND);
     let config = config_at(SECOND).replace("[vrrp]", "[vrrp]\npreempt_delay = \"1s\"");
     Site::steady(&settings, &config)?.watched(
