@@ -8,6 +8,7 @@ mod adverts;
 mod agents;
 mod answers;
 pub(crate) mod clock;
+mod drain;
 mod expiry;
 mod external;
 mod files;

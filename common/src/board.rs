@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::admin::AdminBoard;
 pub use self::agent::{AgentSlot, AgentWord};
+pub use self::drain::DrainSlot;
 pub use self::drops::{AdvertWarning, DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
 pub use self::forward::ForwardBoard;
@@ -42,7 +43,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 8;
+pub const LAYOUT: u32 = 9;
 
 /// First words of every board.
 #[repr(C)]
@@ -151,6 +152,7 @@ macro_rules! board_enum {
 // Behind the macro that they are made with.
 mod admin;
 mod agent;
+mod drain;
 mod drops;
 mod external;
 mod forward;
@@ -301,6 +303,7 @@ pub struct ProxyBoard {
     pub names: [NameSlot; MAX_NAMES],
     /// By listener: see [`ProxyBoard::hold`].
     pub holding: [HoldSlot; MAX_LISTENERS],
+    pub drain: DrainSlot,
 }
 
 /// One listener, by its place in the configuration.

@@ -41,6 +41,20 @@ pub struct Status {
     pub files: Vec<FileStatus>,
     /// `None` if no listener logs its sessions.
     pub session_log: Option<SessionLogStatus>,
+    /// `None` unless the node stops.
+    pub drain: Option<DrainStatus>,
+}
+
+/// How the sessions of a stopping node come to their end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DrainStatus {
+    /// Milliseconds until what is left is reset.
+    pub ms_left: u64,
+    /// Sessions that are left.
+    pub sessions: u64,
+    /// Closed at a quiet moment.
+    pub closed: u64,
 }
 
 /// What became of the lines of the session logs.

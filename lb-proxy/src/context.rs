@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use common::board::{AdminBoard, Cell, ProxyBoard};
@@ -15,7 +15,7 @@ use tracing::error;
 
 use crate::access::Access;
 use crate::clock::CoarseClock;
-use crate::drain::Tracker;
+use crate::drain::{Tracker, Window};
 use crate::lack::Warnings;
 use crate::limit::Limits;
 use crate::lists::Lists;
@@ -131,6 +131,7 @@ pub(crate) struct Thread {
     pub(crate) turns: Turns,
     /// Of those that have much to move.
     pub(crate) bulk: Turns,
+    drain: OnceLock<Window>,
 }
 
 impl Thread {
@@ -147,7 +148,19 @@ impl Thread {
             rounds: Rounds::new(now),
             turns: Turns::default(),
             bulk: Turns::default(),
+            drain: OnceLock::new(),
         }
+    }
+
+    /// From now on its sessions end.
+    pub(crate) fn begin_drain(&self, window: Window) {
+        // There is one stop.
+        let _first = self.drain.set(window);
+    }
+
+    /// Once its sessions are to end: in what time.
+    pub(crate) fn drain(&self) -> Option<Window> {
+        self.drain.get().copied()
     }
 
     /// A turn of the thread's loop: sets its clock and brings its sums to the board.

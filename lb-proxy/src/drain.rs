@@ -1,8 +1,68 @@
-//! Waiting for sessions to end.
+//! A stop that lets sessions go on for a while: those that have nothing under way are closed one after another, those that
+//! are left at its end are reset.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use common::time::Moment;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
+
+use crate::clock;
+use crate::context::Thread;
+use crate::rounds::ROUND;
+use crate::threads::ticker;
+
+/// The time of a drain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    began: Moment,
+    /// In which sessions are closed: the last of them have a round to notice.
+    closing: Duration,
+}
+
+impl Window {
+    pub(crate) fn new(began: Moment, length: Duration) -> Self {
+        let closing = length.saturating_sub(ROUND * 2).max(length / 2);
+        Self { began, closing }
+    }
+
+    /// From when on the session at `place` of its registry is closed at a quiet moment. Evenly spread, so
+    /// that not all clients come back at once.
+    pub(crate) fn due(self, place: u32) -> Moment {
+        // Multiples of the golden ratio are spread evenly, however many there are (Knuth, 6.4).
+        let share = f64::from(place.wrapping_mul(0x9e37_79b9)) / f64::from(u32::MAX);
+        self.began + self.closing.mul_f64(share)
+    }
+}
+
+/// Lets the sessions of a thread go on for `limit`, and resets what is left then with the thread's runtime.
+pub(crate) async fn drain_sessions(thread: &Thread, limit: Duration) {
+    let now = clock::now();
+    let slot = &thread.proxy.board.drain;
+    slot.until.set(now + limit);
+    thread.begin_drain(Window::new(now, limit));
+    let mut ticker = ticker();
+    let deadline = Instant::now() + limit;
+    loop {
+        tokio::select! {
+            biased;
+            _ = ticker.tick() => thread.tick(clock::now()),
+            () = thread.sessions.empty() => break,
+            () = sleep_until(deadline) => break,
+        }
+    }
+    thread.tick(clock::now());
+    let left = thread.sessions.alive();
+    if left > 0 {
+        slot.reset.add(left as u64);
+        info!(
+            thread = thread.index,
+            left, "sessions are reset at the end of the drain"
+        );
+    }
+}
 
 /// Knows how many sessions of a thread are alive.
 #[derive(Debug, Default)]
@@ -43,5 +103,34 @@ impl Drop for Entered<'_> {
         if self.0.alive.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.ended.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Moment = Moment::from_nanos(1_000_000_000);
+
+    #[test]
+    fn sessions_are_closed_all_over_the_time_and_the_last_in_time() {
+        let window = Window::new(START, Duration::from_secs(30));
+        let mut tenths = [0; 10];
+        for place in 0..1_000 {
+            let after = window.due(place).since(START);
+            assert!(after <= Duration::from_secs(26), "{place}: {after:?}");
+            tenths[(after.as_millis() / 2_601) as usize] += 1;
+        }
+        assert!(
+            tenths.iter().all(|count| (95..=105).contains(count)),
+            "{tenths:?}"
+        );
+    }
+
+    #[test]
+    fn a_short_drain_has_room_for_them_too() {
+        let window = Window::new(START, Duration::from_secs(2));
+        assert!((0..100).all(|place| window.due(place).since(START) <= Duration::from_secs(1)));
+        assert_eq!(Window::new(START, Duration::ZERO).due(7), START);
     }
 }

@@ -63,6 +63,8 @@ pub(crate) enum End {
     HalfClosed(Side),
     /// It had lasted as long as it may.
     Old(Close),
+    /// The node stops, and nothing was under way: close in order.
+    Drained,
     /// It was ended from outside: reset both.
     Cut(Cut),
     /// One side reset or broke: reset both.

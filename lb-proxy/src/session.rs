@@ -114,6 +114,10 @@ pub(crate) fn finish(end: End, sockets: [&TcpStream; 2], meter: &Meter<'_>, entr
             close_in_order(sockets);
         }
         End::Stuck(_) => slot.idle_closed.add(1),
+        End::Drained => {
+            thread.proxy.board.drain.closed.add(1);
+            close_in_order(sockets);
+        }
         End::Old(Close::InOrder) => {
             slot.lifetime_closed.add(1);
             close_in_order(sockets);

@@ -106,6 +106,7 @@ impl Termination {
                 End::Idle => (Cause::of_timeout(*silent), Phase::Data),
                 End::Stuck(side) | End::HalfClosed(side) => (Cause::of_timeout(*side), Phase::Data),
                 End::Old(_) => (Cause::Proxy, Phase::Data),
+                End::Drained => (Cause::Administrator, Phase::Data),
                 End::Cut(why) => (Cause::of_cut(*why), Phase::Data),
                 End::Aborted(broken) => (Cause::of_side(broken.side), Phase::Data),
             },
@@ -233,6 +234,7 @@ impl Ending<'_> {
                     "the client had ended, and the server said nothing for its server_fin timeout"
                 }
                 End::Old(_) => "it had lasted as long as it may",
+                End::Drained => "the proxy stops, and nothing was under way",
                 End::Cut(Cut::Administrator) => "an administrator ended it",
                 End::Cut(Cut::ServerDown) => "its server went down",
                 End::Cut(Cut::ActiveUp) => "its server is a backup, and another one came up",

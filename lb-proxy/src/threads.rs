@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::access::Access;
@@ -30,6 +30,7 @@ use crate::balance::slow_start;
 use crate::clock;
 use crate::context::{Proxy, Thread};
 use crate::control::Order;
+use crate::drain::drain_sessions;
 use crate::keeper::{self, Keeper, Verdicts};
 use crate::lack::Warnings;
 use crate::limit::Limits;
@@ -413,28 +414,7 @@ async fn accept_until_stop(
     ended
 }
 
-async fn drain_sessions(thread: &Thread, limit: Duration) {
-    let mut ticker = ticker();
-    let deadline = Instant::now() + limit;
-    loop {
-        tokio::select! {
-            biased;
-            _ = ticker.tick() => thread.tick(clock::now()),
-            () = thread.sessions.empty() => break,
-            () = sleep_until(deadline) => break,
-        }
-    }
-    thread.tick(clock::now());
-    let left = thread.sessions.alive();
-    if left > 0 {
-        info!(
-            thread = thread.index,
-            left, "sessions are reset at the end of the drain"
-        );
-    }
-}
-
-fn ticker() -> tokio::time::Interval {
+pub(crate) fn ticker() -> tokio::time::Interval {
     let mut ticker = interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticker

@@ -108,6 +108,7 @@ pub(crate) fn empty_boards() -> Boards {
         external: array::from_fn(|_| Default::default()),
         names: array::from_fn(|_| Default::default()),
         holding: array::from_fn(|_| Default::default()),
+        drain: Default::default(),
     };
     let supervisor = SupervisorBoard {
         header: Header::default(),

@@ -4,6 +4,7 @@
 //! The boards count, so a page is built anew for each question and nothing is kept here.
 
 mod agents;
+mod drain;
 mod files;
 mod names;
 mod node;
@@ -82,6 +83,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     files::fill(&mut page, status);
     tls::fill(&mut page, status);
     session_log::fill(&mut page, status);
+    drain::fill(&mut page, status);
     page.text()
 }
 

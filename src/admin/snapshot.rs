@@ -16,7 +16,7 @@ use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{agents, files, peer, session_log, stalls, tls, trackers, warnings};
+use super::{agents, drain, files, peer, session_log, stalls, tls, trackers, warnings};
 use crate::status::human;
 
 impl View {
@@ -52,7 +52,9 @@ impl View {
                 .collect(),
             files: files::status(self, now),
             session_log: session_log::status(self, now),
+            drain: None,
         };
+        status.drain = drain::status(self, &status.listeners, now);
         status.warnings = warnings::of((self, rates), &processes, &status, now);
         status
     }

@@ -10,6 +10,7 @@ use common::time::Moment;
 
 use super::adverts;
 use super::agents;
+use super::drain;
 use super::expiry;
 use super::files;
 use super::peer::Channel;
@@ -52,6 +53,7 @@ pub(crate) fn of(
     if let Some(peer) = view.config.peer_of(view.node) {
         peer_warnings(view, peer, now, &mut found);
     }
+    found.extend(status.drain.as_ref().map(drain::warning));
     found.extend(accept_warnings(view, rates, now));
     let roster = Roster::read(&view.config, view.boards.proxy);
     for (index, shown) in status.backends.iter().enumerate() {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Close, End, Meter, Side};
 use crate::connect::First;
+use crate::drain::Window;
 use crate::rounds::ROUND;
 
 /// Limits from here on are kept to within [`ROUND`].
@@ -181,10 +182,8 @@ impl<'a> State<'a> {
             if self.now().since(began) >= ROUND {
                 self.has_lasted();
             }
-            let next = match self.settled.load(Ordering::Relaxed) {
-                done if done == Settled::Done as u8 => next,
-                _ => next.min(ROUND),
-            };
+            // What else it is to look at comes once in a round.
+            let next = next.min(ROUND);
             let mut over = pin!(sleep_until(Instant::now() + next));
             poll_fn(|cx| match self.half_closed() == was {
                 true => over.as_mut().poll(cx),
@@ -212,6 +211,10 @@ impl<'a> State<'a> {
         let last = Moment::from_nanos(self.last_activity.load(Ordering::Relaxed));
         let (quiet, age) = (now.since(last), now.since(began));
         let mut next = Duration::MAX;
+        let drained = |window: Window| now >= window.due(meter.session.place());
+        if meter.thread.drain().is_some_and(drained) && quiet >= QUIET && self.stuck().is_none() {
+            return Err(End::Drained);
+        }
         let (stuck, half_closed) = (self.stuck(), self.half_closed());
         if let Some((side, limit)) = half_closed {
             if stuck.is_none() && quiet >= limit {

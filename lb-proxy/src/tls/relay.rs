@@ -55,13 +55,14 @@ pub(crate) async fn relay(
     };
     let by_us = matches!(
         end,
-        End::Idle | End::HalfClosed(_) | End::Old(Close::InOrder)
+        End::Idle | End::HalfClosed(_) | End::Drained | End::Old(Close::InOrder)
     );
     if by_us && let Err(whose) = take_leave([client, server]).await {
         return match end {
             End::Old(_) => End::Old(Close::Abort),
             End::Idle
             | End::HalfClosed(_)
+            | End::Drained
             | End::Finished
             | End::Stuck(_)
             | End::Cut(_)

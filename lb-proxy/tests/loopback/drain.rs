@@ -1,5 +1,6 @@
 //! Stopping.
 
+use std::io::Read as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -85,4 +86,48 @@ fn too_many_threads_are_refused() {
         error.to_string(),
         "starting 65 relay threads, 1 to 64 are possible"
     );
+}
+
+#[test]
+fn quiet_sessions_are_closed_in_order_all_over_the_drain() {
+    let mut setup = Setup::new(&[echo_server()]);
+    setup.config.proxy.drain = Duration::from_secs(12);
+    let mut proxy = setup.start();
+    let mut clients: Vec<_> = (0..20).map(|_| proxy.connect()).collect();
+    clients.iter_mut().for_each(ping);
+    let mut busy = proxy.connect();
+    ping(&mut busy);
+    let start = Instant::now();
+    proxy.control.request_stop();
+    let mut ends = Vec::new();
+    while !clients.is_empty() && start.elapsed() < Duration::from_secs(11) {
+        ping(&mut busy);
+        std::thread::sleep(Duration::from_millis(50));
+        clients.retain_mut(|client| {
+            client.set_nonblocking(true).expect("a socket");
+            match client.read(&mut [0; 1]) {
+                Ok(0) => {
+                    ends.push(start.elapsed());
+                    false
+                }
+                Ok(_) => panic!("nobody has said anything"),
+                Err(error) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+                    true
+                }
+            }
+        });
+    }
+    assert_eq!(ends.len(), 20, "{ends:?}");
+    let (first, last) = (ends[0], ends[19]);
+    assert!(
+        last - first > Duration::from_secs(4),
+        "{first:?} to {last:?}"
+    );
+    assert_eq!(proxy.board.drain.closed.get(), 20);
+    assert_eq!(proxy.board.drain.reset.get(), 0);
+    assert!(proxy.board.drain.until.get().is_some());
+    drop(busy);
+    proxy.join().expect("an orderly end");
+    assert_eq!(proxy.listener().aborted.get(), 0);
 }

@@ -168,6 +168,7 @@ fn empty_board() -> &'static ProxyBoard {
         external: std::array::from_fn(|_| ExternalWish::default()),
         names: std::array::from_fn(|_| Default::default()),
         holding: std::array::from_fn(|_| Default::default()),
+        drain: Default::default(),
     }))
 }
 

@@ -24,6 +24,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         files::FAMILIES,
         tls::FAMILIES,
         session_log::FAMILIES,
+        drain::FAMILIES,
     ]
     .into_iter()
     .flatten()

@@ -305,5 +305,6 @@ fn proxy_board() -> ProxyBoard {
         external: std::array::from_fn(|_| Default::default()),
         names: array::from_fn(|_| Default::default()),
         holding: array::from_fn(|_| Default::default()),
+        drain: Default::default(),
     }
 }
