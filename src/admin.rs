@@ -1,7 +1,7 @@
 //! The admin process: answers who asks this node.
 //!
 //! It reads the boards and asks nobody for a status, so it answers while any other process hangs; only commands go to the
-//! proxy, which is waited for no longer than [`crate::commands::ANSWER_LIMIT`]. It holds nothing that a restart would lose
+//! proxy, which is waited for no longer than [`crate::commands::ANSWER_LIMIT`], and orders to vrrp, by the boards. It holds nothing that a restart would lose
 //! (rates come from the samples of the last seconds). One thread, one runtime.
 
 mod adverts;
@@ -16,6 +16,7 @@ mod files;
 pub(crate) mod fixture;
 mod http;
 mod metrics;
+mod moves;
 mod names;
 mod pause;
 mod peer;
@@ -137,6 +138,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     let office = socket::Office {
         answers: Arc::clone(&answers),
         proxy: inputs.proxy,
+        orders: moves::Orders::default(),
     };
     tokio::spawn(socket::serve(admin_socket, Arc::new(office)));
     let server = http::Server::new(Arc::clone(&answers), allow);
@@ -152,7 +154,11 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         tokio::select! {
             () = control.stop.notified() => return Ok(()),
             _ = beat.tick() => header.heartbeat.set(clock::now()),
-            _ = sample.tick() => answers.sample(Clocks::read(), cpu_times()),
+            _ = sample.tick() => {
+                let clocks = Clocks::read();
+                answers.sample(clocks, cpu_times());
+                moves::end_if_over(answers.view(), clocks.now);
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod moves;
 mod runtime;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::moves::{Handover, Maintenance};
 pub(crate) use self::runtime::{KillSessions, Listener, Server, Sessions, Time, Which};
 
 /// Where a node keeps its sockets and what outlives a process.
@@ -44,6 +46,11 @@ pub(crate) enum Command {
     Listener(Listener),
     /// List the sessions, the 1,000 oldest first, or end some (root only)
     Sessions(Sessions),
+    /// Give this node's VIPs to the other node, which keeps them; no connection is refused (root only)
+    Handover(Handover),
+    /// Give this node's VIPs away and take none while the other node can hold them (root only)
+    #[command(subcommand)]
+    Maintenance(Maintenance),
     /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file
     Doctor(Doctor),
     /// Take away what a node that no longer runs has left: leases, shadows, changed kernel settings

@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         Command::Server(args) => operate::server(&args),
         Command::Listener(args) => operate::listener(&args),
         Command::Sessions(args) => operate::sessions(&args),
+        Command::Handover(args) => operate::moves::handover(&args),
+        Command::Maintenance(args) => operate::moves::maintenance(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Child(args) => child::run(args.kind),

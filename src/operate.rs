@@ -1,6 +1,7 @@
-//! `fmc-lb server`, `listener` and `sessions`: tells a running node something, and shows what it
+//! `fmc-lb server`, `listener`, `sessions`, `handover` and `maintenance`: tells a running node something, and shows what it
 //! says.
 
+pub(crate) mod moves;
 mod table;
 
 use std::path::Path;
@@ -15,12 +16,15 @@ use crate::cli::{KillSessions, Listener, Server, Sessions, Time, Which};
 use crate::status::{SOCKET, client};
 use crate::{admin, output};
 
-/// A command as it stands on the admin socket.
+/// A handover takes as long as three heartbeats, of a second at most, and one and a half more.
+const WAIT: Duration = Duration::from_secs(6);
+
+/// A command, or an order, as it stands on the admin socket.
 #[derive(Debug, Serialize)]
-struct Request {
+struct Request<T> {
     version: u32,
     #[serde(flatten)]
-    command: Command,
+    command: T,
 }
 
 pub(crate) fn server(args: &Server) -> anyhow::Result<ExitCode> {
@@ -139,13 +143,13 @@ fn millis(time: &Time) -> Option<u64> {
     time.time.map(whole)
 }
 
-fn act(command: Command, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
+fn act<T: Serialize>(command: T, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
     let done = ask(command, runtime_dir)?.done;
     output::print(&format!("{}\n", done.unwrap_or_default()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(command: Command, runtime_dir: &Path) -> anyhow::Result<Reply> {
+fn ask<T: Serialize>(command: T, runtime_dir: &Path) -> anyhow::Result<Reply> {
     let request = admin::wire::line(&Request {
         version: VERSION,
         command,
@@ -154,7 +158,11 @@ fn ask(command: Command, runtime_dir: &Path) -> anyhow::Result<Reply> {
         .enable_all()
         .build()
         .context("start a runtime")?;
-    let answer = runtime.block_on(client::ask_line(&runtime_dir.join(SOCKET), &request))?;
+    let answer = runtime.block_on(client::ask_line_within(
+        WAIT,
+        &runtime_dir.join(SOCKET),
+        &request,
+    ))?;
     let reply: Reply = serde_json::from_slice(&answer).context("read the answer")?;
     match reply.error {
         Some(error) => bail!("{error}"),

@@ -34,6 +34,10 @@ pub struct Priority(NonZeroU8);
 impl Priority {
     /// Of the router that owns the address as its real one.
     pub const OWNER: Self = Self(NonZeroU8::MAX);
+    /// Of a node that a handover made active; no configuration has it.
+    pub const PINNED: Self = Self(NonZeroU8::new(254).expect("not zero"));
+    /// Of a node that takes part for want of a better one only.
+    pub const LOWEST: Self = Self(NonZeroU8::MIN);
 
     /// `None` for 0.
     pub fn new(value: u8) -> Option<Self> {

@@ -26,6 +26,9 @@ pub use self::drain::DrainSlot;
 pub use self::drops::{AdvertWarning, DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
 pub use self::forward::ForwardBoard;
+pub use self::handover::{
+    HandoverEnd, HandoverResult, HandoverResultSlot, HandoverWish, HandoverWishSlot, Refusal,
+};
 pub use self::hold::{Hold, HoldSlot};
 pub use self::lateness::{LATENESS_BOUNDS, LatenessSlot, VRRP_HUNG};
 pub use self::names::NameSlot;
@@ -156,6 +159,7 @@ mod drain;
 mod drops;
 mod external;
 mod forward;
+mod handover;
 mod hold;
 mod lateness;
 mod names;

@@ -5,6 +5,7 @@
 //! - [`board`]: the shared memory by which the processes of a node know of each other.
 //! - [`command`]: what a running node can be told.
 //! - [`net_list`]: lists of networks in files of their own.
+//! - [`order`]: what it can be told about its VIPs.
 //! - [`roster`]: who the servers are now, after what came and went at run time.
 //! - [`status`]: what `fmc-lb status --json` prints.
 //! - [`tracker`]: when something that is looked at again and again counts as down.
@@ -15,6 +16,7 @@ pub mod command;
 pub mod config;
 pub mod dns_name;
 pub mod net_list;
+pub mod order;
 pub mod roster;
 pub mod status;
 pub mod time;

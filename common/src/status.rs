@@ -29,6 +29,10 @@ pub struct Status {
     pub config_hash: String,
     /// What a human should look at; empty = nothing.
     pub warnings: Vec<String>,
+    /// It takes VIPs only for want of another node, because an administrator wants it.
+    pub maintenance: bool,
+    /// Until that ends by itself; `None` = it does not.
+    pub maintenance_ms_left: Option<u64>,
     pub processes: Vec<ProcessStatus>,
     pub vips: Vec<VipStatus>,
     pub trackers: Vec<TrackerStatus>,
@@ -121,6 +125,8 @@ pub struct VipStatus {
     /// The configuration's, where trackers that are down have taken from it, or have no better node to
     /// give the VIP to.
     pub configured_priority: Option<u64>,
+    /// It came by a handover, and is kept against preemption.
+    pub pinned: bool,
     /// Trackers that are down and concern it, each with what it does: `uplink -20`, `disk fault`.
     pub trackers_down: Vec<String>,
     /// This node's health byte for it (0 = a required listener has no usable server).
@@ -156,6 +162,8 @@ pub struct PeerStatus {
     pub silences_averted: u64,
     pub version: Option<String>,
     pub config_hash: Option<String>,
+    /// It is on maintenance; `None` without a fresh heartbeat.
+    pub maintenance: Option<bool>,
     pub vips: Vec<PeerVipStatus>,
 }
 

@@ -50,6 +50,11 @@ impl Answers {
         }
     }
 
+    /// What is answered from.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
     /// Where admin counts what it refuses.
     pub(crate) fn counters(&self) -> &'static AdminBoard {
         self.view.boards.admin

@@ -88,6 +88,12 @@ pub(crate) fn empty_boards() -> Boards {
         peer_answered: MomentCell::default(),
         wire: Default::default(),
         lateness: Default::default(),
+        handover: Default::default(),
+        pinned: Default::default(),
+        handovers: Default::default(),
+        handovers_taken: Default::default(),
+        handovers_declined: Default::default(),
+        peer_maintenance: Default::default(),
     };
     let proxy = ProxyBoard {
         header: Header::default(),

@@ -80,6 +80,7 @@ pub(crate) fn status(view: &View, now: Moment) -> Option<PeerStatus> {
         config_hash: Some(board.config_hash.get())
             .filter(|hash| *hash != 0)
             .map(hash_word),
+        maintenance: (channel == Channel::On).then(|| view.boards.vrrp.peer_maintenance.get() == 1),
         vips,
     })
 }
@@ -116,6 +117,6 @@ fn configured(config: &Config, node: NodeIndex, vip: VipIndex) -> Option<u64> {
     priorities.get(node.0).map(|one| u64::from(one.value()))
 }
 
-fn version(word: u64) -> Option<String> {
+pub(super) fn version(word: u64) -> Option<String> {
     (word != 0).then(|| format!("{}.{}.{}", word >> 32, word >> 16 & 0xffff, word & 0xffff))
 }

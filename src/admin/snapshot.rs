@@ -26,12 +26,15 @@ impl View {
         let processes = Processes::read(&self.boards, now);
         let started = self.boards.supervisor.header.started.get();
         let roster = Roster::read(&self.config, self.boards.proxy);
+        let maintenance = self.boards.admin.maintenance.get(now);
         let mut status = Status {
             node: self.config.nodes[self.node.0].name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: started.map_or(0, |at| millis(now, at)),
             config_hash: hash_word(self.config_hash),
             warnings: Vec::new(),
+            maintenance: maintenance.is_some(),
+            maintenance_ms_left: maintenance.and_then(|said| left(said.until, now)),
             processes: processes.all().map(|one| one.status(now)).to_vec(),
             vips: (0..self.config.vips.len())
                 .map(|vip| self.vip(VipIndex(vip), &processes.vrrp, clocks))
@@ -80,6 +83,8 @@ impl View {
             reason,
             priority,
             configured_priority: (priority != configured).then_some(configured),
+            // That of a dead vrrp ended with it.
+            pinned: vrrp.alive && self.boards.vrrp.pinned[index.0].get() == 1,
             trackers_down: trackers::status::down(self, index),
             health: self.boards.proxy.vip_health[index.0].get(),
             rival: rival

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use common::command::{Command, Reply};
+use common::order::Order;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 
 use super::answers::Answers;
 use super::clock::Clocks;
+use super::moves::Orders;
 use super::pause::Pause;
 use super::wire::{self, Answer, Question};
 use crate::commands::Asker;
@@ -40,6 +42,7 @@ const REFUSAL: Duration = Duration::from_millis(500);
 pub(crate) struct Office {
     pub(crate) answers: Arc<Answers>,
     pub(crate) proxy: Option<Asker>,
+    pub(crate) orders: Orders,
 }
 
 /// The socket that the supervisor bound, in this process's runtime.
@@ -139,13 +142,24 @@ impl Office {
                 let reply = self.command(command, uid).await;
                 wire::line(&reply.unwrap_or_else(|error| Reply::error(format!("{error:#}"))))
             }
+            Ok(Question::Order(order)) => {
+                let reply = self.order(order, uid).await;
+                wire::line(&reply.unwrap_or_else(Reply::error))
+            }
             Err(complaint) => wire::line(&Answer::error(complaint)),
         }
     }
 
+    async fn order(&self, order: Order, uid: u32) -> Result<Reply, String> {
+        if uid != ROOT {
+            return Err(only_root(uid));
+        }
+        self.orders.follow(order, self.answers.view()).await
+    }
+
     async fn command(&self, command: Command, uid: u32) -> anyhow::Result<Reply> {
         if command.acts() && uid != ROOT {
-            bail!("only root may change what a node does, and this is user {uid}");
+            bail!("{}", only_root(uid));
         }
         let Some(proxy) = &self.proxy else {
             bail!("no channel to the proxy: a supervisor of an earlier version started this node");
@@ -155,6 +169,10 @@ impl Office {
         }
         Ok(proxy.ask(command).await?)
     }
+}
+
+fn only_root(uid: u32) -> String {
+    format!("only root may change what a node does, and this is user {uid}")
 }
 
 #[cfg(test)]
@@ -180,6 +198,7 @@ mod tests {
         let office = Office {
             answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
             proxy: Some(Asker::new(asking)),
+            orders: Orders::default(),
         };
         let proxy = std::thread::spawn(move || {
             commands::serve(&serving, |command, _| Reply::done(format!("{command:?}")))
@@ -193,6 +212,13 @@ mod tests {
         assert_eq!(
             answer(&office, kill, ROOT)["done"],
             "KillSession { id: \"1f\" }"
+        );
+        let order = r#"{"version":1,"command":"maintenance-off"}"#;
+        let refused = answer(&office, order, 1_000)["error"].to_string();
+        assert!(refused.contains("only root"), "{refused}");
+        assert_eq!(
+            answer(&office, order, ROOT)["error"],
+            "lb1 is not on maintenance"
         );
         let list = r#"{"version":1,"command":"sessions"}"#;
         assert!(answer(&office, list, 1_000)["done"].is_string());
@@ -208,6 +234,7 @@ mod tests {
         let office = Office {
             answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
             proxy: Some(Asker::new(asking)),
+            orders: Orders::default(),
         };
         let list = r#"{"version":1,"command":"sessions"}"#;
         let error = answer(&office, list, ROOT)["error"].to_string();

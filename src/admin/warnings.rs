@@ -41,6 +41,7 @@ pub(crate) fn of(
     for process in processes.all() {
         found.extend(process_warning(process, now));
     }
+    found.extend(maintenance_warnings(status));
     for vip in status.vips.iter().filter(|vip| vip.state == "fault") {
         found.push(format!("VIP {} is in fault: {}", vip.name, vip.reason));
     }
@@ -94,6 +95,25 @@ fn process_warning(process: &Process, now: Moment) -> Option<String> {
             process.deaths, process.last_end
         )),
     }
+}
+
+/// Of each node that is on maintenance: what it does not do meanwhile is easily forgotten.
+fn maintenance_warnings(status: &Status) -> Vec<String> {
+    let mut found = Vec::new();
+    if status.maintenance {
+        let left = status.maintenance_ms_left.map(Duration::from_millis);
+        let left = left.map_or_else(String::new, |left| format!(", {} left", human::age(left)));
+        found.push(format!(
+            "{} is on maintenance{left}: it takes VIPs only for want of another node",
+            status.node
+        ));
+    }
+    if let Some(peer) = status.peer.as_ref()
+        && peer.maintenance == Some(true)
+    {
+        found.push(format!("{} is on maintenance", peer.name));
+    }
+    found
 }
 
 fn rival_warning(vip: &VipStatus) -> Option<String> {

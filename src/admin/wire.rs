@@ -1,8 +1,9 @@
 //! The language of the admin socket: one JSON request per line, one JSON answer per line. Unknown fields are skipped,
 //! so that neighbouring versions understand each other. `status` is answered by an [`Answer`], a
-//! [`Command`] by a [`common::command::Reply`].
+//! [`Command`] and an [`Order`] by a [`common::command::Reply`].
 
 use common::command::Command;
+use common::order::Order;
 use common::status::Status;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,8 @@ pub(crate) enum Question {
     Status,
     /// For the proxy.
     Command(Command),
+    /// About the VIPs.
+    Order(Order),
 }
 
 impl Question {
@@ -79,8 +82,12 @@ impl Question {
             word if Command::WORDS.contains(&word) => serde_json::from_slice(line)
                 .map(Self::Command)
                 .map_err(wrong),
+            word if Order::WORDS.contains(&word) => {
+                serde_json::from_slice(line).map(Self::Order).map_err(wrong)
+            }
             unknown => Err(format!(
-                "unknown command {unknown:?}, this version knows \"status\", \"{}\"",
+                "unknown command {unknown:?}, this version knows \"status\", \"{}\", \"{}\"",
+                Order::WORDS.join("\", \""),
                 Command::WORDS.join("\", \"")
             )),
         }
@@ -105,7 +112,7 @@ mod tests {
             Ok(Question::Status) => {
                 Answer::status(fixture::healthy().status(&Rates::default(), fixture::CLOCKS))
             }
-            Ok(Question::Command(command)) => panic!("{command:?}"),
+            Ok(other @ (Question::Command(_) | Question::Order(_))) => panic!("{other:?}"),
             Err(complaint) => Answer::error(complaint),
         }
     }
@@ -128,6 +135,7 @@ mod tests {
         assert!(error(r#"{"version":0,"command":"status"}"#).contains("version 0"));
         let unknown = error(r#"{"version":1,"command":"stop"}"#);
         assert!(unknown.contains("\"stop\"") && unknown.contains("\"kill-session\""));
+        assert!(unknown.contains("\"handover\""));
         assert!(error(r#"{"version":1,"command":"kill-session"}"#).contains("`id`"));
         let nameless = r#"{"version":1,"command":"server-state","server":"x","state":"drain"}"#;
         assert!(error(nameless).contains("BACKEND/ADDRESS:PORT"));
@@ -139,6 +147,9 @@ mod tests {
         let id = "1f".to_owned();
         let command = Question::Command(Command::KillSession { id });
         assert_eq!(Question::read(line), Ok(command));
+        let line = br#"{"version":1,"command":"maintenance-off"}"#;
+        let order = Question::Order(Order::MaintenanceOff);
+        assert_eq!(Question::read(line), Ok(order));
     }
 
     #[test]

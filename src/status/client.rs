@@ -46,11 +46,23 @@ pub(super) async fn ask(socket: &Path) -> anyhow::Result<Status> {
 /// # Errors
 /// As [`ask`].
 pub(crate) async fn ask_line(socket: &Path, request: &[u8]) -> anyhow::Result<Vec<u8>> {
-    match timeout(WAIT, exchange(socket, request)).await {
+    ask_line_within(WAIT, socket, request).await
+}
+
+/// The same where the answer may take longer.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn ask_line_within(
+    wait: Duration,
+    socket: &Path,
+    request: &[u8],
+) -> anyhow::Result<Vec<u8>> {
+    match timeout(wait, exchange(socket, request)).await {
         Ok(Ok(Exchange::Answered(answer))) => Ok(answer),
         Ok(Ok(Exchange::Closed(error))) => Err(closed(error, socket)),
         Ok(Err(error)) => Err(explain(error, socket)),
-        Err(_) => Err(no_answer(socket)),
+        Err(_) => Err(no_answer(socket, wait)),
     }
 }
 
@@ -101,7 +113,7 @@ fn explain(error: io::Error, socket: &Path) -> anyhow::Error {
     let kind = error.kind();
     // The queue of a unix socket is full only while nobody accepts.
     if kind == ErrorKind::WouldBlock {
-        return no_answer(socket);
+        return no_answer(socket, WAIT);
     }
     let advice = if matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
         format!(
@@ -118,12 +130,12 @@ fn explain(error: io::Error, socket: &Path) -> anyhow::Error {
     anyhow!(error).context(advice)
 }
 
-fn no_answer(socket: &Path) -> anyhow::Error {
+fn no_answer(socket: &Path, wait: Duration) -> anyhow::Error {
     anyhow!(
         "the admin process does not answer on {} within {} s; the other processes may be well, and the supervisor \
          replaces an admin process that hangs: ask again, then look at the node's log",
         socket.display(),
-        WAIT.as_secs()
+        wait.as_secs()
     )
 }
 

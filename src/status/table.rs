@@ -132,6 +132,9 @@ fn vips(status: &Status) -> Vec<String> {
         grid.row(row);
         grid.note(vip_note(vip));
         grid.note(trackers::note(vip));
+        if vip.pinned {
+            grid.note("kept against preemption since a handover".to_owned());
+        }
     }
     section(grid.lines())
 }

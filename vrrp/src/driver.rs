@@ -8,6 +8,7 @@
 
 mod drop_log;
 mod group;
+mod handovers;
 mod judging;
 mod noting;
 mod pair_link;
@@ -35,6 +36,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use self::drop_log::DropLog;
 use self::group::Group;
+use self::handovers::Moves;
 use self::judging::{ON_TIME, own_health};
 use self::pair_link::PairLink;
 use self::port::Port;
@@ -115,6 +117,7 @@ pub(crate) struct Driver {
     supervisor_gone_since: Option<Moment>,
     look_again: Option<Moment>,
     heartbeat_at_once: bool,
+    moves: Moves,
 }
 
 /// What a turn left in the queues.
@@ -211,6 +214,10 @@ impl Driver {
             supervisor_gone_since: None,
             look_again: None,
             heartbeat_at_once: false,
+            moves: Moves::new(
+                random()?,
+                inputs.board.handover.get().map_or(0, |last| last.id),
+            ),
         })
     }
 
@@ -317,6 +324,7 @@ impl Driver {
         self.question(clocks, now, queues);
         self.watch_rivals(clocks, now);
         self.look_at_trackers(now);
+        self.move_vips(now, queues);
         for group in 0..self.groups.len() {
             self.judge(group, now);
             self.run_timer(group, now, queues);
@@ -387,6 +395,7 @@ impl Driver {
     /// Sends a heartbeat when one is due, and at once when a state changed.
     fn beat(&mut self, now: Moment) {
         let at_once = std::mem::take(&mut self.heartbeat_at_once);
+        let maintenance = self.on_maintenance(now);
         let Some(pair) = &mut self.pair else { return };
         if !at_once && pair.due() > now {
             return;
@@ -394,6 +403,7 @@ impl Driver {
         let mut summary = Summary::new(version(), self.config_hash);
         let signing = self.signing.as_ref();
         summary.stamp = signing.and_then(|signing| signing.told(self.wall));
+        summary.handover = self.moves.told(maintenance);
         for (place, unit) in self.units.iter().enumerate() {
             let router = &self.groups[unit.group].router;
             let (family, vrid) = unit.router_id();
@@ -450,15 +460,18 @@ fn open_pair(inputs: &Inputs, keys: &KeyFile, now: Moment) -> Result<Option<Pair
     ) else {
         return Ok(None);
     };
-    let mut epoch = [0_u8; 8];
-    SystemRandom::new()
-        .fill(&mut epoch)
-        .map_err(|_| RunError::Random)?;
-    let channel = Channel::new(keys, u64::from_be_bytes(epoch)).map_err(RunError::PairNoKey)?;
+    let channel = Channel::new(keys, random()?).map_err(RunError::PairNoKey)?;
     let own = config.nodes[inputs.node.0].address;
     let peer = config.nodes[peer.0].address;
     let socket = PairSocket::open(own, peer, config.pair.port).map_err(RunError::PairSocket)?;
     Ok(Some(PairLink::new(socket, channel, heartbeat, now)))
+}
+
+fn random() -> Result<u64, RunError> {
+    let mut bytes = [0_u8; 8];
+    let drawn = SystemRandom::new().fill(&mut bytes);
+    drawn.map_err(|_| RunError::Random)?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 fn version() -> u64 {

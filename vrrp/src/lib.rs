@@ -27,6 +27,7 @@ mod control;
 mod driver;
 pub mod fitness;
 mod flap;
+pub mod handover;
 pub mod link;
 pub mod packet;
 pub mod pair;

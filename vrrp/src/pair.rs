@@ -7,7 +7,7 @@
 //! | 0-3 | magic `fmcP` |
 //! | 4 | format, [`message::FORMAT`]; another number is another language and is dropped |
 //! | 5 | key id |
-//! | 6 | length of the header, from byte 0 on, 88 here |
+//! | 6 | length of the header, from byte 0 on, 112 here |
 //! | 7 | length of one record, 24 here |
 //! | 8 | records |
 //! | 9-15 | zero |
@@ -17,6 +17,10 @@
 //! | 56-63 | hash of its configuration |
 //! | 64-71 | what its next advert would be stamped with (see [`crate::signature`]); zero = they are not signed |
 //! | 72-87 | for each record a byte: how many trackers keep the node from the VIP |
+//! | 88 | 1 = the sender understands requests for a handover, 2 = it is on maintenance |
+//! | 89, 90-91, 92-99 | such a request: 1 = hold the VIPs against preemption, 2 = forced; a bit for each record; its number, zero = none |
+//! | 100, 101 | answer to the other node's last request: zero = consent, else [`common::board::Refusal`] and 1; the request's record that it concerns |
+//! | 102-103, 104-111 | zero; number of the request that is answered, zero = none |
 //! | then, for each VIP | one record |
 //! | last 32 | HMAC-SHA256 over everything before |
 //!
@@ -57,7 +61,7 @@ use common::board::PairDrop;
 use ring::{hkdf, hmac};
 
 use self::message::{Envelope, TAG_LEN};
-pub use self::message::{HEALTH_UNKNOWN, MAX_DATAGRAM, Summary, VipRecord};
+pub use self::message::{HEALTH_UNKNOWN, Handover, MAX_DATAGRAM, Summary, VipRecord};
 use self::replay::{Guard, Stamp};
 
 /// There is no key to sign with.

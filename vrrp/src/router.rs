@@ -7,6 +7,7 @@
 
 mod active;
 mod backup;
+mod relief;
 mod transition;
 
 use std::collections::VecDeque;
@@ -143,6 +144,10 @@ pub struct VirtualRouter {
     params: Params,
     /// Whether it may take a VIP from somebody who serves.
     ready: bool,
+    /// Whether the other node was asked to take the VIP.
+    gives: bool,
+    /// Whether the VIP came by a handover and is kept.
+    pinned: bool,
     state: State,
     reason: String,
     /// What [`VirtualRouter::handle_fitness`] said last.
@@ -183,6 +188,8 @@ enum Event {
     Timer(Timer),
     /// The other node has not been heard for so long, and does not answer.
     Silent(Duration),
+    /// The other node asks for it; with the priority to advertise, if it is another one.
+    Take(Option<Priority>),
 }
 
 /// What the kernel says about the address.
@@ -262,6 +269,8 @@ impl VirtualRouter {
         Self {
             params,
             ready: true,
+            gives: false,
+            pinned: false,
             state: State::Init,
             reason: "not started".to_owned(),
             fitness: Ok(()),

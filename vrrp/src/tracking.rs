@@ -21,6 +21,10 @@ pub struct Findings {
     /// What the others take from the priority.
     pub taken: u32,
     pub peer: Peer,
+    /// A handover has given it the VIPs, to keep.
+    pub pinned: bool,
+    /// An administrator wants it to serve only for want of another node.
+    pub maintenance: bool,
 }
 
 /// What is known of the other node.
@@ -69,7 +73,7 @@ impl Trial {
     pub fn judge(&mut self, findings: &Findings) -> Verdict {
         if findings.faults == 0 {
             self.worse_since = None;
-            return Verdict::TakesPart(self.lowered(findings.taken));
+            return Verdict::TakesPart(self.priority(findings));
         }
         let worse = match findings.peer {
             Peer::NoChannel => return Verdict::Fault,
@@ -77,33 +81,46 @@ impl Trial {
             // nobody but us.
             Peer::Silent => {
                 self.worse_since = None;
-                return Verdict::TakesPart(self.lowered(u32::MAX));
+                return Verdict::TakesPart(self.lowered(self.base, u32::MAX));
             }
             Peer::Unable => false,
             Peer::Faults(faults) => faults < findings.faults,
         };
         if !worse {
             self.worse_since = None;
-            return Verdict::TakesPart(self.lowered(findings.taken));
+            return Verdict::TakesPart(self.priority(findings));
         }
         // What both will see moves nothing.
         let since = *self.worse_since.get_or_insert(findings.now);
         if findings.now.since(since) < patience(findings.out_of_step) {
-            return Verdict::TakesPart(self.lowered(findings.taken));
+            return Verdict::TakesPart(self.priority(findings));
         }
         Verdict::Fault
     }
 
-    /// Never below 1; nothing is taken from an owner.
-    fn lowered(&self, taken: u32) -> Priority {
+    /// The priority with which it takes part.
+    pub fn priority(&self, findings: &Findings) -> Priority {
+        if findings.maintenance {
+            return self.lowered(self.base, u32::MAX);
+        }
+        let base = if findings.pinned {
+            Priority::PINNED
+        } else {
+            self.base
+        };
+        self.lowered(base, findings.taken)
+    }
+
+    /// Never below 1; nothing is taken from an owner, and nothing given to it.
+    fn lowered(&self, base: Priority, taken: u32) -> Priority {
         if self.base == Priority::OWNER {
             return self.base;
         }
-        let left = u32::from(self.base.value()).saturating_sub(taken).max(1);
+        let left = u32::from(base.value()).saturating_sub(taken).max(1);
         u8::try_from(left)
             .ok()
             .and_then(Priority::new)
-            .unwrap_or(self.base)
+            .unwrap_or(base)
     }
 }
 
@@ -132,6 +149,8 @@ mod tests {
             out_of_step: Duration::ZERO,
             taken: 0,
             peer,
+            pinned: false,
+            maintenance: false,
         }
     }
 
@@ -149,6 +168,32 @@ mod tests {
             assert_eq!(trial().judge(&findings), takes_part(left), "{taken}");
             let owner = Trial::new(Priority::OWNER).judge(&findings);
             assert_eq!(owner, Verdict::TakesPart(Priority::OWNER));
+        }
+    }
+
+    #[test]
+    fn a_handover_raises_it_to_254_and_trackers_take_from_that() {
+        for (taken, left) in [(0, 254), (20, 234), (254, 1)] {
+            let findings = Findings {
+                taken,
+                pinned: true,
+                ..findings(0, 0, Peer::Faults(0))
+            };
+            assert_eq!(trial().judge(&findings), takes_part(left), "{taken}");
+            let owner = Trial::new(Priority::OWNER).judge(&findings);
+            assert_eq!(owner, Verdict::TakesPart(Priority::OWNER));
+        }
+    }
+
+    #[test]
+    fn a_node_on_maintenance_takes_part_for_want_of_another_one_only() {
+        for peer in [Peer::NoChannel, Peer::Silent, Peer::Faults(0)] {
+            let findings = Findings {
+                pinned: true,
+                maintenance: true,
+                ..findings(0, 0, peer)
+            };
+            assert_eq!(trial().judge(&findings), takes_part(1), "{peer:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What admin says.
 
-use super::{Cell, ExternalAnswer, ExternalGroup, Header, TrackerSlot};
+use super::{Cell, ExternalAnswer, ExternalGroup, HandoverWishSlot, Header, Override, TrackerSlot};
 use crate::config::{MAX_SERVERS, MAX_TRACKERS};
 
 /// What admin says.
@@ -32,6 +32,10 @@ pub struct AdminBoard {
     pub stolen_ms: Cell,
     /// Gauge: its share of the CPU time of the last minute, in thousandths.
     pub stolen_permille: Cell,
+    /// The last handover that an administrator has wanted.
+    pub handover: HandoverWishSlot,
+    /// Not 0 = the node is on maintenance. Outlives admin and vrrp.
+    pub maintenance: Override,
 }
 
 impl Default for AdminBoard {
@@ -50,6 +54,8 @@ impl Default for AdminBoard {
             tracker_groups: std::array::from_fn(|_| ExternalGroup::default()),
             stolen_ms: Cell::default(),
             stolen_permille: Cell::default(),
+            handover: HandoverWishSlot::default(),
+            maintenance: Override::default(),
         }
     }
 }

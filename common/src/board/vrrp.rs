@@ -1,6 +1,6 @@
 //! What vrrp says.
 
-use super::{Cell, Header, LatenessSlot, MomentCell, Text, TrackerSlot};
+use super::{Cell, HandoverResultSlot, Header, LatenessSlot, MomentCell, Text, TrackerSlot};
 use crate::config::{MAX_TRACKERS, MAX_VIPS};
 
 /// What vrrp says.
@@ -45,6 +45,18 @@ pub struct VrrpBoard {
     /// What the adverts on the wire tell of each VIP, beside what they say.
     pub wire: [WireSlot; MAX_VIPS],
     pub lateness: LatenessSlot,
+    /// How the last handover ended that admin has wanted.
+    pub handover: HandoverResultSlot,
+    /// 1 = this node holds the VIP since a handover, and keeps it against preemption.
+    pub pinned: [Cell; MAX_VIPS],
+    /// Handovers that this node was to give, by [`super::HandoverEnd`].
+    pub handovers: [Cell; 8],
+    /// Requests of the other node that this one has followed.
+    pub handovers_taken: Cell,
+    /// Those that it has refused.
+    pub handovers_declined: Cell,
+    /// 1 = the other node says that it is on maintenance; valid while `peer.heartbeat` is fresh.
+    pub peer_maintenance: Cell,
 }
 
 /// Adverts for a VIP's VRID that tell of a mistake in a configuration or in a firewall.

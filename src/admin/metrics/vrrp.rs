@@ -1,6 +1,6 @@
 //! Metrics of vrrp: the VIPs, the adverts, the other node.
 
-use common::board::{AdvertWarning, DropReason, LATENESS_BOUNDS, PairDrop, VipState};
+use common::board::{AdvertWarning, DropReason, HandoverEnd, LATENESS_BOUNDS, PairDrop, VipState};
 use common::status::{PeerStatus, Status};
 
 use super::{Family, Page, flag, seconds};
@@ -20,6 +20,26 @@ static VIP_PRIORITY: Family = Family::gauge(
     "fmc_lb_vrrp_vip_priority",
     &["vip"],
     "Priority that this node advertises, or would.",
+);
+static VIP_PINNED: Family = Family::gauge(
+    "fmc_lb_vrrp_vip_pinned",
+    &["vip"],
+    "1 while this node holds the VIP since a handover and keeps it against preemption.",
+);
+static MAINTENANCE: Family = Family::gauge(
+    "fmc_lb_vrrp_maintenance",
+    &[],
+    "1 while this node is on maintenance.",
+);
+static HANDOVERS: Family = Family::counter(
+    "fmc_lb_vrrp_handovers_total",
+    &["result"],
+    "Handovers that an administrator has wanted of this node: done, refused, unanswered by the other node, not taken by it.",
+);
+static HANDOVER_REQUESTS: Family = Family::counter(
+    "fmc_lb_vrrp_handover_requests_total",
+    &["answer"],
+    "Requests of the other node for a handover to this one: taken, refused.",
 );
 static BECAME_ACTIVE: Family = Family::counter(
     "fmc_lb_vrrp_became_active_total",
@@ -124,6 +144,11 @@ static PAIR_CONFIG_DIFFERS: Family = Family::gauge(
     &[],
     "1 if the other node said that it runs another configuration; absent while unknown.",
 );
+static PAIR_MAINTENANCE: Family = Family::gauge(
+    "fmc_lb_pair_peer_maintenance",
+    &[],
+    "1 while the other node says that it is on maintenance; absent while it is not heard.",
+);
 static PAIR_QUESTIONS: Family = Family::counter(
     "fmc_lb_pair_questions_total",
     &[],
@@ -150,6 +175,10 @@ pub(super) static FAMILIES: &[&Family] = &[
     &VIP_STATE,
     &VIP_LEASED,
     &VIP_PRIORITY,
+    &VIP_PINNED,
+    &MAINTENANCE,
+    &HANDOVERS,
+    &HANDOVER_REQUESTS,
     &BECAME_ACTIVE,
     &ADVERTS_SENT,
     &ADVERTS_RECEIVED,
@@ -170,6 +199,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &PAIR_UP,
     &PAIR_HEARTBEAT_AGE,
     &PAIR_CONFIG_DIFFERS,
+    &PAIR_MAINTENANCE,
     &PAIR_QUESTIONS,
     &PAIR_SILENCES,
     &PAIR_AVERTED,
@@ -182,6 +212,16 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status) {
     for (reason, cell) in DropReason::ALL.iter().zip(&board.drops) {
         page.count(&DROPS, &[reason.word()], cell.get());
     }
+    page.gauge(&MAINTENANCE, &[], flag(status.maintenance));
+    for end in HandoverEnd::ALL {
+        if *end != HandoverEnd::None {
+            let count = board.handovers[*end as usize].get();
+            page.count(&HANDOVERS, &[end.word()], count);
+        }
+    }
+    page.count(&HANDOVER_REQUESTS, &["taken"], board.handovers_taken.get());
+    let refused = board.handovers_declined.get();
+    page.count(&HANDOVER_REQUESTS, &["refused"], refused);
     page.gauge(&LATENESS, &[], board.worst_lateness.get() as f64 / 1e9);
     let bounds = LATENESS_BOUNDS.iter().map(|(_, word)| *word);
     for (word, wakes) in bounds.chain(["more"]).zip(&board.lateness.wakes) {
@@ -206,6 +246,7 @@ fn fill_vips(page: &mut Page, view: &View, status: &Status) {
         let labels = [vip.name.as_str()];
         page.gauge(&VIP_LEASED, &labels, flag(slot.leased.get() == 1));
         page.gauge(&VIP_PRIORITY, &labels, vip.priority as f64);
+        page.gauge(&VIP_PINNED, &labels, flag(vip.pinned));
         page.count(&BECAME_ACTIVE, &labels, slot.became_active.get());
         page.count(&ADVERTS_SENT, &labels, slot.adverts_sent.get());
         page.count(&ADVERTS_RECEIVED, &labels, slot.adverts_received.get());
@@ -235,4 +276,5 @@ fn fill_peer(page: &mut Page, peer: &PeerStatus, status: &Status) {
     let differs = peer.config_hash.as_ref();
     let differs = differs.map(|hash| flag(*hash != status.config_hash));
     page.gauge_if_known(&PAIR_CONFIG_DIFFERS, &[], differs);
+    page.gauge_if_known(&PAIR_MAINTENANCE, &[], peer.maintenance.map(flag));
 }

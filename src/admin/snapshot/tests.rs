@@ -54,7 +54,7 @@ fn the_keys_of_the_json_are_a_promise() {
     let tracked = serde_json::to_value(status(&fixture::with_trackers()));
     let tracked = tracked.expect("a status is JSON");
     keys(&tracked["trackers"], "trackers", &mut found);
-    let promised = "backends backends[].balance backends[].name backends[].probe backends[].servers \
+    let promised = "maintenance maintenance_ms_left peer.maintenance vips[].pinned backends backends[].balance backends[].name backends[].probe backends[].servers \
         backends[].servers[].address backends[].servers[].agent backends[].servers[].agent.administrative \
         backends[].servers[].agent.asked backends[].servers[].agent.failures backends[].servers[].agent.heard_ms_ago \
         backends[].servers[].agent.max_sessions backends[].servers[].agent.problem backends[].servers[].agent.says \

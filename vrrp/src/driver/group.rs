@@ -10,7 +10,7 @@ use super::port::Port;
 use super::unit::heartbeat_of;
 use crate::router::{Cause, Heard, Params, Via, VirtualRouter};
 use crate::timing::Skew;
-use crate::tracking::Trial;
+use crate::tracking::{Findings, Trial};
 
 /// One virtual router and its VIPs.
 #[derive(Debug)]
@@ -19,7 +19,12 @@ pub(super) struct Group {
     /// Indices into the driver's units.
     pub(super) members: Range<usize>,
     pub(super) trial: Trial,
-    /// Trackers without a weight that are down.
+    /// What the last turn knew of its trackers; `None` = there was none.
+    pub(super) findings: Option<Findings>,
+    /// All trackers were looked at.
+    pub(super) knows_trackers: bool,
+    /// What keeps the node from the VIPs, as the other one is told: trackers without a weight that are down, and
+    /// maintenance.
     pub(super) faults: u8,
     /// The first of them, with what it had found when it went down: its words may change with every
     /// look, the reason of a Fault does not.
@@ -63,6 +68,8 @@ impl Group {
             }),
             members,
             trial: Trial::new(priority),
+            findings: None,
+            knows_trackers: false,
             faults: 0,
             blamed: None,
         }

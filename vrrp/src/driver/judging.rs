@@ -9,6 +9,7 @@ use common::time::Moment;
 
 use super::Driver;
 use crate::fitness::Facts;
+use crate::handover::MAINTENANCE_FAULTS;
 use crate::router::Cause;
 use crate::tracking::{Findings, Peer, Verdict};
 
@@ -39,6 +40,7 @@ impl Driver {
     /// The priority that trackers leave, and whether this node may take VIPs from one that serves.
     fn judge_trackers(&mut self, group: usize, now: Moment) -> (Result<Priority, Cause>, bool) {
         let peer = self.peer_in(group, now);
+        let maintenance = self.on_maintenance(now);
         let group = &mut self.groups[group];
         let mut findings = Findings {
             now,
@@ -46,8 +48,10 @@ impl Driver {
             out_of_step: Duration::ZERO,
             taken: 0,
             peer,
+            pinned: group.router.is_pinned(),
+            maintenance,
         };
-        let mut is_known = self.proxy.probed.get() != 0;
+        let mut knows_trackers = true;
         let mut first = None;
         for (place, tracker) in self.config.trackers.iter().enumerate() {
             if !tracker.concerns(group.members.clone()) {
@@ -56,7 +60,7 @@ impl Driver {
             let slot = tracker_slot(&tracker.kind, place, (self.board, self.admin));
             match (slot.state(), tracker.effect) {
                 (TrackerState::Up, _) => {}
-                (TrackerState::Unknown, _) => is_known = false,
+                (TrackerState::Unknown, _) => knows_trackers = false,
                 (TrackerState::Down, TrackerEffect::Lower(taken)) => {
                     findings.taken += u32::from(taken);
                 }
@@ -67,7 +71,10 @@ impl Driver {
                 }
             }
         }
-        group.faults = findings.faults;
+        let told = if maintenance { MAINTENANCE_FAULTS } else { 0 };
+        group.faults = findings.faults.saturating_add(told);
+        group.findings = Some(findings);
+        group.knows_trackers = knows_trackers;
         if group.blamed.as_ref().map(|(place, _)| *place) != first.map(|(place, _)| place) {
             group.blamed = first.map(|(place, slot)| (place, slot.reason.get()));
         }
@@ -82,7 +89,11 @@ impl Driver {
                 })
             }
         };
-        (verdict, is_known && findings.faults == 0)
+        let knows_itself = knows_trackers && self.proxy.probed.get() != 0;
+        (
+            verdict,
+            knows_itself && findings.faults == 0 && !maintenance,
+        )
     }
 
     /// What is known of the other node, as far as trackers are concerned.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::board::{PeerSlot, VipState, VrrpBoard};
 use common::time::Moment;
 
+use super::handovers::HeardHandover;
 use super::unit::Unit;
 use crate::pair::{Channel, MAX_DATAGRAM, Summary};
 use crate::router::{Heard, Via};
@@ -28,6 +29,10 @@ pub(super) struct PairLink {
     next: Moment,
     out: [u8; MAX_DATAGRAM],
     failing: bool,
+    /// What the last heartbeat said of handovers, until it was looked at.
+    pub(super) handover: Option<HeardHandover>,
+    /// The other node understands requests for one.
+    pub(super) peer_understands: bool,
 }
 
 impl PairLink {
@@ -45,6 +50,8 @@ impl PairLink {
             next: now,
             out: [0; MAX_DATAGRAM],
             failing: false,
+            handover: None,
+            peer_understands: false,
         }
     }
 
@@ -75,6 +82,12 @@ impl PairLink {
         self.heartbeat * FRESH_HEARTBEATS
     }
 
+    /// Keeps what a good heartbeat says of handovers.
+    pub(super) fn keep_handover(&mut self, summary: &Summary, units: &[Unit]) {
+        self.peer_understands = summary.handover.is_understood;
+        self.handover = Some(HeardHandover::of(summary, units));
+    }
+
     /// Whether the health that the other node told still counts.
     pub(super) fn is_fresh(&self, slot: &PeerSlot, now: Moment) -> bool {
         let limit = (self.heartbeat * FRESH_HEARTBEATS).max(FRESH_AT_LEAST);
@@ -98,6 +111,8 @@ pub(super) fn take_heartbeat(
     slot.heartbeat.set(at);
     slot.version.set(summary.version);
     slot.config_hash.set(summary.config_hash);
+    let maintenance = u64::from(summary.handover.maintenance);
+    board.peer_maintenance.set(maintenance);
     summary.vips().filter_map(move |record| {
         let router = (record.family, record.vrid);
         let place = units.iter().position(|unit| unit.router_id() == router)?;

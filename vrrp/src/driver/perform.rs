@@ -40,7 +40,9 @@ impl Driver {
             }
         }
         for place in members {
-            self.units[place].publish(&self.groups[group].router);
+            let router = &self.groups[group].router;
+            self.units[place].publish(router);
+            self.board.pinned[place].set(u64::from(router.is_pinned()));
         }
     }
 

@@ -108,6 +108,7 @@ impl Turn<'_> {
                     if let Some(signing) = &mut self.signing {
                         signing.hear(&pair.channel, &summary, read_until);
                     }
+                    pair.keep_handover(&summary, self.units);
                     self.heard.extend(take_heartbeat(
                         &summary, self.units, self.board, pair.peer, read_until,
                     ));

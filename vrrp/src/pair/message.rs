@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use common::addr::{Family, Vrid};
-use common::board::{PairDrop, VipState};
+use common::board::{PairDrop, Refusal, VipState};
 use common::config::MAX_VIPS;
 
 use super::Stamp;
+use crate::handover::{Answer, Request};
 use crate::signature as advert;
 
 /// Format that this version speaks.
@@ -18,11 +19,20 @@ pub const FORMAT: u8 = 1;
 pub const MAX_DATAGRAM: usize = 1024;
 
 const MAGIC: [u8; 4] = *b"fmcP";
-const HEADER_LEN: usize = FAULTS + MAX_VIPS;
+const HEADER_LEN: usize = HANDOVER + HANDOVER_LEN;
 /// Before the trackers were told.
 const SHORT_HEADER_LEN: usize = 72;
 /// From here on, a byte for each record.
 const FAULTS: usize = SHORT_HEADER_LEN;
+/// From here on what concerns handovers; an older version ends before.
+const HANDOVER: usize = FAULTS + MAX_VIPS;
+const HANDOVER_LEN: usize = 24;
+/// The sender understands requests.
+const UNDERSTANDS: u8 = 1;
+const MAINTENANCE: u8 = 2;
+/// Of a request.
+const PINS: u8 = 1;
+const FORCED: u8 = 2;
 const RECORD_LEN: usize = 24;
 /// Before the sender's address was added.
 const SHORT_RECORD_LEN: usize = 8;
@@ -53,7 +63,20 @@ pub struct Summary {
     pub config_hash: u64,
     /// What its next advert would be stamped with; `None` = its adverts are not signed.
     pub stamp: Option<advert::Stamp>,
+    pub handover: Handover,
     vips: [Option<VipRecord>; MAX_VIPS],
+}
+
+/// What a node says of handovers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Handover {
+    /// It would understand a request. Not so before this part was added.
+    pub is_understood: bool,
+    /// It is on maintenance.
+    pub maintenance: bool,
+    pub request: Option<Request>,
+    /// To the last request that it has heard.
+    pub answer: Option<Answer>,
 }
 
 /// What a node says of one VIP.
@@ -82,6 +105,7 @@ impl Summary {
             version,
             config_hash,
             stamp: None,
+            handover: Handover::default(),
             vips: [None; MAX_VIPS],
         }
     }
@@ -125,6 +149,7 @@ pub(super) fn encode(envelope: &Envelope, summary: &Summary, out: &mut [u8]) -> 
     for (index, vip) in summary.vips().enumerate() {
         header[FAULTS + index] = vip.faults;
     }
+    header[HANDOVER..].copy_from_slice(&summary.handover.encode());
     for (vip, record) in summary.vips().zip(records.chunks_exact_mut(RECORD_LEN)) {
         record.copy_from_slice(&vip.encode());
     }
@@ -174,7 +199,12 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
     };
     let mut summary = Summary::new(number(48), number(56));
     summary.stamp = advert::Stamp::from_bits(number(64));
-    let faults = &signed[SHORT_HEADER_LEN..header_len];
+    let faults = &signed[SHORT_HEADER_LEN..header_len.min(HANDOVER)];
+    let handover = signed[..header_len].get(HANDOVER..).unwrap_or_default();
+    summary.handover = handover
+        .first_chunk()
+        .map(Handover::decode)
+        .unwrap_or_default();
     for (index, record) in records.chunks_exact(record_len).enumerate() {
         if let Some(vip) = VipRecord::decode(record) {
             summary.push(VipRecord {
@@ -184,6 +214,52 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
         }
     }
     Ok((envelope, summary))
+}
+
+impl Handover {
+    fn encode(&self) -> [u8; HANDOVER_LEN] {
+        let flag = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+        let mut bytes = [0; HANDOVER_LEN];
+        bytes[0] = flag(self.is_understood, UNDERSTANDS) | flag(self.maintenance, MAINTENANCE);
+        if let Some(request) = &self.request {
+            bytes[1] = flag(request.pins, PINS) | flag(request.forced, FORCED);
+            bytes[2..4].copy_from_slice(&request.vips.to_be_bytes());
+            bytes[4..12].copy_from_slice(&request.id.to_be_bytes());
+        }
+        if let Some(answer) = &self.answer {
+            if let Err((refusal, vip)) = answer.verdict {
+                // Beside 0, which is consent.
+                bytes[12] = (refusal as u8).wrapping_add(1);
+                bytes[13] = vip;
+            }
+            bytes[16..24].copy_from_slice(&answer.id.to_be_bytes());
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8; HANDOVER_LEN]) -> Self {
+        let id = |at: usize| {
+            let id = bytes[at..].first_chunk();
+            id.map(|id| u64::from_be_bytes(*id)).filter(|id| *id != 0)
+        };
+        Self {
+            is_understood: bytes[0] & UNDERSTANDS != 0,
+            maintenance: bytes[0] & MAINTENANCE != 0,
+            request: id(4).map(|id| Request {
+                id,
+                vips: u16::from_be_bytes([bytes[2], bytes[3]]),
+                pins: bytes[1] & PINS != 0,
+                forced: bytes[1] & FORCED != 0,
+            }),
+            answer: id(16).map(|id| Answer {
+                id,
+                verdict: match bytes[12].checked_sub(1) {
+                    None => Ok(()),
+                    Some(refusal) => Err((Refusal::from_board(refusal.into()), bytes[13])),
+                },
+            }),
+        }
+    }
 }
 
 impl VipRecord {

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use common::addr::{Family, Vrid};
-use common::board::VipState;
+use common::board::{Refusal, VipState};
 use common::config::MAX_VIPS;
 use proptest::prelude::*;
 
 use super::*;
+use crate::handover::{Answer, Request};
 
 const KEY: (u8, [u8; 32]) = (1, [7; 32]);
 
@@ -18,6 +19,24 @@ fn channel(epoch: u64) -> Channel {
 
 fn summary(vips: u8) -> Summary {
     let mut summary = Summary::new(1 << 32, 0x1234_5678_9abc_def0);
+    summary.handover = Handover {
+        is_understood: true,
+        maintenance: vips % 2 == 1,
+        request: (vips > 1).then_some(Request {
+            id: u64::MAX - 1,
+            vips: 0x8003,
+            pins: vips.is_multiple_of(2),
+            forced: vips % 2 == 1,
+        }),
+        answer: (vips > 2).then_some(Answer {
+            id: 1 << 63,
+            verdict: if vips.is_multiple_of(2) {
+                Ok(())
+            } else {
+                Err((Refusal::Unprobed, vips))
+            },
+        }),
+    };
     for vrid in 1..=vips {
         // Every third one is IPv6.
         let family = if vrid % 3 == 0 {
@@ -230,7 +249,7 @@ fn the_key_of_the_file_itself_signs_nothing() {
 fn longer_headers_and_records_of_a_newer_version_are_skipped() {
     let (mut a, mut b) = pair();
     let plain = unsigned(sealed(&mut a));
-    let (header, records) = plain.split_at(88);
+    let (header, records) = plain.split_at(112);
     let mut newer = header.to_vec();
     newer[6] += 8;
     newer[7] += 3;
@@ -248,8 +267,9 @@ fn what_an_older_version_does_not_tell_is_zero() {
     let plain = unsigned(sealed(&mut a));
     let mut older = plain[..72].to_vec();
     older[6] = 72;
-    older.extend_from_slice(&plain[88..]);
+    older.extend_from_slice(&plain[112..]);
     let told = b.open(&resigned(older)).expect("authentic");
+    assert_eq!(told.handover, Handover::default(), "it asks for nothing");
     assert_eq!(told.vips().count(), 2);
     for (got, sent) in told.vips().zip(summary(2).vips()) {
         assert_eq!(*got, VipRecord { faults: 0, ..*sent });
@@ -258,10 +278,22 @@ fn what_an_older_version_does_not_tell_is_zero() {
 }
 
 #[test]
+fn a_reason_that_a_newer_version_has_added_is_a_refusal_all_the_same() {
+    let (mut a, mut b) = pair();
+    let mut out = [0; MAX_DATAGRAM];
+    let length = a.seal(&summary(3), &mut out);
+    let mut newer = unsigned(out[..length].to_vec());
+    newer[100] = 255;
+    let told = b.open(&resigned(newer)).expect("authentic");
+    let answer = told.handover.answer.expect("an answer");
+    assert_eq!(answer.verdict, Err((Refusal::Unknown, 3)));
+}
+
+#[test]
 fn an_older_version_tells_no_addresses() {
     let (mut a, mut b) = pair();
     let plain = unsigned(sealed(&mut a));
-    let (header, records) = plain.split_at(88);
+    let (header, records) = plain.split_at(112);
     let mut older = header.to_vec();
     older[7] = 8;
     for record in records.chunks(24) {
@@ -279,7 +311,7 @@ fn an_older_version_skips_ipv6_vips() {
     let (mut a, _) = pair();
     let mut out = [0; MAX_DATAGRAM];
     a.seal(&summary(3), &mut out);
-    let vrids = [0, 1, 2].map(|record| out[88 + record * 24]);
+    let vrids = [0, 1, 2].map(|record| out[112 + record * 24]);
     assert_eq!(vrids, [1, 2, 0]);
 }
 
@@ -310,15 +342,15 @@ fn lengths_that_do_not_fit_are_truncated_even_if_signed() {
 fn records_that_cannot_be_are_left_out_and_unknown_states_are_init() {
     let (mut a, mut b) = pair();
     let mut odd = unsigned(sealed(&mut a));
-    odd[88] = 0;
-    odd[113] = 99;
+    odd[112] = 0;
+    odd[137] = 99;
     let got = b.open(&resigned(odd)).expect("authentic");
     let vips: Vec<_> = got.vips().collect();
     assert_eq!(vips.len(), 1);
     assert_eq!(vips[0].state, VipState::Init);
     for interval in [[0, 0], [0x10, 0]] {
         let mut odd = unsigned(sealed(&mut a));
-        odd[92..94].copy_from_slice(&interval);
+        odd[116..118].copy_from_slice(&interval);
         let got = b.open(&resigned(odd)).expect("authentic");
         assert_eq!(got.vips().count(), 1, "{interval:?}");
     }
@@ -334,7 +366,7 @@ proptest! {
     #[test]
     fn no_signed_bytes_make_it_panic(
         bytes in proptest::collection::vec(any::<u8>(), 67..400),
-        lengths in (60..110_u8, 0..20_u8, 0..20_u8),
+        lengths in (60..130_u8, 0..20_u8, 0..20_u8),
     ) {
         let mut signed = b"fmcP\x01\x01".to_vec();
         signed.extend_from_slice(&[lengths.0, lengths.1, lengths.2]);

@@ -11,6 +11,10 @@ use crate::timing::{active_down_interval, lease_lifetime};
 /// Least time between two adverts that only answer another node's.
 const ASSERT_GAP: Duration = Duration::from_millis(100);
 
+/// Who has asked for a handover hears within this time that it is done, or not in time; and what it said before that
+/// does not arrive later.
+const RELIEF: Duration = Duration::from_secs(1);
+
 /// The state Active (RFC 9568, section 6.4.3).
 #[derive(Debug)]
 pub(super) struct Active {
@@ -26,6 +30,10 @@ pub(super) struct Active {
     asserted_at: Moment,
     /// From the first announcement on.
     announcements: Option<Schedule>,
+    /// Another node has asked for this: until then it may be better and is not heeded.
+    relieving_until: Option<Moment>,
+    /// The first advert waits for the lease.
+    owes_first_advert: bool,
 }
 
 /// The address on the interface.
@@ -59,7 +67,28 @@ impl Active {
             assert_at: None,
             asserted_at: now,
             announcements: None,
+            relieving_until: None,
+            owes_first_advert: false,
         }
+    }
+
+    /// The same because the other node has asked for it: the first advert goes out when the lease is there.
+    pub(super) fn relieving(params: &Params, now: Moment) -> Self {
+        Self {
+            relieving_until: Some(now + RELIEF),
+            owes_first_advert: true,
+            ..Self::new(params, now)
+        }
+    }
+
+    /// Whether a better node, heard at `at`, is only the one that has asked for this.
+    pub(super) fn is_relieving(&self, at: Moment) -> bool {
+        self.relieving_until.is_some_and(|until| at < until)
+    }
+
+    /// Whether the first advert is due now that the lease is there; true once.
+    pub(super) const fn owes_first_advert(&mut self) -> bool {
+        std::mem::replace(&mut self.owes_first_advert, false)
     }
 
     /// Lifetime of the lease, whole seconds.

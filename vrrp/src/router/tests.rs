@@ -6,6 +6,7 @@ mod backup;
 mod faults;
 mod priority;
 mod property;
+mod relief;
 
 use std::net::Ipv4Addr;
 

@@ -37,7 +37,7 @@ impl VirtualRouter {
     /// What makes a state of a state. Whoever looks for the line that decides a takeover looks
     /// here.
     fn transition(&mut self, state: State, event: Event, now: Moment) -> State {
-        use Event::{Fit, Heard, Lease, Reranked, Silent, Start, Stop, Timer as Time, Unfit};
+        use Event::{Fit, Heard, Lease, Reranked, Silent, Start, Stop, Take, Timer as Time, Unfit};
         use HolderTimer::{Advert, Announce, Assert, Lapsed, Reinstall, Renew};
         use LeaseNews::{Held, Refused, Removed};
         use Standing::{EqualHigher, EqualLower, Higher, Lower, Resigned};
@@ -47,7 +47,7 @@ impl VirtualRouter {
             // RFC 9568, section 6.4.1: Initialize
             (Init, Start) => self.start(now),
             (Init, Stop | Heard(..) | Fit | Unfit(_) | Reranked { .. }) => Init,
-            (Init, Lease(_) | Time(_) | Silent(_)) => Init,
+            (Init, Lease(_) | Time(_) | Silent(_) | Take(_)) => Init,
 
             // RFC 9568, section 6.4.2: Backup
             (Backup(_), Stop) => self.stopped(VipState::Backup),
@@ -58,14 +58,15 @@ impl VirtualRouter {
             (Backup(b), Heard(Higher | EqualHigher | EqualLower, heard)) => self.follow(b, &heard),
             (Backup(_), Unfit(cause)) => self.fault(VipState::Backup, &cause, None),
             (Backup(b), Reranked { before }) => self.rerank(b, before),
+            (Backup(_), Take(pin)) => self.take(pin, now),
             (Backup(b), Start | Fit | Lease(_) | Time(Holder(_) | HoldDown)) => Backup(b),
 
             // RFC 9568, section 6.4.3: Active
             (Active(_), Stop) => self.stop_active(),
             (Active(a), Time(Holder(Advert))) => self.advertise(a, now),
             (Active(a), Heard(Resigned, _)) => Self::answer_resignation(a, now),
-            (Active(a), Heard(Lower | EqualLower, _)) => Self::answer_lower(a, now),
-            (Active(_), Heard(Higher | EqualHigher, heard)) => self.yield_to(&heard),
+            (Active(a), Heard(Lower | EqualLower, heard)) => self.hear_worse(a, &heard, now),
+            (Active(a), Heard(Higher | EqualHigher, heard)) => self.hear_better(a, &heard),
             (Active(a), Time(Holder(Assert))) => self.assert(a),
             (Active(a), Time(Holder(Announce))) => self.announce(a, now),
             (Active(_), Unfit(cause)) => self.resign(&cause, None),
@@ -77,6 +78,7 @@ impl VirtualRouter {
             (Active(a), Time(Holder(Reinstall))) => self.install(a, now),
             (Active(_), Lease(Refused(why))) => self.refused(why, now),
             (Active(_), Time(Holder(Lapsed))) => self.lapse(now),
+            (Active(a), Take(pin)) => self.keep(a, pin, now),
             (Active(a), Start | Fit | Silent(_) | Time(ActiveDown | HoldDown)) => Active(a),
 
             // Initialize with a cause
@@ -85,7 +87,7 @@ impl VirtualRouter {
             (Fault { until }, Unfit(cause)) => self.still_unfit(until, &cause),
             (Fault { .. }, Time(HoldDown)) => self.end_hold_down(now),
             (f @ Fault { .. }, Start | Heard(..) | Fit | Reranked { .. }) => f,
-            (f @ Fault { .. }, Lease(_) | Silent(_)) => f,
+            (f @ Fault { .. }, Lease(_) | Silent(_) | Take(_)) => f,
             (f @ Fault { .. }, Time(ActiveDown | Holder(_))) => f,
         }
     }
@@ -221,7 +223,7 @@ impl VirtualRouter {
         State::Active(active)
     }
 
-    fn answer_lower(mut active: Active, now: Moment) -> State {
+    pub(super) fn answer_lower(mut active: Active, now: Moment) -> State {
         active.assert(now);
         State::Active(active)
     }
@@ -229,7 +231,7 @@ impl VirtualRouter {
     /// RFC 9568, section 6.4.3: the Active with the lower priority or address leaves. Its last,
     /// lower advert, sent when its address is gone, makes the winner announce the VIP again
     /// (Keepalived's does, too).
-    fn yield_to(&mut self, heard: &Heard) -> State {
+    pub(super) fn yield_to(&mut self, heard: &Heard) -> State {
         self.actions.push_back(Action::RemoveLease);
         self.advert();
         let reason = format!(
@@ -277,6 +279,9 @@ impl VirtualRouter {
         let seed = u64::from(self.params.vrid.value());
         if active.agree(seed, now) {
             self.actions.push_back(Action::Announce);
+            if active.owes_first_advert() {
+                self.advert();
+            }
         }
         State::Active(active)
     }
@@ -362,7 +367,7 @@ impl VirtualRouter {
     }
 
     /// Takes back what an Active was about to say.
-    fn withdraw(&mut self) {
+    pub(super) fn withdraw(&mut self) {
         self.actions.retain(|action| match action {
             Action::Advertise { .. }
             | Action::InstallLease { .. }
@@ -385,8 +390,11 @@ impl VirtualRouter {
         });
     }
 
-    fn changed(&mut self, from: VipState, to: VipState, reason: String) {
+    pub(super) fn changed(&mut self, from: VipState, to: VipState, reason: String) {
         self.reason.clone_from(&reason);
+        if to != VipState::Active {
+            self.pinned = false;
+        }
         self.actions.push_back(Action::Changed { from, to, reason });
     }
 }

@@ -272,6 +272,12 @@ fn vrrp_board() -> VrrpBoard {
         peer_answered: Default::default(),
         wire: Default::default(),
         lateness: Default::default(),
+        handover: Default::default(),
+        pinned: Default::default(),
+        handovers: Default::default(),
+        handovers_taken: Default::default(),
+        handovers_declined: Default::default(),
+        peer_maintenance: Default::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! lease ends by itself, and questions are answered). After every turn the invariants are checked; a failure prints its seed,
 //! and `FMC_LB_SIM_SEED=N` runs that one alone.
 
+mod handovers;
 mod node;
 mod questions;
 mod random;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use common::addr::{Priority, Vrid};
 use common::board::VipState;
 use common::time::Moment;
-use node::{Frame, Node, Packet, Said};
+use node::{Frame, Node, Packet};
 use questions::SILENT;
 use random::{Random, Seed};
 use vrrp::router::{Action, Heard, Params, Via};
@@ -43,6 +44,8 @@ struct Sim {
     nodes: [Node; 2],
     air: Vec<Packet>,
     loss_percent: u64,
+    /// Heartbeats may overtake each other.
+    reorders: bool,
     /// Nothing arrives at this node.
     deaf: [bool; 2],
     turns: u64,
@@ -86,6 +89,7 @@ impl Sim {
             now: Moment::from_nanos(1_000_000_000_000),
             air: Vec::new(),
             loss_percent: 0,
+            reorders: false,
             deaf: [false; 2],
             turns: 0,
             silences: 0,
@@ -109,6 +113,9 @@ impl Sim {
             fit: node.fit.clone(),
             faults: node.faults,
             taken: node.taken,
+            maintenance: node.maintenance,
+            probed: node.probed,
+            counter: node.counter,
             last_arrival: node.last_arrival,
             wake_at: now,
             heartbeat_at: now,
@@ -168,7 +175,7 @@ impl Sim {
         let node = &mut self.nodes[packet.to];
         if matches!(packet.frame, Frame::Question) {
             if node.powered && !node.frozen {
-                self.transmit(1 - packet.to, |_, _| Frame::Answer);
+                self.transmit(1 - packet.to, Duration::ZERO, |_, _| Frame::Answer);
             }
         } else if node.alive {
             node.hear(packet);
@@ -192,6 +199,8 @@ impl Sim {
             node.router.handle_lease_removed(now);
             self.perform(place, 0);
         }
+        self.nodes[place].move_vips(now);
+        self.perform(place, 0);
         self.nodes[place].judge(now);
         self.perform(place, 0);
         self.nodes[place].router.handle_timeout(now);
@@ -230,7 +239,13 @@ impl Sim {
     }
 
     fn send_one(&mut self, from: usize, priority: u8, via: Via) {
-        self.transmit(1 - from, |sim, at| {
+        self.nodes[from].counter += 1;
+        let slack = if self.reorders && via == Via::Heartbeat {
+            self.random.up_to(HEARTBEAT * 2)
+        } else {
+            Duration::ZERO
+        };
+        self.transmit(1 - from, slack, |sim, at| {
             let sender = &sim.nodes[from];
             let heard = Heard {
                 source: sender.params.own,
@@ -241,26 +256,21 @@ impl Sim {
             };
             match via {
                 Via::Advert => Frame::Advert(heard),
-                Via::Heartbeat => {
-                    let said = Said {
-                        state: sender.router.state(),
-                        faults: sender.faults,
-                        at,
-                    };
-                    Frame::Heartbeat(heard, said)
-                }
+                Via::Heartbeat => Frame::Heartbeat(heard, sender.said(at)),
             }
         });
     }
 
-    /// Puts a frame on the wire, unless it is lost; what is in it may say when it arrives.
-    fn transmit(&mut self, to: usize, frame: impl FnOnce(&Self, Moment) -> Frame) {
+    /// Puts a frame on the wire, unless it is lost; what is in it may say when it arrives. With
+    /// `slack` it may be overtaken.
+    fn transmit(&mut self, to: usize, slack: Duration, frame: impl FnOnce(&Self, Moment) -> Frame) {
         if self.deaf[to] || self.random.below(100) < self.loss_percent {
             return;
         }
         let arrival = self.now + self.random.up_to(DELAY);
-        let at = arrival.max(self.nodes[to].last_arrival + Duration::from_nanos(1));
-        self.nodes[to].last_arrival = at;
+        let in_order = arrival.max(self.nodes[to].last_arrival + Duration::from_nanos(1));
+        self.nodes[to].last_arrival = in_order;
+        let at = in_order + slack;
         let frame = frame(self, at);
         self.air.push(Packet { to, at, frame });
     }
@@ -326,7 +336,7 @@ impl Sim {
     /// Something goes wrong for a while.
     fn disturb(&mut self) {
         let victim = self.random.below(2) as usize;
-        match self.random.below(12) {
+        match self.random.below(14) {
             0 => self.loss_percent = 10 + self.random.below(60),
             1 => self.deaf = [true; 2],
             2 => self.deaf[victim] = true,
@@ -341,6 +351,11 @@ impl Sim {
             9 => self.nodes[victim].faults = self.random.below(3) as u8,
             10 => self.nodes.iter_mut().for_each(|node| node.faults = 1),
             11 if self.nodes[victim].alive => self.freeze(victim),
+            12 if self.nodes[victim].params.heartbeat.is_some() => {
+                let (pins, forced) = (self.random.below(2) == 0, self.random.below(2) == 0);
+                self.ask(victim, pins, forced);
+            }
+            13 => self.nodes[victim].maintenance = true,
             _ => {}
         }
         let longest = self.down() * 4 + Duration::from_secs(2);
@@ -356,6 +371,7 @@ impl Sim {
             self.nodes[place].fit.fill(true);
             self.nodes[place].taken = 0;
             self.nodes[place].faults = 0;
+            self.nodes[place].maintenance = false;
             self.nodes[place].paused = false;
             self.nodes[place].frozen = false;
             if !self.nodes[place].alive {
@@ -394,6 +410,9 @@ impl Sim {
         });
         assert_eq!(self.actives(), 1);
         let [a, b] = &self.nodes;
+        if a.router.is_pinned() || b.router.is_pinned() {
+            return;
+        }
         let rank = |node: &Node| node.params.priority;
         if a.params.preempt && rank(a) != rank(b) {
             assert_eq!(a.is_active(), rank(a) > rank(b), "the better one is active");

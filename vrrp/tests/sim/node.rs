@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use common::board::VipState;
+use common::board::{HandoverEnd, Refusal, VipState};
 use common::time::Moment;
+use vrrp::handover::{Answer, Candidate, Ended, Giving, MAINTENANCE_FAULTS, Request, Taking};
 use vrrp::router::{Cause, Heard, Params, VirtualRouter};
 use vrrp::silence::Silence;
 use vrrp::timing::active_down_interval;
@@ -36,6 +37,10 @@ pub(crate) enum Frame {
 pub(crate) struct Said {
     pub(crate) state: VipState,
     pub(crate) faults: u8,
+    pub(crate) request: Option<Request>,
+    pub(crate) answer: Option<Answer>,
+    /// What overtakes is a replay.
+    pub(crate) counter: u64,
     pub(crate) at: Moment,
 }
 
@@ -55,6 +60,17 @@ pub(crate) struct Node {
     pub(crate) faults: u8,
     /// What the others take from the priority.
     pub(crate) taken: u32,
+    pub(crate) maintenance: bool,
+    /// It gives its VIPs because it goes on maintenance.
+    pub(crate) goes_on_maintenance: bool,
+    /// It knows its servers.
+    pub(crate) probed: bool,
+    pub(crate) giving: Option<Giving>,
+    pub(crate) taking: Taking,
+    /// How the last handover ended that it was to give.
+    pub(crate) ended: Option<Ended>,
+    /// Of the last heartbeat that it sent.
+    pub(crate) counter: u64,
     /// The other node's last heartbeat.
     pub(crate) peer: Option<Said>,
     /// `None` where adverts alone decide.
@@ -98,6 +114,13 @@ impl Node {
             fit: vec![true; vips],
             faults: 0,
             taken: 0,
+            maintenance: false,
+            goes_on_maintenance: false,
+            probed: true,
+            giving: None,
+            taking: Taking::default(),
+            ended: None,
+            counter: 0,
             peer: None,
             inbox: Vec::new(),
             lease: None,
@@ -138,6 +161,9 @@ impl Node {
             }
             Frame::Heartbeat(heard, said) => {
                 (self.beat, self.spoke) = (Some(packet.at), Some(packet.at));
+                if self.peer.is_some_and(|last| last.counter >= said.counter) {
+                    return;
+                }
                 self.peer = Some(said);
                 if said.state == VipState::Active {
                     self.inbox.push(heard);
@@ -158,14 +184,8 @@ impl Node {
                 cause: Box::new(Cause::ProxyHung),
             })
         });
-        let verdict = self.trial.judge(&Findings {
-            now,
-            faults: self.faults,
-            out_of_step: OUT_OF_STEP,
-            taken: self.taken,
-            peer: self.known_of_peer(now),
-        });
-        match verdict {
+        let findings = self.findings(now);
+        match self.trial.judge(&findings) {
             Verdict::TakesPart(priority) => self.router.handle_priority(priority, now),
             Verdict::Fault => {
                 fitness = fitness.and(Err(Cause::Tracker {
@@ -174,8 +194,103 @@ impl Node {
                 }));
             }
         }
-        self.router.handle_ready(self.faults == 0);
+        self.router
+            .handle_ready(self.faults == 0 && self.probed && !self.maintenance);
         self.router.handle_fitness(fitness, now);
+    }
+
+    fn findings(&self, now: Moment) -> Findings {
+        Findings {
+            now,
+            faults: self.faults,
+            out_of_step: OUT_OF_STEP,
+            taken: self.taken,
+            peer: self.known_of_peer(now),
+            pinned: self.router.is_pinned(),
+            maintenance: self.maintenance,
+        }
+    }
+
+    /// What it says of itself in a heartbeat.
+    pub(crate) fn said(&self, at: Moment) -> Said {
+        let maintenance = if self.maintenance {
+            MAINTENANCE_FAULTS
+        } else {
+            0
+        };
+        Said {
+            state: self.router.state(),
+            faults: self.faults + maintenance,
+            request: self.giving.as_ref().map(Giving::request),
+            answer: self.taking.answer(),
+            counter: self.counter,
+            at,
+        }
+    }
+
+    /// Asks the other node to take the VIP.
+    pub(crate) fn give(&mut self, request: Request, heartbeat: Duration, now: Moment) {
+        self.ended = None;
+        self.giving = Some(Giving::new(request, heartbeat, now));
+        self.router.handle_giving(true);
+        self.heartbeat_at = now;
+    }
+
+    /// Planned moves, as the driver goes on with them.
+    pub(crate) fn move_vips(&mut self, now: Moment) {
+        let said = self.peer.filter(|said| now.since(said.at) <= FRESH);
+        if let Some(request) = said.and_then(|said| said.request) {
+            let mut taking = std::mem::take(&mut self.taking);
+            let known = taking.answer();
+            if taking.handle_request(&request, || {
+                self.judge_request(&request, now)
+                    .map_err(|refusal| (refusal, 0))
+            }) {
+                let findings = Findings {
+                    pinned: true,
+                    ..self.findings(now)
+                };
+                let pin = request.pins.then(|| self.trial.priority(&findings));
+                self.router.handle_take(pin, now);
+            }
+            if taking.answer() != known {
+                self.heartbeat_at = now;
+            }
+            self.taking = taking;
+        }
+        let Some(giving) = &mut self.giving else {
+            return;
+        };
+        if let Some(answer) = said.and_then(|said| said.answer) {
+            giving.handle_answer(answer);
+        }
+        let is_there = said.is_some_and(|said| said.state == VipState::Active);
+        let is_here = self.router.state() == VipState::Active;
+        if let Some(ended) = giving.poll((u16::from(is_here), u16::from(is_there)), now) {
+            self.maintenance |= self.goes_on_maintenance && ended.end == HandoverEnd::Done;
+            self.ended = Some(ended);
+            self.giving = None;
+            self.router.handle_giving(false);
+        }
+    }
+
+    fn judge_request(&self, request: &Request, now: Moment) -> Result<(), Refusal> {
+        let candidate = Candidate {
+            takes_part: matches!(self.router.state(), VipState::Backup | VipState::Active),
+            fitness: self.router.fitness(),
+            maintenance: self.maintenance,
+            health: self.probed.then_some(100),
+            asker_health: Some(100),
+            knows_trackers: true,
+            faults: self.faults,
+            asker_faults: self.peer.map_or(0, |said| said.faults),
+            priority: self.trial.priority(&Findings {
+                pinned: request.pins,
+                ..self.findings(now)
+            }),
+            preempted_by: None,
+        };
+        candidate.judge(request.forced)
     }
 
     fn known_of_peer(&self, now: Moment) -> Peer {

@@ -49,7 +49,7 @@ impl Sim {
         }
         match silence.turn(turn) {
             None => {}
-            Some(Act::Ask) => self.transmit(1 - place, |_, _| Frame::Question),
+            Some(Act::Ask) => self.transmit(1 - place, Duration::ZERO, |_, _| Frame::Question),
             Some(Act::Saved) => node.averted += 1,
             Some(Act::Silent(unheard)) => {
                 assert!(

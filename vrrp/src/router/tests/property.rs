@@ -20,6 +20,8 @@ enum Happening {
     Unfit,
     Rank(u8),
     Ready(bool),
+    Take(Option<u8>),
+    Giving(bool),
     Removed,
     Turn,
 }
@@ -39,6 +41,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Unfit),
         2 => (1..255_u8).prop_map(Happening::Rank),
         1 => any::<bool>().prop_map(Happening::Ready),
+        1 => prop_oneof![Just(None), (1..255_u8).prop_map(Some)].prop_map(Happening::Take),
+        1 => any::<bool>().prop_map(Happening::Giving),
         1 => Just(Happening::Removed),
         12 => Just(Happening::Turn),
     ]
@@ -89,6 +93,8 @@ impl Model {
                 router.handle_priority(priority, now);
             }
             Happening::Ready(ready) => router.handle_ready(ready),
+            Happening::Take(pin) => router.handle_take(pin.and_then(Priority::new), now),
+            Happening::Giving(gives) => router.handle_giving(gives),
             Happening::Removed => router.handle_lease_removed(now),
             Happening::Turn => router.handle_timeout(now),
             Happening::Heard {

@@ -1,0 +1,227 @@
+//! Planned moves: handover there and back, maintenance.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests on the lab wait, measure and print what they saw"
+)]
+
+mod site;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use lab::balancer::{Balancer as _, Part};
+use lab::lease::{self, LeaseWatch};
+use lab::prober::{Prober, Question, Why};
+use lab::report::{median, milliseconds};
+use lab::topology::{API_VIP, WEB_VIP};
+use lab::{Node, backend::Service};
+
+use crate::site::{Site, config_at, metric, web};
+
+/// Moves in each direction.
+const ROUNDS: u32 = 10;
+/// Both nodes answer ARP for the VIP for no longer (DESIGN.md, section 3), with room for a busy machine.
+const OVERLAP: Duration = Duration::from_millis(100);
+/// Two threads look at the two nodes: one may see a change so much earlier than the other.
+const SKEW: Duration = Duration::from_millis(2);
+/// Longest gap between good answers at a move.
+const OUTAGE: Duration = Duration::from_millis(50);
+
+/// A preemption would come after an active-down interval, 0.3 s.
+fn config() -> String {
+    config_at(Duration::from_millis(100)).replace("[vrrp]", "[vrrp]\npreempt_delay = \"0s\"")
+}
+
+/// Lets the time pass after which a preemption would have come.
+fn let_preempt(site: &Site) -> Result<()> {
+    let calm = Instant::now() + Duration::from_secs(1);
+    site.wait("a second has passed", |_| Instant::now() > calm)
+}
+
+/// What `fmc-lb ARGUMENTS` prints if it succeeds, or its complaint.
+fn say(site: &Site, node: Node, arguments: &[&str]) -> Result<Result<String, String>> {
+    let output = site.pair.command(node, arguments)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    Ok(if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    })
+}
+
+fn done(site: &Site, node: Node, arguments: &[&str]) -> Result<String> {
+    let said = say(site, node, arguments)?;
+    said.map_err(|complaint| anyhow::anyhow!("{arguments:?}: {complaint}"))
+}
+
+/// The command is refused, in these words among others.
+fn refused(site: &Site, node: Node, arguments: &[&str], words: &str) -> Result<()> {
+    let said = say(site, node, arguments)?;
+    let complaint = said
+        .err()
+        .with_context(|| format!("{arguments:?} on {node} was done"))?;
+    ensure!(complaint.contains(words), "{complaint:?}, wanted {words:?}");
+    Ok(())
+}
+
+fn holds(site: &Site, node: Node) -> bool {
+    [API_VIP, WEB_VIP]
+        .into_iter()
+        .all(|vip| lease::holders(&site.lab, vip) == [node])
+}
+
+#[test]
+fn vips_go_there_and_back_and_nobody_is_refused() -> Result<()> {
+    let site = Site::start(&config(), Service::Echo)?;
+    site.watched("handover", |site| {
+        refused(site, Node::Lb2, &["handover"], "lb1 is: ask there")?;
+        refused(site, Node::Lb1, &["handover", "--vip", "wab"], "api, web")?;
+        let leases = LeaseWatch::start(&site.lab, WEB_VIP)?;
+        let prober = Prober::start(&site.lab, web(), Question::Echo)?;
+        site.wait("answers", |_| prober.good_since(Instant::now() - OUTAGE) > 5)?;
+        let begun = Instant::now();
+        let mut took = Vec::new();
+        for _ in 0..ROUNDS {
+            for (from, to) in [(Node::Lb1, Node::Lb2), (Node::Lb2, Node::Lb1)] {
+                let asked = Instant::now();
+                done(site, from, &["handover"])?;
+                took.push(asked.elapsed());
+                // The command returns when the other node holds them, and this one does not.
+                ensure!(holds(site, to), "{from} handed over, {to} is not the only holder");
+            }
+        }
+        // Long enough for a preemption, if there were one.
+        done(site, Node::Lb1, &["handover"])?;
+        let_preempt(site)?;
+        ensure!(holds(site, Node::Lb2), "it went back");
+        let pinned = metric(site, Node::Lb2, "fmc_lb_vrrp_vip_pinned{vip=\"web\"}")?;
+        ensure!(pinned == 1.0, "{pinned}");
+        let report = prober.finish()?;
+        let failures = report.failures(begun);
+        let (none, both) = (leases.none(begun), leases.both(begun));
+        let outage = report.outage(begun);
+        println!(
+            "{} moves: median {}, worst {}; both held it for {} in all, nobody for {}; longest gap {}; failed {failures:?}",
+            took.len(),
+            milliseconds(median(&took).context("moves")?),
+            milliseconds(took.iter().copied().max().context("moves")?),
+            milliseconds(both),
+            milliseconds(none),
+            milliseconds(outage.gap)
+        );
+        ensure!(none <= SKEW * (2 * ROUNDS + 1), "nobody held it for {none:?}");
+        ensure!(both <= OVERLAP * (2 * ROUNDS + 1), "both held it for {both:?}");
+        ensure!(outage.gap <= OUTAGE * 2, "{outage:?}");
+        // A session in the middle of its one question ends with its node: established connections outlive a
+        // move only with flow forwarding.
+        let others: u64 = failures
+            .iter()
+            .filter(|(why, _)| **why != Why::Reset)
+            .map(|(_, count)| count)
+            .sum();
+        ensure!(others == 0, "{failures:?}");
+        one_vip_stays(site)
+    })
+}
+
+/// Only one goes back; a restart of the node that gave changes nothing, its supervisor neither.
+fn one_vip_stays(site: &mut Site) -> Result<()> {
+    done(site, Node::Lb2, &["handover", "--vip", "api"])?;
+    let split = |site: &Site| {
+        lease::holders(&site.lab, API_VIP) == [Node::Lb1]
+            && lease::holders(&site.lab, WEB_VIP) == [Node::Lb2]
+    };
+    ensure!(split(site), "api alone went back");
+    refused(
+        site,
+        Node::Lb1,
+        &["handover", "--vip", "web"],
+        "lb2 is: ask there",
+    )?;
+    // It dies: what it held goes to the other one, and returns by preemption; `web` was handed over.
+    site.pair.kill_part(Node::Lb1, Part::Vrrp)?;
+    site.wait("lb1 has taken api back", split)?;
+    let_preempt(site)?;
+    ensure!(split(site), "web went back");
+    Ok(())
+}
+
+#[test]
+fn a_node_on_maintenance_takes_vips_only_for_want_of_another_one() -> Result<()> {
+    let site = Site::start(&config(), Service::Echo)?;
+    site.watched("maintenance", |site| {
+        let leases = LeaseWatch::start(&site.lab, WEB_VIP)?;
+        let begun = Instant::now();
+        println!(
+            "{}",
+            done(site, Node::Lb1, &["maintenance", "on", "--for", "1h"])?
+        );
+        ensure!(holds(site, Node::Lb2), "lb2 is not the only holder");
+        for node in Node::LBS {
+            let words = done(site, node, &["maintenance", "status"])?;
+            let both = words.contains("lb1: on") && words.contains("lb2: off");
+            ensure!(both, "{node}: {words}");
+        }
+        ensure!(metric(site, Node::Lb1, "fmc_lb_vrrp_maintenance")? == 1.0);
+        ensure!(metric(site, Node::Lb2, "fmc_lb_pair_peer_maintenance")? == 1.0);
+        refused(
+            site,
+            Node::Lb2,
+            &["handover", "--force"],
+            "it is on maintenance itself",
+        )?;
+        // It outlives both of those that know of it.
+        for part in [Part::Vrrp, Part::Admin] {
+            site.pair.kill_part(Node::Lb1, part)?;
+        }
+        site.wait("lb1 answers again", |site| {
+            site.pair.vip_state(Node::Lb1, "web").as_deref() == Some("backup")
+        })?;
+        let_preempt(site)?;
+        ensure!(holds(site, Node::Lb2), "it went back");
+        let none = leases.none(begun);
+        ensure!(none <= SKEW * 2, "nobody held it for {none:?}");
+        // Who else would serve?
+        site.pair.kill_all(Node::Lb2)?;
+        site.wait("lb1 serves", |site| holds(site, Node::Lb1))?;
+        site.pair.start(Node::Lb2)?;
+        site.wait("lb2 has them again", |site| holds(site, Node::Lb2))?;
+        // The end of the time is the end of it.
+        done(site, Node::Lb1, &["maintenance", "on", "--for", "1s"])?;
+        site.wait("lb1 has preempted", |site| holds(site, Node::Lb1))?;
+        refused(
+            site,
+            Node::Lb1,
+            &["maintenance", "off"],
+            "is not on maintenance",
+        )?;
+        unready(site)
+    })
+}
+
+/// A node that cannot hold them takes nothing; forced, the other one is on maintenance and serves.
+fn unready(site: &mut Site) -> Result<()> {
+    site.pair.kill_all(Node::Lb2)?;
+    site.wait("lb2 is not heard", |site| {
+        say(site, Node::Lb1, &["handover"])
+            .is_ok_and(|said| said.is_err_and(|why| why.contains("its heartbeats do not come")))
+    })?;
+    refused(
+        site,
+        Node::Lb1,
+        &["maintenance", "on"],
+        "its heartbeats do not come",
+    )?;
+    ensure!(holds(site, Node::Lb1), "it went");
+    println!(
+        "{}",
+        done(site, Node::Lb1, &["maintenance", "on", "--force"])?
+    );
+    ensure!(holds(site, Node::Lb1), "nobody serves");
+    site.pair.start(Node::Lb2)?;
+    site.wait("lb2 has them", |site| holds(site, Node::Lb2))?;
+    done(site, Node::Lb1, &["maintenance", "off"])?;
+    site.wait("lb1 has preempted", |site| holds(site, Node::Lb1))
+}
