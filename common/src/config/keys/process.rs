@@ -29,7 +29,7 @@ drain = "20s""#,
             name: "drain",
             kind: Kind::Duration(DurationRange::new(Duration::ZERO, WEEK)),
             default: Default::Toml("\"30s\""),
-            doc: "How long sessions may go on after a stop was asked for",
+            doc: "How long sessions may go on after a stop was asked for. Those that say nothing for a second are closed in order, one after another all over that time, so that their clients do not all come back at once; what is left at its end is reset. `status` says how many are left",
         },
     ],
 };
