@@ -14,6 +14,7 @@ mod external;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod forwarding;
 mod http;
 mod metrics;
 mod moves;

@@ -16,6 +16,7 @@ use anyhow::{Context, anyhow};
 use common::board::Child;
 use common::command::Reply;
 use common::config::{Config, NodeIndex};
+use forward::Program;
 use nix::sys::signal::SigSet;
 use tracing_appender::non_blocking::WorkerGuard;
 
@@ -75,6 +76,8 @@ struct Work {
     http: Vec<OwnedFd>,
     asking: Option<OwnedFd>,
     serving: Option<OwnedFd>,
+    /// The map that is the board of the TC program.
+    forward: Option<OwnedFd>,
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
@@ -103,6 +106,7 @@ impl Work {
             http: Vec::new(),
             asking: None,
             serving: None,
+            forward: None,
             files: BTreeMap::new(),
         };
         for (handle, descriptor) in handles {
@@ -134,6 +138,12 @@ impl Work {
                 CommandEnd::Asking => self.asking = Some(descriptor),
                 CommandEnd::Serving => self.serving = Some(descriptor),
             },
+            Handle::Forward { part } => {
+                // The others live on in what is kept, for the next supervisor.
+                if part == Program::STATE {
+                    self.forward = Some(descriptor);
+                }
+            }
             Handle::File { path } => {
                 let content = memory::read_text(&descriptor)
                     .with_context(|| format!("read {}", path.display()))?;
@@ -171,6 +181,8 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         .and_then(|path| work.files.get(path))
         .map(|key| String::from_utf8(key.clone()).context("the key file is no text"))
         .transpose()?;
+    let forward = work.forward.as_ref().map(forward::map_state);
+    let forward = forward.transpose().context("map the TC program's board")?;
     let control = vrrp::Control::new().context("make the control handle")?;
     let inputs = vrrp::Inputs {
         board: work.own_board(Writer::Vrrp)?,
@@ -181,6 +193,7 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         config: work.config,
         node: work.node,
         pair_key,
+        forward,
         settle: rights::settle,
     };
     let told = Arc::clone(&control);

@@ -127,6 +127,8 @@ pub(crate) enum Handle {
     Commands { end: CommandEnd },
     /// The socket that is the node's name in the network namespace; a child only keeps it.
     NodeName,
+    /// A part of the TC program of flow forwarding, by its place in `forward::Program::parts`.
+    Forward { part: usize },
     /// The content of a file that the configuration names, sealed.
     File { path: PathBuf },
     /// Named by a newer version.

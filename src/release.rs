@@ -84,8 +84,10 @@ fn release_leases(
 
 fn remove_shadows(config: Option<&Config>, folder: &Folder) -> anyhow::Result<String> {
     if lives(folder, Child::Proxy) {
-        return Ok("shadows stay: proxy runs".to_owned());
+        return Ok("shadows and TC program stay: proxy runs".to_owned());
     }
+    let detached = config.map_or(Ok(()), supervisor::detach_all);
     supervisor::remove_shadows(config, folder)?;
-    Ok("shadows removed, kernel settings restored".to_owned())
+    detached?;
+    Ok("shadows and TC program removed, kernel settings restored".to_owned())
 }

@@ -179,6 +179,17 @@ pub(crate) fn settle() -> io::Result<()> {
     ]))
 }
 
+/// Gives CAP_PERFMON up, from the calling thread: only the verifier asks for it.
+///
+/// # Errors
+/// The kernel refused to take it back.
+pub(crate) fn drop_perfmon() -> io::Result<()> {
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::drop(None, set, Capability::CAP_PERFMON).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
 /// Lets the process open `limit` descriptors, or as many as the host allows; returns how many those
 /// are.
 pub(crate) fn limit_descriptors(limit: u64) -> io::Result<u64> {

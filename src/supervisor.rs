@@ -9,6 +9,7 @@
 //! - `kit` is what the children are given, `sockets` binds, `process` starts one, `adopt` finds
 //!   those of a supervisor that died.
 //! - `watcher` looks at files that may change, `files` passes their new contents on.
+//! - `forwarding` owns the TC program: where it hangs, and what it has counted.
 //! - `presence` sees to it that a node runs once.
 //! - `folder`, `shadows`, `notify`: the runtime folder, the shadows, systemd.
 
@@ -16,6 +17,7 @@ mod adopt;
 mod events;
 mod files;
 mod folder;
+mod forwarding;
 mod judge;
 mod kit;
 mod lifecycle;
@@ -35,12 +37,14 @@ use common::config::{Config, NodeIndex};
 use vrrp::release::Will;
 
 pub(crate) use self::folder::Folder;
+pub(crate) use self::forwarding::detach_all;
 pub(crate) use self::presence::Presence;
 pub(crate) use self::shadows::remove as remove_shadows;
 
 use self::adopt::Survivor;
 use self::events::Events;
 use self::files::Files;
+use self::forwarding::Forwarding;
 use self::kit::{Kit, Place};
 use self::watch::{Loop, Watch};
 use crate::check::{self, LoadError, Purpose};
@@ -78,6 +82,7 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     kit.warnings.extend(running.warning.clone());
     kit.warnings
         .extend(shadows::install(place.config, &folder)?);
+    let forwarding = Forwarding::start(place, &mut kit);
     for warning in &kit.warnings {
         tracing::warn!("{warning}");
     }
@@ -92,6 +97,7 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         boards,
         kit,
         files,
+        forwarding,
         will,
         events: Events::new(&signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
     };

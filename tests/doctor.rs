@@ -29,6 +29,7 @@ fn a_doctor_finds_what_is_wrong_with_a_machine_and_nothing_else() -> Result<()> 
         "eth0 is up",
         "leave from 192.168.0.11",
         "drops nothing",
+        "takes the TC program",
         "no node runs here",
     ] {
         ensure!(said.contains(part), "no {part:?} in {said}");

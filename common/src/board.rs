@@ -25,7 +25,7 @@ pub use self::agent::{AgentSlot, AgentWord};
 pub use self::drain::DrainSlot;
 pub use self::drops::{AdvertWarning, DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
-pub use self::forward::ForwardBoard;
+pub use self::forward::{ForwardBoard, Forwarding, ForwardingSlot, MAX_CAUSES};
 pub use self::handover::{
     HandoverEnd, HandoverResult, HandoverResultSlot, HandoverWish, HandoverWishSlot, Refusal,
 };
@@ -46,7 +46,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 9;
+pub const LAYOUT: u32 = 10;
 
 /// First words of every board.
 #[repr(C)]
@@ -218,6 +218,7 @@ pub struct SupervisorBoard {
     pub files_looked: MomentCell,
     /// By place in [`crate::config::Config::watched`].
     pub files: [FileSlot; MAX_WATCHED],
+    pub forwarding: ForwardingSlot,
 }
 
 /// Watched files that are used together, as the supervisor sees them.

@@ -4,6 +4,7 @@
 //! skipped: `status` of one version can ask a node of another.
 
 mod agent;
+mod forwarding;
 mod machine;
 mod tls;
 mod tracker;
@@ -11,6 +12,7 @@ mod tracker;
 use serde::{Deserialize, Serialize};
 
 pub use self::agent::AgentStatus;
+pub use self::forwarding::ForwardingStatus;
 pub use self::machine::MachineStatus;
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 pub use self::tracker::TrackerStatus;
@@ -39,6 +41,8 @@ pub struct Status {
     pub machine: MachineStatus,
     /// `None` with one node.
     pub peer: Option<PeerStatus>,
+    /// `None` with one node.
+    pub forwarding: Option<ForwardingStatus>,
     pub listeners: Vec<ListenerStatus>,
     pub backends: Vec<BackendStatus>,
     /// Files that are watched for changes.
@@ -152,7 +156,7 @@ pub struct PeerStatus {
     pub pair_channel: String,
     /// How adverts are signed: `enforce`, `permissive`, `receive-only` or `off`.
     pub signing: String,
-    /// Whether its VIPs are taken over as soon as it is silent: `off` or `always`.
+    /// Whether its VIPs are taken over as soon as it is silent: `auto`, `off` or `always`.
     pub silent_takeover: String,
     /// Questions to its kernel, when it had not been heard for nearly three heartbeats.
     pub questions: u64,

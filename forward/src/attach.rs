@@ -14,6 +14,7 @@ use netlink_packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption,
 };
 use nix::libc;
+use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
     setsockopt, socket, sockopt,
@@ -40,6 +41,11 @@ pub struct AttachError {
     interface: u32,
     #[source]
     source: io::Error,
+}
+
+/// Index of the interface with this name in the calling thread's network namespace; `None` = there is none.
+pub fn index_of(interface: &str) -> Option<u32> {
+    if_nametoindex(interface).ok()
 }
 
 /// Attaches a program to the ingress of an interface of the calling thread's network namespace; one that an earlier

@@ -12,7 +12,7 @@ mod cause;
 mod program;
 mod state;
 
-pub use self::attach::{AttachError, attach, attached, detach};
+pub use self::attach::{AttachError, attach, attached, detach, index_of};
 pub use self::cause::{Cause, Count};
 pub use self::program::{LoadError, Program, TableError};
 pub use self::state::map_state;

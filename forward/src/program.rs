@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
-use aya::programs::{ProgramError, ProgramFd, SchedClassifier};
+use aya::maps::{HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray};
+use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Btf, BtfError, EbpfError, EbpfLoader, include_bytes_aligned};
 use common::config::VipIndex;
+use nix::libc;
 
 use crate::{Cause, Count};
 
@@ -23,7 +24,8 @@ const TCP_RMEM: &str = "/proc/sys/net/ipv4/tcp_rmem";
 pub enum LoadError {
     #[error("read the kernel's own types (/sys/kernel/btf/vmlinux)")]
     Types(#[source] BtfError),
-    /// CAP_BPF, CAP_NET_ADMIN or CAP_PERFMON is missing, or the kernel has no BPF.
+    #[error("not permitted: it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    NotPermitted,
     #[error("make the maps of the TC program")]
     Maps(#[source] EbpfError),
     /// Its verifier has found something; the last line of what it said.
@@ -53,7 +55,7 @@ pub struct TableError {
 /// The loaded program. It is in use as long as it is attached somewhere, whether this value lives or not.
 #[derive(Debug)]
 pub struct Program {
-    descriptor: ProgramFd,
+    descriptor: OwnedFd,
     /// See `struct listener` of the program; the value is the VIP.
     listeners: HashMap<MapData, [u8; 20], u32>,
     /// By index of the interface: the other node's hardware address and two bytes of zero.
@@ -64,6 +66,9 @@ pub struct Program {
 }
 
 impl Program {
+    /// Place of the board's map among the parts.
+    pub const STATE: usize = 4;
+
     /// Loads it, with empty tables. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; once it is loaded CAP_PERFMON can go.
     ///
     /// # Errors
@@ -75,7 +80,7 @@ impl Program {
             .btf(Some(&types))
             .override_global("WINDOW", &window, true)
             .load(OBJECT)
-            .map_err(LoadError::Maps)?;
+            .map_err(LoadError::of_object)?;
         let program: &mut SchedClassifier = object
             .program_mut("flow_forward")
             .expect("the object has this program")
@@ -85,7 +90,8 @@ impl Program {
         let descriptor = program
             .fd()
             .map_err(LoadError::Program)?
-            .try_clone()
+            .as_fd()
+            .try_clone_to_owned()
             .map_err(LoadError::Descriptor)?;
         let mut map = |name| object.take_map(name).expect("the object has this map");
         let Map::Array(state) = map("state") else {
@@ -97,6 +103,43 @@ impl Program {
             links: map("links").try_into().map_err(LoadError::Tables)?,
             counts: map("counts"),
             state,
+        })
+    }
+
+    /// What outlives this process in another one that keeps it, in an order that never changes: the program itself, its
+    /// listeners, links, counters, and at [`Program::STATE`] the map for [`crate::map_state`].
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn parts(&self) -> io::Result<[OwnedFd; 5]> {
+        let copy = |map: &MapData| map.fd().as_fd().try_clone_to_owned();
+        let Map::PerCpuArray(counts) = &self.counts else {
+            unreachable!("the program counts for each processor");
+        };
+        let (listeners, links) = (self.listeners.map(), self.links.map());
+        Ok([
+            self.descriptor.try_clone()?,
+            copy(listeners)?,
+            copy(links)?,
+            copy(counts)?,
+            copy(&self.state)?,
+        ])
+    }
+
+    /// The program of an earlier process.
+    ///
+    /// # Errors
+    /// If these are not its parts.
+    pub fn from_parts(parts: [OwnedFd; 5]) -> Result<Self, LoadError> {
+        let [descriptor, listeners, links, counts, state] = parts;
+        let map = |fd| MapData::from_fd(fd).map_err(LoadError::Tables);
+        let hash = |fd| map(fd).map(Map::HashMap);
+        Ok(Self {
+            descriptor,
+            listeners: hash(listeners)?.try_into().map_err(LoadError::Tables)?,
+            links: hash(links)?.try_into().map_err(LoadError::Tables)?,
+            counts: Map::PerCpuArray(map(counts)?),
+            state: map(state)?,
         })
     }
 
@@ -177,6 +220,14 @@ impl AsFd for Program {
 }
 
 impl LoadError {
+    fn of_object(error: EbpfError) -> Self {
+        if is_forbidden(&error) {
+            Self::NotPermitted
+        } else {
+            Self::Maps(error)
+        }
+    }
+
     fn of_program(error: ProgramError) -> Self {
         let ProgramError::LoadError {
             io_error,
@@ -185,6 +236,9 @@ impl LoadError {
         else {
             return Self::Program(error);
         };
+        if io_error.raw_os_error() == Some(libc::EPERM) {
+            return Self::NotPermitted;
+        }
         let log = verifier_log.to_string();
         // The last line is its statistics.
         let mut lines = log.lines().filter(|line| !line.starts_with("processed "));
@@ -193,6 +247,15 @@ impl LoadError {
             source: io_error,
         }
     }
+}
+
+/// Whether a missing right is at the bottom of it; the verifier's refusal is EACCES.
+fn is_forbidden(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.and_then(io::Error::raw_os_error) == Some(libc::EPERM)
+    })
 }
 
 /// See `struct listener` of the program.

@@ -94,6 +94,10 @@ pub(crate) fn empty_boards() -> Boards {
         handovers_taken: Default::default(),
         handovers_declined: Default::default(),
         peer_maintenance: Default::default(),
+        peer_mac: Default::default(),
+        tells_forwarding: Default::default(),
+        peer_forwards: Default::default(),
+        deaths: Default::default(),
     };
     let proxy = ProxyBoard {
         header: Header::default(),
@@ -122,6 +126,7 @@ pub(crate) fn empty_boards() -> Boards {
         warnings: array::from_fn(|_| Text::default()),
         files_looked: MomentCell::default(),
         files: array::from_fn(|_| FileSlot::default()),
+        forwarding: Default::default(),
     };
     Boards {
         supervisor: Box::leak(Box::new(supervisor)),

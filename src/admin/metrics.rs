@@ -6,6 +6,7 @@
 mod agents;
 mod drain;
 mod files;
+mod forwarding;
 mod names;
 mod node;
 mod proxy;
@@ -76,6 +77,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     let mut page = Page::default();
     node::fill(&mut page, view, status, clocks);
     vrrp::fill(&mut page, view, status);
+    forwarding::fill(&mut page, status);
     trackers::fill(&mut page, status);
     proxy::fill(&mut page, status);
     agents::fill(&mut page, status);

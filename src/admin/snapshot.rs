@@ -16,7 +16,7 @@ use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{agents, drain, files, peer, session_log, stalls, tls, trackers, warnings};
+use super::{agents, drain, files, forwarding, peer, session_log, stalls, tls, trackers, warnings};
 use crate::status::human;
 
 impl View {
@@ -42,6 +42,7 @@ impl View {
             trackers: trackers::status::status(self, now),
             machine: stalls::status(self, now),
             peer: peer::status(self, now),
+            forwarding: forwarding::status(self),
             listeners: self.listeners(&processes.proxy, rates, clocks),
             backends: self
                 .config

@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) legacy_tables: Vec<String>,
     /// By name under `/proc/sys/net`, with slashes.
     pub(crate) settings: BTreeMap<String, String>,
+    /// Whether the kernel takes the TC program of flow forwarding, or why not; `None` = nobody needs it.
+    pub(crate) forwarding: Option<Result<(), String>>,
     /// What a running node says of itself.
     pub(crate) status: Result<Status, String>,
 }
@@ -77,9 +79,18 @@ pub(crate) fn facts(config: &Config, node: NodeIndex, runtime_dir: &Path) -> Fac
             .lines()
             .map(str::to_owned)
             .collect(),
+        forwarding: (config.has_pair_channel(node) && !config.vips.is_empty()).then(forwarding),
         status: ask(runtime_dir),
         interfaces,
     }
+}
+
+/// Loads the program and lets it go; it is attached to nothing.
+fn forwarding() -> Result<(), String> {
+    let loaded = forward::Program::load();
+    loaded
+        .map(drop)
+        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
 }
 
 fn read(path: impl AsRef<Path>) -> Option<String> {

@@ -23,6 +23,7 @@ pub(super) fn findings(config: &Config, node: NodeIndex, facts: &Facts) -> Vec<F
     found.extend(way(config, node, facts));
     found.extend(firewalls(config, node, facts));
     found.extend(settings(facts));
+    found.extend(forwarding(facts));
     found.extend(running(facts));
     found
 }
@@ -292,6 +293,18 @@ fn settings(facts: &Facts) -> Vec<Finding> {
 }
 
 /// What only a running node can know: rivals, both active, an advert that does not come.
+fn forwarding(facts: &Facts) -> Option<Finding> {
+    Some(match facts.forwarding.as_ref()? {
+        Ok(()) => Finding::good("the kernel takes the TC program of flow forwarding"),
+        Err(why) => Finding::new(
+            Verdict::Warning,
+            format!("no flow forwarding, so a VIP that moves breaks its connections: {why}"),
+            "run this as root; the node itself needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (configs/systemd), and \
+             a kernel with BPF and its types, from 5.14 on",
+        ),
+    })
+}
+
 fn running(facts: &Facts) -> Vec<Finding> {
     match &facts.status {
         Err(why) => vec![Finding::new(

@@ -1,6 +1,7 @@
 //! The table of `fmc-lb status`: whatever the names, no line is wider than 80 columns. Pure.
 
 mod files;
+mod forwarding;
 mod grid;
 mod trackers;
 
@@ -42,6 +43,9 @@ fn head(status: &Status) -> Vec<String> {
     let mut lines = wrap(&this, "", "  ");
     if let Some(peer) = &status.peer {
         lines.extend(wrap(&peer_line(peer), "", "  "));
+        let forwarding = status.forwarding.as_ref();
+        let line = forwarding.and_then(|one| forwarding::line(one, &peer.name));
+        lines.extend(line.iter().flat_map(|line| wrap(line, "", "  ")));
     }
     for warning in &status.warnings {
         lines.extend(wrap(warning, "! ", "  "));

@@ -177,6 +177,35 @@ impl Kit {
         }
     }
 
+    /// The parts of the TC program that vrrp holds, in their order; fewer than all of them = it holds none.
+    pub(super) fn forward_parts(&self) -> io::Result<Vec<OwnedFd>> {
+        let mut parts: Vec<(usize, &OwnedFd)> = self
+            .own
+            .iter()
+            .filter_map(|(_, handle, descriptor)| {
+                if let Handle::Forward { part } = handle {
+                    Some((*part, descriptor))
+                } else {
+                    None
+                }
+            })
+            .collect();
+        parts.sort_by_key(|(part, _)| *part);
+        parts.iter().map(|(_, fd)| fd.try_clone()).collect()
+    }
+
+    /// What each vrrp from now on gets of the TC program.
+    pub(super) fn keep_forward_parts(&mut self, parts: impl IntoIterator<Item = OwnedFd>) {
+        self.own
+            .retain(|(_, handle, _)| !matches!(handle, Handle::Forward { .. }));
+        let handles = parts
+            .into_iter()
+            .enumerate()
+            .map(|(part, descriptor)| (Handle::Forward { part }, descriptor))
+            .collect();
+        self.add(Child::Vrrp, handles);
+    }
+
     fn complete(&mut self, place: Place<'_>) -> anyhow::Result<()> {
         if !self.has(|handle| matches!(handle, Handle::Listener { .. })) {
             let listeners = sockets::bind_listeners(place.config, self.threads)?;
@@ -297,6 +326,7 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::AdminSocket
             | Handle::Http { .. }
             | Handle::Commands { .. }
+            | Handle::Forward { .. }
             | Handle::File { .. } => true,
             Handle::Config | Handle::Board { .. } | Handle::NodeName | Handle::Unknown => false,
         })
@@ -326,6 +356,7 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::AdminSocket
             | Handle::Http { .. }
             | Handle::Commands { .. }
+            | Handle::Forward { .. }
             | Handle::File { .. }
             | Handle::NodeName
             | Handle::Unknown => false,

@@ -13,6 +13,7 @@ use vrrp::signature::Stamp;
 
 use super::events::{Event, Events};
 use super::files::Files;
+use super::forwarding::Forwarding;
 use super::kit::{Boards, Kit, Place};
 use super::lifecycle::{Action, Lifecycle, Seen};
 use super::notify::{self, Notify};
@@ -30,6 +31,7 @@ pub(super) struct Watch<'a> {
     pub(super) kit: Kit,
     pub(super) boards: Boards,
     pub(super) files: Files,
+    pub(super) forwarding: Forwarding,
     /// `None` = there is no VIP to resign for.
     pub(super) will: Option<Will>,
     pub(super) events: Events,
@@ -91,6 +93,7 @@ impl<'a> Loop<'a> {
                 self.act();
             }
         }
+        self.with.forwarding.remove();
         Ok(())
     }
 
@@ -131,6 +134,7 @@ impl<'a> Loop<'a> {
     }
 
     fn execute_will(&mut self) {
+        self.with.forwarding.resign();
         let Some(will) = &mut self.with.will else {
             return;
         };
@@ -308,6 +312,12 @@ impl<'a> Loop<'a> {
         if !self.stopping {
             let place = (self.with.place.config, self.with.place.folder);
             self.shadows.look(place, now);
+        }
+        if !self.stopping {
+            let slot = &self.with.boards.supervisor.forwarding;
+            self.with
+                .forwarding
+                .look((self.with.boards.vrrp, slot), now);
         }
         let proxy = self.children[Child::Proxy as usize].as_ref();
         let with = &mut self.with;

@@ -7,6 +7,7 @@
 //! is sent before the queue is empty.
 
 mod drop_log;
+mod forwarding;
 mod group;
 mod handovers;
 mod judging;
@@ -35,6 +36,7 @@ use common::time::Moment;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use self::drop_log::DropLog;
+use self::forwarding::Forwarding;
 use self::group::Group;
 use self::handovers::Moves;
 use self::judging::{ON_TIME, own_health};
@@ -97,6 +99,7 @@ pub(crate) struct Driver {
     pair: Option<PairLink>,
     signing: Option<Signing>,
     questions: Option<Questions>,
+    forwarding: Option<Forwarding>,
     rivals: rivals::Watch,
     /// Time since 1970, at the beginning of this turn.
     wall: Duration,
@@ -201,6 +204,7 @@ impl Driver {
             pair,
             signing: signing(inputs, &keys),
             questions: Questions::new(&inputs.config, inputs.node, now),
+            forwarding: inputs.forward.map(Forwarding::new),
             rivals: rivals::Watch::new(inputs.config.vips.len(), now),
             wall: clocks.wall(),
             drops: DropLog::default(),
@@ -256,6 +260,10 @@ impl Driver {
         self.board.worst_lateness.set(0);
         self.board.peer.heard.clear();
         self.board.peer.heartbeat.clear();
+        self.board.peer_mac.set(0);
+        self.board.peer_forwards.set(0);
+        let tells = self.forwarding.is_some();
+        self.board.tells_forwarding.set(u64::from(tells));
         for slot in &self.board.wire {
             slot.reached_host_at.clear();
             slot.reached_us_at.clear();
@@ -322,6 +330,7 @@ impl Driver {
         }
         self.tell_heard(now);
         self.question(clocks, now, queues);
+        self.look_for_death(now);
         self.watch_rivals(clocks, now);
         self.look_at_trackers(now);
         self.move_vips(now, queues);
@@ -396,11 +405,13 @@ impl Driver {
     fn beat(&mut self, now: Moment) {
         let at_once = std::mem::take(&mut self.heartbeat_at_once);
         let maintenance = self.on_maintenance(now);
+        let forwards = self.forwards();
         let Some(pair) = &mut self.pair else { return };
         if !at_once && pair.due() > now {
             return;
         }
         let mut summary = Summary::new(version(), self.config_hash);
+        summary.forwards = forwards;
         let signing = self.signing.as_ref();
         summary.stamp = signing.and_then(|signing| signing.told(self.wall));
         summary.handover = self.moves.told(maintenance);

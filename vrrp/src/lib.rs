@@ -8,7 +8,7 @@
 //! [`router`] is the state machine of one VIP, [`timing`] its arithmetic, [`fitness`] judges
 //! whether this node can hold a VIP at all, [`tracking`] what follows from trackers, [`pair`] is the
 //! authenticated channel between the nodes, [`silence`] tells a lost machine from a lost
-//! heartbeat, [`rival`] a foreign machine from the other node. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
+//! heartbeat, [`death`] a lost machine from one that pauses, [`rival`] a foreign machine from the other node. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
 //! (one thread, no lock, nothing that blocks), `socket` its sockets, [`link`] the kernel's
 //! addresses and interfaces, `realtime` its place in the scheduler.
 //!
@@ -24,6 +24,7 @@
 mod announce;
 mod clock;
 mod control;
+pub mod death;
 mod driver;
 pub mod fitness;
 mod flap;
@@ -47,7 +48,7 @@ pub mod tracking;
 use std::io;
 use std::sync::Arc;
 
-use common::board::{AdminBoard, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::board::{AdminBoard, ForwardBoard, ProxyBoard, SupervisorBoard, VrrpBoard};
 use common::config::key::KeyFileError;
 use common::config::{Config, NodeIndex};
 
@@ -70,6 +71,8 @@ pub struct Inputs {
     pub supervisor: &'static SupervisorBoard,
     /// Where admin says what the trackers have found that it looks at.
     pub admin: &'static AdminBoard,
+    /// The board of the TC program of flow forwarding; `None` = there is no program.
+    pub forward: Option<&'static ForwardBoard>,
     /// Contents of the pair's key file; `None` = the pair channel is off, and nothing is signed.
     pub pair_key: Option<String>,
     /// Called on the loop's thread once real-time priority and locked memory were asked for: gives

@@ -10,7 +10,8 @@
 //! | 6 | length of the header, from byte 0 on, 112 here |
 //! | 7 | length of one record, 24 here |
 //! | 8 | records |
-//! | 9-15 | zero |
+//! | 9 | 1 = its TC program of flow forwarding is in place; the other bits are zero |
+//! | 10-15 | zero |
 //! | 16-23, 24-31 | the sender's epoch and counter |
 //! | 32-39, 40-47 | echo: epoch and counter that it heard last from the receiver; zero = none |
 //! | 48-55 | its software's version |

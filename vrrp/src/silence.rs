@@ -94,8 +94,8 @@ impl Silence {
         self.note_frame(spoke);
     }
 
-    /// It answered a question.
-    pub fn hear_answer(&mut self, at: Moment) {
+    /// A frame of it came: the answer to a question, or any other.
+    pub fn hear_frame(&mut self, at: Moment) {
         self.note_frame(Some(at));
     }
 

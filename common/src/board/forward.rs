@@ -1,6 +1,6 @@
 //! What vrrp and the TC program tell each other.
 
-use super::{Cell, MomentCell};
+use super::{Cell, MomentCell, Text};
 use crate::config::MAX_VIPS;
 
 /// The one board that lies in the kernel, in a map of the TC program of flow forwarding
@@ -28,6 +28,36 @@ impl ForwardBoard {
     pub fn resign(&self) {
         self.active.iter().for_each(|cell| cell.set(0));
     }
+}
+
+board_enum! {
+    /// Whether segments of the other node's connections go there.
+    Forwarding {
+        /// The configuration has no use for it.
+        Off = 0 => "off",
+        /// This machine cannot; a plain failover is left.
+        Refused = 1 => "refused",
+        /// The other node has not been heard yet.
+        Waiting = 2 => "waiting",
+        /// The program is in place at every interface that carries VIPs.
+        On = 3 => "on",
+    }
+}
+
+/// Causes that are counted; there is room for more.
+pub const MAX_CAUSES: usize = 16;
+
+/// Flow forwarding, as the supervisor sees it.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct ForwardingSlot {
+    /// [`Forwarding`]
+    pub state: Cell,
+    /// Why it is off, refused, or waits; empty = it is on.
+    pub reason: Text,
+    /// By the number of the cause (`forward::Cause`), since the program was loaded.
+    pub packets: [Cell; MAX_CAUSES],
+    pub bytes: [Cell; MAX_CAUSES],
 }
 
 #[cfg(test)]

@@ -57,6 +57,14 @@ pub struct VrrpBoard {
     pub handovers_declined: Cell,
     /// 1 = the other node says that it is on maintenance; valid while `peer.heartbeat` is fresh.
     pub peer_maintenance: Cell,
+    /// The other node's hardware address on the pair's interface, in the lower six bytes; 0 = it has not answered yet.
+    pub peer_mac: Cell,
+    /// 1 = it tells the TC program of flow forwarding who is active.
+    pub tells_forwarding: Cell,
+    /// 1 = the other node forwards, as its last heartbeat had it.
+    pub peer_forwards: Cell,
+    /// Times that the other node's machine was found dead.
+    pub deaths: Cell,
 }
 
 /// Adverts for a VIP's VRID that tell of a mistake in a configuration or in a firewall.

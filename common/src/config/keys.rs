@@ -156,15 +156,17 @@ key_file = "/etc/fmc-lb/pair.key""#,
         Key {
             name: "silent_takeover",
             kind: Kind::Choice(Choice {
-                values: &["off", "always"],
-                later: &["when-forwarding"],
+                values: &["auto", "off", "always"],
+                later: &[],
             }),
-            default: Default::Toml("\"off\""),
-            doc: "\"always\" = a VIP is taken over as soon as the other machine is silent: three heartbeats are \
-                  missing, and three questions to its kernel (ARP or neighbour discovery, 10 ms apart) stay unanswered; so 70 ms after the \
-                  loss of a machine at heartbeats of 20 ms, whatever the advert interval. A hung or stopped process \
-                  is not silent: its kernel answers. A machine that is paused for so long is, and so is one behind \
-                  a switch that stops for so long; this then costs its connections. \"off\" = adverts decide",
+            default: Default::Toml("\"auto\""),
+            doc: "Whether a VIP is taken over as soon as the other machine is silent: three heartbeats are \
+                  missing, and three questions to its kernel (ARP or neighbour discovery, 10 ms apart) stay \
+                  unanswered; so 70 ms after the loss of a machine at heartbeats of 20 ms, whatever the advert \
+                  interval. A hung or stopped process is not silent: its kernel answers. A machine that is paused \
+                  for so long is, and so is one behind a switch that stops for so long. \"auto\" = while both nodes \
+                  forward segments of each other's connections, so that such a mistake costs none; \"always\" = \
+                  also where it costs them; \"off\" = adverts decide",
         },
         Key {
             name: "port",

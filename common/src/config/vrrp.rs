@@ -43,17 +43,24 @@ impl Signing {
 pub enum SilentTakeover {
     /// Adverts alone decide, as RFC 9568 has it.
     Off,
+    /// As long as both nodes forward segments of each other's connections: a mistake costs none then.
+    Auto,
     /// Always.
     Always,
 }
 
 impl SilentTakeover {
     /// All of them, and their words in the file and in status.
-    pub const WORDS: &[(&str, Self)] = &[("off", Self::Off), ("always", Self::Always)];
+    pub const WORDS: &[(&str, Self)] = &[
+        ("auto", Self::Auto),
+        ("off", Self::Off),
+        ("always", Self::Always),
+    ];
 
     /// The word in the file and in status.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Off => "off",
             Self::Always => "always",
         }

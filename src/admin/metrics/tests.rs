@@ -17,6 +17,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
     [
         node::FAMILIES,
         vrrp::FAMILIES,
+        forwarding::FAMILIES,
         trackers::FAMILIES,
         proxy::FAMILIES,
         agents::FAMILIES,

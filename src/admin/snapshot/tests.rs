@@ -79,6 +79,14 @@ fn the_keys_of_the_json_are_a_promise() {
         files[].refused files[].since_ms_ago \
         machine machine.worst_lateness_ms machine.patience_ms machine.slips machine.slip_ms_ago \
         machine.stolen_percent machine.stolen_ms \
+        forwarding forwarding.state forwarding.reason forwarding.peer_forwards forwarding.peer_deaths \
+        forwarding.packets forwarding.bytes \
+        forwarding.packets.from-peer forwarding.bytes.from-peer forwarding.packets.peer-dead forwarding.bytes.peer-dead \
+        forwarding.packets.syn-here forwarding.bytes.syn-here forwarding.packets.socket forwarding.bytes.socket \
+        forwarding.packets.cookie forwarding.bytes.cookie forwarding.packets.icmp-here forwarding.bytes.icmp-here \
+        forwarding.packets.unreadable forwarding.bytes.unreadable forwarding.packets.syn-there forwarding.bytes.syn-there \
+        forwarding.packets.foreign forwarding.bytes.foreign forwarding.packets.unknown forwarding.bytes.unknown \
+        forwarding.packets.icmp-there forwarding.bytes.icmp-there forwarding.packets.fragment forwarding.bytes.fragment \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
         peer.pair_channel peer.questions peer.signing peer.silences peer.silences_averted \
         peer.silent_takeover peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \

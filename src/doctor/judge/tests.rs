@@ -46,8 +46,19 @@ fn healthy() -> Facts {
         settings: settings
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
+        forwarding: Some(Ok(())),
         status: Ok(Status::default()),
     }
+}
+
+#[test]
+fn a_kernel_that_refuses_flow_forwarding_is_a_warning() {
+    let found = said(|facts| facts.forwarding = Some(Err("no CAP_BPF".to_owned())));
+    let [(Verdict::Warning, what)] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert!(what.contains("no CAP_BPF"), "{what}");
+    assert_eq!(said(|facts| facts.forwarding = None), []);
 }
 
 /// What is not good on a machine that differs so from a healthy one.

@@ -113,6 +113,7 @@ pub(super) fn take_heartbeat(
     slot.config_hash.set(summary.config_hash);
     let maintenance = u64::from(summary.handover.maintenance);
     board.peer_maintenance.set(maintenance);
+    board.peer_forwards.set(u64::from(summary.forwards));
     summary.vips().filter_map(move |record| {
         let router = (record.family, record.vrid);
         let place = units.iter().position(|unit| unit.router_id() == router)?;

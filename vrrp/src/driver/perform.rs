@@ -14,6 +14,7 @@ impl Driver {
     /// Performs all that a router has decided, in its order, each for every VIP of its group.
     pub(super) fn perform(&mut self, group: usize, now: Moment) {
         let members = self.groups[group].members.clone();
+        self.tell_roles(group);
         while let Some(action) = self.groups[group].router.poll_action() {
             match action {
                 Action::Advertise { priority } => {
@@ -39,6 +40,7 @@ impl Driver {
                 }
             }
         }
+        self.tell_roles(group);
         for place in members {
             let router = &self.groups[group].router;
             self.units[place].publish(router);

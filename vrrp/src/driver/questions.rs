@@ -29,6 +29,7 @@ const ANSWERS: usize = 16;
 pub(super) struct Questions {
     /// `None` where adverts alone decide.
     silence: Option<Silence>,
+    when: SilentTakeover,
     interface: String,
     own: IpAddr,
     peer: IpAddr,
@@ -45,11 +46,12 @@ impl Questions {
         let (own, peer) = (config.nodes[node.0].address, config.nodes[peer.0].address);
         let heartbeat = match config.pair.silent_takeover {
             SilentTakeover::Off => None,
-            SilentTakeover::Always => config.pair.heartbeat,
+            SilentTakeover::Auto | SilentTakeover::Always => config.pair.heartbeat,
         };
         let silence = heartbeat.filter(|_| config.has_pair_channel(node));
         Some(Self {
             silence: silence.map(Silence::new),
+            when: config.pair.silent_takeover,
             interface: config.pair.interface.clone(),
             own,
             peer,
@@ -97,7 +99,7 @@ impl Questions {
                 self.peer_mac = Some(mac);
                 self.answered = Some(read_until);
                 if let Some(silence) = &mut self.silence {
-                    silence.hear_answer(read_until);
+                    silence.hear_frame(read_until);
                 }
             }
         }
@@ -136,6 +138,16 @@ impl Questions {
         self.silence.as_ref().and_then(Silence::due)
     }
 
+    /// Whether the other node's kernel can be asked.
+    pub(super) fn can_ask(&self) -> bool {
+        self.socket.is_some() && self.peer_mac.is_some()
+    }
+
+    /// Asks the other node's kernel.
+    pub(super) fn ask_peer(&self) {
+        self.ask(self.peer_mac);
+    }
+
     /// The other node's hardware address, once it has answered.
     pub(super) fn peer_mac(&self) -> Option<[u8; 6]> {
         self.peer_mac
@@ -148,6 +160,8 @@ impl Driver {
         let waits = |group: &Group| group.router.state() == VipState::Backup;
         let waiting = self.groups.iter().any(waits);
         let (board, slot) = (self.board, &self.board.peer);
+        let frame = self.stamped_frame();
+        let both_forward = self.forwards() && board.peer_forwards.get() != 0;
         let Some(questions) = &mut self.questions else {
             return;
         };
@@ -156,26 +170,36 @@ impl Driver {
         if let Some(at) = questions.answered {
             board.peer_answered.set(at);
         }
+        if let Some(mac) = questions.peer_mac {
+            let [a, b, c, d, e, f] = mac;
+            board
+                .peer_mac
+                .set(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+        }
         let is_heard = heard.is_some_and(|heard| now.since(heard) < UNHEARD);
         if questions.learn(is_heard, now) && questions.socket.is_some() {
             board.peer_asked.set(now);
         }
-        let can_ask = questions.socket.is_some() && questions.peer_mac.is_some();
+        let can_ask = questions.can_ask();
+        let wanted = questions.when == SilentTakeover::Always || both_forward;
         let Some(silence) = &mut questions.silence else {
             return;
         };
         silence.hear(beat, heard);
+        if let Some(frame) = frame {
+            silence.hear_frame(frame);
+        }
         let act = silence.turn(Turn {
             now,
             lateness: self.lateness,
             read_all: queues.read_until.is_none() && answers.read_until.is_none(),
-            armed: waiting && can_ask,
+            armed: wanted && waiting && can_ask,
         });
         match act {
             None => {}
             Some(Act::Ask) => {
                 board.questions.add(1);
-                questions.ask(questions.peer_mac);
+                questions.ask_peer();
             }
             Some(Act::Saved) => board.silences_averted.add(1),
             Some(Act::Silent(unheard)) => {

@@ -3,6 +3,7 @@
 use common::board::VipState;
 use common::time::Moment;
 
+use super::forwarding::Forwarding;
 use super::pair_link::PairLink;
 use super::questions::Questions;
 use super::{Driver, Queues, TURN};
@@ -37,10 +38,13 @@ impl Driver {
             .chain(self.pair.as_ref().map(PairLink::due))
             .chain(self.trackers.due())
             .chain(
-                self.questions
-                    .as_ref()
-                    .and_then(Questions::due)
-                    .filter(|due| *due > now),
+                [
+                    self.questions.as_ref().and_then(Questions::due),
+                    self.forwarding.as_ref().and_then(Forwarding::due),
+                ]
+                .into_iter()
+                .flatten()
+                .filter(|due| *due > now),
             )
             .fold(now + TURN, Moment::min)
     }

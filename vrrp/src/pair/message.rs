@@ -33,6 +33,9 @@ const MAINTENANCE: u8 = 2;
 /// Of a request.
 const PINS: u8 = 1;
 const FORCED: u8 = 2;
+/// The byte of what is on or off; the lowest bit says that the node forwards.
+const FLAGS: usize = 9;
+const FORWARDS: u8 = 1;
 const RECORD_LEN: usize = 24;
 /// Before the sender's address was added.
 const SHORT_RECORD_LEN: usize = 8;
@@ -64,6 +67,8 @@ pub struct Summary {
     /// What its next advert would be stamped with; `None` = its adverts are not signed.
     pub stamp: Option<advert::Stamp>,
     pub handover: Handover,
+    /// Segments of our connections that come to it are sent here: its TC program is in place.
+    pub forwards: bool,
     vips: [Option<VipRecord>; MAX_VIPS],
 }
 
@@ -106,6 +111,7 @@ impl Summary {
             config_hash,
             stamp: None,
             handover: Handover::default(),
+            forwards: false,
             vips: [None; MAX_VIPS],
         }
     }
@@ -134,6 +140,7 @@ pub(super) fn encode(envelope: &Envelope, summary: &Summary, out: &mut [u8]) -> 
     header[5] = envelope.key_id;
     header[6] = HEADER_LEN as u8;
     header[7] = RECORD_LEN as u8;
+    header[FLAGS] = if summary.forwards { FORWARDS } else { 0 };
     header[8] = u8::try_from(count).expect("a summary has at most MAX_VIPS records");
     for (at, number) in [
         (16, envelope.stamp.epoch),
@@ -205,6 +212,7 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
         .first_chunk()
         .map(Handover::decode)
         .unwrap_or_default();
+    summary.forwards = header[FLAGS] & FORWARDS != 0;
     for (index, record) in records.chunks_exact(record_len).enumerate() {
         if let Some(vip) = VipRecord::decode(record) {
             summary.push(VipRecord {

@@ -63,7 +63,7 @@ impl Node {
             self.turn(Duration::ZERO);
             if lives && self.asked.len() > asked {
                 self.now += 100;
-                self.silence.hear_answer(at(self.now));
+                self.silence.hear_frame(at(self.now));
             }
         }
     }

@@ -155,6 +155,7 @@ impl Running {
             supervisor: leak(supervisor_board()),
             admin,
             pair_key: config.pair.key_file.as_ref().map(|_| KEY_FILE.to_owned()),
+            forward: None,
             settle: || Ok(()),
         };
         let stand_in = std::thread::spawn({
@@ -278,6 +279,10 @@ fn vrrp_board() -> VrrpBoard {
         handovers_taken: Default::default(),
         handovers_declined: Default::default(),
         peer_maintenance: Default::default(),
+        peer_mac: Default::default(),
+        tells_forwarding: Default::default(),
+        peer_forwards: Default::default(),
+        deaths: Default::default(),
     }
 }
 
@@ -288,6 +293,7 @@ fn supervisor_board() -> SupervisorBoard {
         warnings: array::from_fn(|_| Text::default()),
         files_looked: Default::default(),
         files: array::from_fn(|_| Default::default()),
+        forwarding: Default::default(),
     }
 }
 

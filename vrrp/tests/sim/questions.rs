@@ -45,7 +45,7 @@ impl Sim {
         };
         silence.hear(node.beat, node.spoke);
         if let Some(at) = node.answered.take() {
-            silence.hear_answer(at);
+            silence.hear_frame(at);
         }
         match silence.turn(turn) {
             None => {}

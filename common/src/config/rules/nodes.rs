@@ -145,7 +145,7 @@ fn silent_takeover(draft: &Draft, findings: &mut Findings) {
         .as_ref()
         .is_some_and(|one| one.value.is_some());
     let ours = draft.nodes.iter().filter(|node| node.is_ours()).count();
-    if when.value != SilentTakeover::Off
+    if when.value == SilentTakeover::Always
         && !(heartbeats && pair.key_file.is_some() && ours == MAX_NODES)
     {
         findings.error(
@@ -167,7 +167,8 @@ fn key(draft: &Draft, findings: &mut Findings) {
         findings.warn(
             draft.pair.header,
             "[pair] has no `key_file`, so the pair channel is off: a lost node is noticed by missing \
-             adverts only, a node that can serve worse keeps its VIPs, and adverts are not authenticated",
+             adverts only, a node that can serve worse keeps its VIPs, a VIP that moves breaks its connections, \
+             and adverts are not authenticated",
             "make a key with `fmc-lb keygen`, copy it to both nodes and name it in `key_file`; or say \
              heartbeat = \"off\"",
         );

@@ -1,0 +1,270 @@
+//! Flow forwarding on this node: the TC program, where it hangs, and what it has counted.
+//!
+//! It is loaded at the start and attached once the other node was heard: from then on it stays, whoever of our
+//! processes dies, until the node stops. vrrp holds its descriptors too, so that the next supervisor goes on with the
+//! same program and the same board.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use common::board::{ForwardBoard, Forwarding as State, ForwardingSlot, VrrpBoard};
+use common::config::{Config, NodeIndex, VipIndex};
+use common::time::Moment;
+use forward::Program;
+
+use super::kit::{Kit, Place};
+use crate::rights;
+
+/// Somebody may take the program off, or make the interface anew: it is looked at this often, and its counters are read.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The program and what it hangs on.
+#[derive(Debug)]
+pub(super) struct Forwarding {
+    /// Or why there is none.
+    loaded: Result<Loaded, (State, String)>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    program: Program,
+    board: &'static ForwardBoard,
+    interface: String,
+    /// It was attached to the interface with this index, and got this id of the kernel.
+    attached: Option<(u32, u32)>,
+    /// The other node's hardware address that the program has.
+    peer: Option<[u8; 6]>,
+    looked: Option<Moment>,
+    /// What went wrong at the last look, so that it is logged once.
+    trouble: Option<String>,
+}
+
+impl Forwarding {
+    /// Takes over the program that vrrp holds, or loads one. Without it everything else works: a plain failover is left.
+    pub(super) fn start(place: Place<'_>, kit: &mut Kit) -> Self {
+        let loaded = match obstacle(place.config, place.node) {
+            Some(reason) => Err((State::Off, reason)),
+            None => load(place.config, kit).map_err(|error| {
+                let reason = format!("{error:#}");
+                kit.warnings.push(format!("no flow forwarding: {reason}"));
+                (State::Refused, reason)
+            }),
+        };
+        if loaded.is_err()
+            && let Err(error) = detach_all(place.config)
+        {
+            tracing::warn!("the TC program of an earlier run stays: {error:#}");
+        }
+        Self { loaded }
+    }
+
+    /// Of a vrrp that died: new connections go to the other node until somebody is active here again.
+    pub(super) fn resign(&self) {
+        if let Ok(loaded) = &self.loaded {
+            loaded.board.resign();
+        }
+    }
+
+    /// Attaches the program as soon as it is known where the other node is, keeps it there, and publishes what it counts.
+    pub(super) fn look(&mut self, (vrrp, slot): (&VrrpBoard, &ForwardingSlot), now: Moment) {
+        let loaded = match &mut self.loaded {
+            Ok(loaded) => loaded,
+            Err((state, reason)) => {
+                if slot.state.get() != state.on_board() || slot.reason.get() != *reason {
+                    slot.state.set(state.on_board());
+                    slot.reason.set(reason);
+                }
+                return;
+            }
+        };
+        let peer = peer_of(vrrp);
+        let is_news = peer.is_ok_and(|mac| loaded.peer != Some(mac));
+        if !is_news && loaded.looked.is_some_and(|last| now.since(last) < LOOK) {
+            return;
+        }
+        loaded.looked = Some(now);
+        let state = loaded.keep_attached(peer);
+        loaded.say(state, slot);
+        if let Err(error) = loaded.publish_counts(slot) {
+            tracing::debug!("{error:#}");
+        }
+    }
+
+    /// Takes the program off: at the end of the node.
+    pub(super) fn remove(&mut self) {
+        let Ok(loaded) = &mut self.loaded else {
+            return;
+        };
+        let Some((interface, _)) = loaded.attached.take() else {
+            return;
+        };
+        if let Err(error) = forward::detach(interface) {
+            tracing::warn!("the TC program stays: {:#}", anyhow::Error::from(error));
+        }
+    }
+}
+
+impl Loaded {
+    /// Gives the reason where it has to wait.
+    fn keep_attached(&mut self, peer: Result<[u8; 6], &'static str>) -> anyhow::Result<State> {
+        let interface = forward::index_of(&self.interface)
+            .with_context(|| format!("{} is missing", self.interface))?;
+        let known = self.attached.filter(|(index, _)| *index == interface);
+        let Ok(mac) = peer.or_else(|reason| self.peer.filter(|_| known.is_some()).ok_or(reason))
+        else {
+            return peer
+                .map(|_| State::Waiting)
+                .map_err(|reason| anyhow!(reason));
+        };
+        if self.peer != Some(mac) || known.is_none() {
+            self.program.set_peer(interface, mac)?;
+            self.peer = Some(mac);
+        }
+        let found = forward::attached(interface)?;
+        if known.is_none() || found != known.map(|(_, id)| id) {
+            forward::attach(interface, &self.program)?;
+            let id = forward::attached(interface)?.context("the TC program is gone at once")?;
+            self.attached = Some((interface, id));
+            tracing::info!(
+                interface = self.interface,
+                "segments of the other node's connections are sent there"
+            );
+        }
+        Ok(State::On)
+    }
+
+    fn say(&mut self, state: anyhow::Result<State>, slot: &ForwardingSlot) {
+        let (state, reason) = match state {
+            Ok(state) => (state, String::new()),
+            Err(error) => (State::Waiting, format!("{error:#}")),
+        };
+        if slot.state.get() != state.on_board() || slot.reason.get() != reason {
+            slot.state.set(state.on_board());
+            slot.reason.set(&reason);
+        }
+        let trouble = Some(reason).filter(|reason| !reason.is_empty());
+        if trouble != self.trouble {
+            if let Some(reason) = &trouble {
+                tracing::info!(reason, "nothing is forwarded");
+            }
+            self.trouble = trouble;
+        }
+    }
+
+    fn publish_counts(&self, slot: &ForwardingSlot) -> anyhow::Result<()> {
+        for (cause, count) in self.program.counts()? {
+            slot.packets[cause as usize].set(count.packets);
+            slot.bytes[cause as usize].set(count.bytes);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the program off every interface that a node of this configuration attaches it to.
+pub(crate) fn detach_all(config: &Config) -> anyhow::Result<()> {
+    match forward::index_of(&config.pair.interface) {
+        Some(index) => Ok(forward::detach(index)?),
+        None => Ok(()),
+    }
+}
+
+/// Why the configuration has no use for it.
+fn obstacle(config: &Config, node: NodeIndex) -> Option<String> {
+    if config.vips.is_empty() {
+        return Some("no virtual IPs".to_owned());
+    }
+    if !config.has_pair_channel(node) {
+        return Some("no pair channel".to_owned());
+    }
+    // Where the other node is behind another interface nobody asks yet.
+    let interface = &config.pair.interface;
+    let elsewhere = config.vips.iter().find(|vip| vip.interface != *interface)?;
+    Some(format!(
+        "{} is on {}, and the other node is known on {interface} only",
+        elsewhere.name, elsewhere.interface
+    ))
+}
+
+fn load(config: &Config, kit: &mut Kit) -> anyhow::Result<Loaded> {
+    let inherited = kit.forward_parts().context("keep its descriptors")?;
+    let (mut program, is_new) = match <[_; 5]>::try_from(inherited) {
+        Ok(parts) => (Program::from_parts(parts)?, false),
+        Err(_) => (Program::load()?, true),
+    };
+    if let Err(error) = rights::drop_perfmon() {
+        tracing::warn!(%error, "CAP_PERFMON is kept");
+    }
+    program.set_listeners(&listened(config))?;
+    let interface = config.pair.interface.clone();
+    if is_new {
+        kit.keep_forward_parts(program.parts().context("keep its descriptors")?);
+        // What a node that died has left there follows roles that nobody writes any more. This one lets everything
+        // through until it knows where the other node is.
+        if let Some(index) = forward::index_of(&interface)
+            && forward::attached(index)?.is_some()
+        {
+            forward::attach(index, &program)?;
+        }
+    }
+    Ok(Loaded {
+        board: forward::map_state(program.state()).context("map its board")?,
+        program,
+        interface,
+        attached: None,
+        peer: None,
+        looked: None,
+        trouble: None,
+    })
+}
+
+/// Every address and port of a VIP that somebody listens to.
+fn listened(config: &Config) -> Vec<(SocketAddr, VipIndex)> {
+    let mut listened = Vec::new();
+    let binds = config.listeners.iter().flat_map(|one| &one.binds);
+    for address in binds.flat_map(|bind| bind.addresses()) {
+        for (index, vip) in config.vips.iter().enumerate() {
+            let ip = address.ip();
+            let any = ip.is_unspecified() && ip.is_ipv4() == vip.address.is_ipv4();
+            if any || ip == vip.address {
+                let address = SocketAddr::new(vip.address, address.port());
+                listened.push((address, VipIndex(index)));
+            }
+        }
+    }
+    listened
+}
+
+/// Where the other node is, once it was heard; or what is missing.
+fn peer_of(vrrp: &VrrpBoard) -> Result<[u8; 6], &'static str> {
+    if vrrp.tells_forwarding.get() == 0 {
+        return Err("vrrp has no board of the TC program");
+    }
+    if vrrp.peer.heartbeat.get().is_none() {
+        return Err("no heartbeat of the other node yet");
+    }
+    match vrrp.peer_mac.get().to_be_bytes() {
+        [0, 0, 0, 0, 0, 0, 0, 0] => Err("the other node's hardware address is not known yet"),
+        [_, _, a, b, c, d, e, f] => Ok([a, b, c, d, e, f]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory;
+
+    #[test]
+    fn the_other_node_is_known_once_everything_is_said() {
+        let memory = memory::create::<VrrpBoard>("test").expect("memfd");
+        let vrrp = memory::map_writable::<VrrpBoard>(&memory).expect("mapped");
+        assert!(peer_of(vrrp).is_err());
+        vrrp.tells_forwarding.set(1);
+        vrrp.peer_mac.set(0x0200_0000_0012);
+        assert_eq!(peer_of(vrrp), Err("no heartbeat of the other node yet"));
+        vrrp.peer.heartbeat.set(Moment::from_nanos(1));
+        assert_eq!(peer_of(vrrp), Ok([2, 0, 0, 0, 0, 0x12]));
+        vrrp.peer_mac.set(0);
+        assert!(peer_of(vrrp).is_err());
+    }
+}

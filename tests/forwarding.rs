@@ -1,0 +1,175 @@
+//! A VIP moves, and no connection breaks whose node lives: what belongs to the other node goes there.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests on the lab wait, measure and print what they saw"
+)]
+
+mod site;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lab::backend::Service;
+use lab::balancer::{Balancer as _, Part};
+use lab::client::{self, Speak};
+use lab::held::{Held, How, Plan};
+use lab::prober::{Prober, Question};
+use lab::process::Process;
+use lab::{Node, fault};
+use nix::sys::signal::Signal;
+
+use crate::site::{BINARY, Site, config_at, metric, web};
+
+const TENTH: Duration = Duration::from_millis(100);
+/// Ping-pong connections of each half.
+const HELD: Plan = Plan {
+    count: 50,
+    ping: Some(Duration::from_millis(20)),
+};
+
+/// Both nodes forward and know it of each other.
+fn forwarding(config: &str) -> Result<Site> {
+    let site = Site::start(config, Service::Echo)?;
+    site.wait("both nodes forward", |site| {
+        Node::LBS.into_iter().all(|node| {
+            site.pair.status(node).is_ok_and(|status| {
+                let forwarding = &status["forwarding"];
+                forwarding["state"] == "on" && forwarding["peer_forwards"] == true
+            })
+        })
+    })?;
+    Ok(site)
+}
+
+fn sent_there(site: &Site, node: Node, cause: &str) -> Result<f64> {
+    let series = format!("fmc_lb_forward_packets_total{{cause=\"{cause}\",to=\"there\"}}");
+    metric(site, node, &series)
+}
+
+#[test]
+fn no_connection_breaks_while_a_vip_leaves_and_returns() -> Result<()> {
+    let config = config_at(TENTH).replace("[vrrp]", "[vrrp]\npreempt_delay = \"1s\"");
+    forwarding(&config)?.watched("forwarding-leave-and-return", |site| {
+        let at_lb1 = Held::open(&site.lab, web(), HELD)?;
+        let prober = Prober::start(&site.lab, web(), Question::Echo)?;
+        let begun = Instant::now();
+        // lb1 loses vrrp: its last will moves the VIPs, and its proxy keeps the connections.
+        site.pair.signal(Node::Lb1, Part::Vrrp, Signal::SIGKILL)?;
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
+        let at_lb2 = Held::open(&site.lab, web(), HELD)?;
+        site.wait("lb1 takes its VIPs back", |site| site.holds_both(Node::Lb1))?;
+        std::thread::sleep(Duration::from_secs(1));
+        let forwarded = (
+            sent_there(site, Node::Lb1, "unknown")?,
+            sent_there(site, Node::Lb2, "unknown")?,
+        );
+        // And a stop that was asked for: what lb1 has left drains behind lb2.
+        site.pair
+            .signal(Node::Lb1, Part::Supervisor, Signal::SIGTERM)?;
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
+        std::thread::sleep(Duration::from_secs(1));
+        let new = prober.finish()?;
+        let failed = new.failures(begun);
+        println!(
+            "held: {} + {} broken; new: {} good, {failed:?}; forwarded {forwarded:?}",
+            at_lb1.broken(),
+            at_lb2.broken(),
+            new.good.len(),
+        );
+        ensure!(at_lb1.broken() == 0, "{:?}", at_lb1.report());
+        ensure!(at_lb2.broken() == 0, "{:?}", at_lb2.report());
+        ensure!(failed.is_empty(), "new connections failed: {failed:?}");
+        ensure!(forwarded.0 > 0.0 && forwarded.1 > 0.0, "{forwarded:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_waits_for_a_lost_machine_is_told() -> Result<()> {
+    forwarding(&config_at(TENTH))?.watched("forwarding-machine-lost", |site| {
+        let at_lb1 = Held::open(&site.lab, web(), HELD)?;
+        let lost = Instant::now();
+        let _cut = fault::port_silent(&site.lab, Node::Lb1)?;
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
+        let taken = lost.elapsed();
+        site.wait("every client is told", |_| at_lb1.broken() == HELD.count)?;
+        let report = at_lb1.report();
+        let last = report.broken.iter().map(|one| one.at).max();
+        let told = last.map_or(Duration::ZERO, |last| last.duration_since(lost));
+        println!(
+            "VIPs taken after {taken:?}, the last of {} told after {told:?}",
+            HELD.count
+        );
+        ensure!(
+            report.broken.iter().all(|one| one.how == How::Reset),
+            "{report:?}"
+        );
+        // A segment in flight is sent again after 200 ms and more, which doubles each time.
+        ensure!(told < Duration::from_secs(3), "the last one after {told:?}");
+        ensure!(metric(site, Node::Lb2, "fmc_lb_forward_peer_deaths_total")? == 1.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn it_outlives_its_supervisor_and_leaves_with_the_node() -> Result<()> {
+    forwarding(&config_at(TENTH))?.watched("forwarding-supervisor", |site| {
+        let filters = |site: &Site| {
+            site.lab.exec(
+                Node::Lb1,
+                &["tc", "filter", "show", "dev", "eth0", "ingress"],
+            )
+        };
+        let before = filters(site)?;
+        ensure!(before.contains("fmc-lb"), "{before}");
+        site.pair
+            .signal(Node::Lb1, Part::Supervisor, Signal::SIGKILL)?;
+        site.pair.start(Node::Lb1)?;
+        site.wait("the next supervisor goes on with it", |site| {
+            site.pair
+                .status(Node::Lb1)
+                .is_ok_and(|status| status["forwarding"]["state"] == "on")
+        })?;
+        let after = filters(site)?;
+        ensure!(after == before, "{before}\nbecame\n{after}");
+        // Somebody takes it off.
+        site.lab
+            .exec(Node::Lb1, &["tc", "qdisc", "del", "dev", "eth0", "clsact"])?;
+        site.wait("it is put there again", |site| {
+            filters(site).is_ok_and(|seen| seen.contains("fmc-lb"))
+        })?;
+        site.pair.stop(Node::Lb1)?;
+        let left = filters(site)?;
+        ensure!(!left.contains("fmc-lb"), "{left}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_machine_that_refuses_it_serves_all_the_same_and_says_so() -> Result<()> {
+    let site = Site::build(&config_at(TENTH), Service::Echo)?;
+    let config = site.pair.config_file().display().to_string();
+    let runtime = site.pair.runtime_dir(Node::Lb1).display().to_string();
+    // CAP_SYS_ADMIN stands for both of the newer ones, too.
+    let without = "--bounding-set=-bpf,-perfmon,-sys_admin";
+    let line = ["setpriv", without, BINARY, "run", "--config", &config];
+    let place = ["--node", "lb1", "--runtime-dir", &runtime];
+    let _lb1 = Process::start(
+        &site.lab,
+        Node::Lb1,
+        "no-bpf",
+        &[&line[..], &place].concat(),
+    )?;
+    site.wait("lb1 holds both VIPs", |site| site.holds_both(Node::Lb1))?;
+    site.wait_ready(Node::Lb1)?;
+    client::who(&site.lab, Node::Client, web(), Speak::Echo)?;
+    let status = site.pair.status(Node::Lb1)?;
+    ensure!(status["forwarding"]["state"] == "refused", "{status}");
+    let warnings = status["warnings"].to_string();
+    ensure!(
+        warnings.contains("no flow forwarding") && warnings.contains("not permitted"),
+        "{warnings}"
+    );
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Whether the other node's machine is *dead*: its connections are gone with it, and who waits for them is to be told.
+//! Pure.
+//!
+//! A takeover that was wrong costs nothing while segments are forwarded; this verdict, where it is wrong, costs the
+//! other node's connections. So it takes longer than a silence: 600 ms without any frame of that machine, and five
+//! questions that its kernel has not answered meanwhile. Who slept has asked nothing and concludes nothing.
+//!
+//! It is a verdict *as of* the last frame, and needs nobody who takes it back: a newer frame does.
+
+use std::time::Duration;
+
+use common::time::Moment;
+
+/// So long nothing was heard of a dead machine.
+pub const SILENCE: Duration = Duration::from_millis(600);
+/// So many questions in a row stay without an answer.
+pub const QUESTIONS: u32 = 5;
+/// Time between them, in which an answer has to come.
+pub const SPACING: Duration = Duration::from_millis(50);
+
+/// What a turn of the loop knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    pub now: Moment,
+    /// How much later than planned it came.
+    pub lateness: Duration,
+    /// Last frame of that machine, as the kernel has stamped it.
+    pub frame: Moment,
+    /// It can be asked, and its frames reach this machine if there are any.
+    pub armed: bool,
+}
+
+/// What has to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Send one question.
+    Ask,
+    /// It is dead as of this frame. Once for each.
+    Dead(Moment),
+}
+
+/// Questions since a frame.
+#[derive(Debug, Default)]
+pub struct Death {
+    asked: u32,
+    last: Option<Moment>,
+    /// Dead as of this frame.
+    verdict: Option<Moment>,
+}
+
+impl Death {
+    /// One turn of the loop.
+    pub fn turn(&mut self, turn: Turn) -> Option<Act> {
+        let Turn { now, frame, .. } = turn;
+        if self.verdict == Some(frame) {
+            return None;
+        }
+        if !turn.armed || now < frame + patience() {
+            (self.asked, self.last) = (0, None);
+            return None;
+        }
+        if turn.lateness >= SPACING {
+            self.asked = 0;
+        }
+        let waited = self.last.is_none_or(|last| now >= last + SPACING);
+        if self.asked < QUESTIONS {
+            if !waited && self.asked > 0 {
+                return None;
+            }
+            self.asked += 1;
+            self.last = Some(now);
+            return Some(Act::Ask);
+        }
+        if !waited || now < frame + SILENCE {
+            return None;
+        }
+        self.verdict = Some(frame);
+        Some(Act::Dead(frame))
+    }
+
+    /// When the next turn is needed, if nothing comes of that machine after this frame; `None` = not for this.
+    pub fn due(&self, frame: Moment) -> Option<Moment> {
+        if self.verdict == Some(frame) {
+            return None;
+        }
+        Some(self.last.map_or(frame + patience(), |last| last + SPACING))
+    }
+}
+
+/// The last question has had its time when the silence is complete.
+fn patience() -> Duration {
+    SILENCE - SPACING * QUESTIONS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_nanos(millis * 1_000_000)
+    }
+
+    /// Turns each 10 ms from `from` to `to`; gives what was done, and when in milliseconds.
+    fn run(death: &mut Death, frame: u64, (from, to): (u64, u64)) -> Vec<(u64, Act)> {
+        let mut done = Vec::new();
+        for now in (from..=to).step_by(10) {
+            let act = death.turn(Turn {
+                now: at(now),
+                lateness: Duration::ZERO,
+                frame: at(frame),
+                armed: true,
+            });
+            done.extend(act.map(|act| (now, act)));
+        }
+        done
+    }
+
+    #[test]
+    fn five_questions_and_six_hundred_milliseconds_make_it_dead_once() {
+        let mut death = Death::default();
+        let done = run(&mut death, 1000, (1000, 3000));
+        let asked: Vec<u64> = done
+            .iter()
+            .filter(|(_, act)| *act == Act::Ask)
+            .map(|(now, _)| *now)
+            .collect();
+        assert_eq!(asked, [1350, 1400, 1450, 1500, 1550]);
+        assert_eq!(done.last(), Some(&(1600, Act::Dead(at(1000)))));
+        assert_eq!(done.len(), 6);
+        assert_eq!(death.due(at(1000)), None);
+    }
+
+    #[test]
+    fn a_frame_begins_everything_anew() {
+        let mut death = Death::default();
+        assert_eq!(run(&mut death, 1000, (1000, 1590)).len(), 5);
+        let done = run(&mut death, 1595, (1600, 2195));
+        assert!(done.iter().all(|(_, act)| *act == Act::Ask), "{done:?}");
+        let done = run(&mut death, 1595, (2200, 2300));
+        assert_eq!(done, [(2200, Act::Dead(at(1595)))]);
+        // It came back, and is lost again.
+        let done = run(&mut death, 5000, (5000, 6000));
+        assert_eq!(done.last(), Some(&(5600, Act::Dead(at(5000)))));
+    }
+
+    #[test]
+    fn who_slept_asks_anew_before_it_concludes() {
+        let mut death = Death::default();
+        run(&mut death, 1000, (1000, 1560));
+        let late = Turn {
+            now: at(3000),
+            lateness: Duration::from_millis(1400),
+            frame: at(1000),
+            armed: true,
+        };
+        assert_eq!(death.turn(late), Some(Act::Ask));
+        let done = run(&mut death, 1000, (3010, 4000));
+        assert_eq!(done.len(), 5);
+        assert_eq!(done.last(), Some(&(3250, Act::Dead(at(1000)))));
+    }
+
+    #[test]
+    fn who_cannot_ask_concludes_nothing() {
+        let mut death = Death::default();
+        run(&mut death, 1000, (1000, 1560));
+        let deaf = Turn {
+            now: at(5000),
+            lateness: Duration::ZERO,
+            frame: at(1000),
+            armed: false,
+        };
+        assert_eq!(death.turn(deaf), None);
+        let done = run(&mut death, 1000, (5010, 5100));
+        assert!(done.iter().all(|(_, act)| *act == Act::Ask), "{done:?}");
+    }
+}

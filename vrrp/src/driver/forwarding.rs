@@ -1,0 +1,85 @@
+//! What the loop tells the TC program of flow forwarding: for which VIPs this node is active, and whether the other
+//! node's machine is dead ([`crate::death`]).
+
+use common::board::{ForwardBoard, Forwarding as State, VipState};
+use common::time::Moment;
+
+use super::Driver;
+use crate::death::{Act, Death, Turn};
+
+/// The program's board, and what is concluded from its stamps.
+#[derive(Debug)]
+pub(super) struct Forwarding {
+    board: &'static ForwardBoard,
+    death: Death,
+}
+
+impl Forwarding {
+    pub(super) fn new(board: &'static ForwardBoard) -> Self {
+        Self {
+            board,
+            death: Death::default(),
+        }
+    }
+
+    /// When the loop has to turn for this.
+    pub(super) fn due(&self) -> Option<Moment> {
+        self.death.due(self.board.peer_frame.get()?)
+    }
+}
+
+impl Driver {
+    /// Whether segments of the other node's connections go there, wherever they come to this one.
+    pub(super) fn forwards(&self) -> bool {
+        let state = self.supervisor.forwarding.state.get();
+        self.forwarding.is_some() && State::from_board(state) == State::On
+    }
+
+    /// The other node's last frame, as the program has stamped it; `None` = none, or nobody stamps.
+    pub(super) fn stamped_frame(&self) -> Option<Moment> {
+        let forwarding = self.forwarding.as_ref().filter(|_| self.forwards())?;
+        forwarding.board.peer_frame.get()
+    }
+
+    /// Says who new connections belong to. To be called before a lease is removed: from then on they are sent there.
+    pub(super) fn tell_roles(&self, group: usize) {
+        let Some(forwarding) = &self.forwarding else {
+            return;
+        };
+        let active = self.groups[group].router.state() == VipState::Active;
+        for place in self.groups[group].members.clone() {
+            forwarding.board.active[place].set(u64::from(active));
+        }
+    }
+
+    /// Asks the kernel of a machine that is not heard any more, and gives the verdict.
+    pub(super) fn look_for_death(&mut self, now: Moment) {
+        let Some(frame) = self.stamped_frame() else {
+            return;
+        };
+        // A dead link of our own says nothing about others.
+        let hears = self.ports.iter().all(|port| port.fault.is_none());
+        let (Some(forwarding), Some(questions)) = (&mut self.forwarding, &self.questions) else {
+            return;
+        };
+        let act = forwarding.death.turn(Turn {
+            now,
+            lateness: self.lateness,
+            frame,
+            armed: hears && questions.can_ask(),
+        });
+        match act {
+            None => {}
+            Some(Act::Ask) => questions.ask_peer(),
+            Some(Act::Dead(frame)) => {
+                forwarding.board.dead_as_of.set(frame);
+                self.board.deaths.add(1);
+                let unheard_ms = u64::try_from(now.since(frame).as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(
+                    unheard_ms,
+                    "the other node's machine is lost: its connections are reset until it is heard again"
+                );
+            }
+        }
+    }
+}
