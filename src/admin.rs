@@ -24,6 +24,7 @@ mod peer;
 mod processes;
 pub(crate) mod rates;
 mod ready;
+mod routes;
 mod session_log;
 mod snapshot;
 mod socket;

@@ -35,6 +35,7 @@ pub use self::names::NameSlot;
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
 pub use self::roster::{Entrant, Presence, RosterSlot};
+pub use self::route::{RouteSlot, RouteState};
 pub use self::session_log::SessionLogSlot;
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
@@ -46,7 +47,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 10;
+pub const LAYOUT: u32 = 11;
 
 /// First words of every board.
 #[repr(C)]
@@ -165,6 +166,7 @@ mod lateness;
 mod names;
 mod probe_status;
 mod roster;
+mod route;
 mod session_log;
 mod tls;
 mod tracker;

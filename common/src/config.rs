@@ -26,6 +26,7 @@ mod parse;
 mod placeholders;
 mod probe;
 mod reader;
+mod route;
 mod rules;
 mod schema;
 mod show;
@@ -66,6 +67,7 @@ pub use probe::{
     ClientCertificate, Escaped, ExternalProbe, HttpProbe, HttpVersion, InitialState, Probe,
     ProbeKind, ProbeProxy, ProbeTls, SendExpect, StatusRange, Step, StepAction,
 };
+pub use route::{Follower, MAIN_TABLE, MAX_ROUTES, RouteScope, VipRoute, VipRule};
 pub use schema::schema;
 pub use tls::{BackendTls, CertificateFiles, ClientCheck, ListenerTls, TlsVersion, TlsVersions};
 pub use tracker::{Tracker, TrackerEffect, TrackerKind};
@@ -190,6 +192,8 @@ pub struct Vip {
     pub transport: Transport,
     pub checksum: ChecksumForm,
     pub version: VrrpVersion,
+    /// What comes and goes with the lease: routes, then rules, each in the order of the file.
+    pub followers: Vec<Follower>,
 }
 
 /// How adverts reach the other node.
@@ -345,6 +349,16 @@ impl Config {
             let names = backend.names.iter();
             names.map(move |one| (BackendIndex(index), one))
         })
+    }
+
+    /// Routes and rules of a VIP, each with its place on the boards: they are counted over all VIPs.
+    pub fn followers(&self, vip: VipIndex) -> impl Iterator<Item = (usize, &Follower)> {
+        let before = self.vips[..vip.0].iter();
+        let first: usize = before.map(|vip| vip.followers.len()).sum();
+        let followers = self.vips[vip.0].followers.iter();
+        followers
+            .enumerate()
+            .map(move |(place, follower)| (first + place, follower))
     }
 
     /// Servers over all backends, without those by name.

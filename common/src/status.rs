@@ -6,6 +6,7 @@
 mod agent;
 mod forwarding;
 mod machine;
+mod route;
 mod tls;
 mod tracker;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::agent::AgentStatus;
 pub use self::forwarding::ForwardingStatus;
 pub use self::machine::MachineStatus;
+pub use self::route::RouteStatus;
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 pub use self::tracker::TrackerStatus;
 
@@ -140,6 +142,8 @@ pub struct VipStatus {
     pub rival_ms_ago: Option<u64>,
     /// Claims of foreign machines.
     pub rival_claims: u64,
+    /// Routes and rules that follow it.
+    pub routes: Vec<RouteStatus>,
 }
 
 /// The other node.

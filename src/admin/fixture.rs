@@ -98,6 +98,7 @@ pub(crate) fn empty_boards() -> Boards {
         tells_forwarding: Default::default(),
         peer_forwards: Default::default(),
         deaths: Default::default(),
+        routes: array::from_fn(|_| Default::default()),
     };
     let proxy = ProxyBoard {
         header: Header::default(),
@@ -244,6 +245,24 @@ vips = ["web"]
     View {
         config: Arc::new(config),
         ..named
+    }
+}
+
+/// The same with a route and a rule that follow the first VIP.
+pub(crate) fn with_routes() -> View {
+    const ROUTES: &str = r#"vrid = 51
+routes = [{ to = "10.99.0.0/16", via = "192.168.0.1" }]
+rules = [{ to = "10.99.0.0/16", table = 100, priority = 1000 }]"#;
+    let tracked = with_trackers();
+    let text = CONFIG.replacen("vrid = 51", ROUTES, 1);
+    let vips = Config::from_running(&text).expect("it is valid").vips;
+    let config = Config {
+        vips,
+        ..Config::clone(&tracked.config)
+    };
+    View {
+        config: Arc::new(config),
+        ..tracked
     }
 }
 

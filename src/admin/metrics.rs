@@ -10,6 +10,7 @@ mod forwarding;
 mod names;
 mod node;
 mod proxy;
+mod routes;
 mod session_log;
 mod tls;
 mod trackers;
@@ -79,6 +80,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     vrrp::fill(&mut page, view, status);
     forwarding::fill(&mut page, status);
     trackers::fill(&mut page, status);
+    routes::fill(&mut page, status);
     proxy::fill(&mut page, status);
     agents::fill(&mut page, status);
     names::fill(&mut page, status);

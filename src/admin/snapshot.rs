@@ -16,7 +16,9 @@ use super::expiry::Expiry;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
-use super::{agents, drain, files, forwarding, peer, session_log, stalls, tls, trackers, warnings};
+use super::{
+    agents, drain, files, forwarding, peer, routes, session_log, stalls, tls, trackers, warnings,
+};
 use crate::status::human;
 
 impl View {
@@ -94,6 +96,7 @@ impl View {
                 .map(|_| Mac::from_bits(rival.mac.get()).to_string()),
             rival_ms_ago: rival.seen.get().map(|at| millis(clocks.now, at)),
             rival_claims: rival.claims.get(),
+            routes: routes::status(self, index, vrrp.alive),
         }
     }
 

@@ -16,6 +16,7 @@ use super::files;
 use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
+use super::routes;
 use super::session_log;
 use super::stalls;
 use super::tls;
@@ -46,6 +47,7 @@ pub(crate) fn of(
         found.push(format!("VIP {} is in fault: {}", vip.name, vip.reason));
     }
     found.extend(status.vips.iter().filter_map(rival_warning));
+    found.extend(status.vips.iter().flat_map(routes::warnings));
     found.extend(trackers::status::warnings(&status.trackers));
     found.extend((0..view.config.vips.len()).filter_map(|vip| owner_warning(view, vip, now)));
     for vip in 0..view.config.vips.len() {

@@ -3,6 +3,7 @@
 mod files;
 mod forwarding;
 mod grid;
+mod routes;
 mod trackers;
 
 use std::time::Duration;
@@ -139,6 +140,7 @@ fn vips(status: &Status) -> Vec<String> {
         if vip.pinned {
             grid.note("kept against preemption since a handover".to_owned());
         }
+        grid.note(routes::note(vip));
     }
     section(grid.lines())
 }

@@ -18,6 +18,7 @@ mod port;
 mod questions;
 mod receive;
 mod rivals;
+mod routes;
 mod signing;
 mod timers;
 mod trackers;
@@ -43,6 +44,7 @@ use self::judging::{ON_TIME, own_health};
 use self::pair_link::PairLink;
 use self::port::Port;
 use self::questions::Questions;
+use self::routes::Routes;
 use self::signing::Signing;
 use self::trackers::Trackers;
 use self::unit::Unit;
@@ -96,6 +98,7 @@ pub(crate) struct Driver {
     units: Vec<Unit>,
     groups: Vec<Group>,
     trackers: Trackers,
+    routes: Routes,
     pair: Option<PairLink>,
     signing: Option<Signing>,
     questions: Option<Questions>,
@@ -162,6 +165,7 @@ impl Driver {
         driver.publish_start(now);
         driver.look_elsewhere(&addresses);
         driver.remove_stale(&addresses)?;
+        driver.remove_stale_routes();
         driver.look_at_trackers(now);
         for group in 0..driver.groups.len() {
             driver.judge(group, now);
@@ -190,6 +194,7 @@ impl Driver {
             units: Vec::new(),
             groups: Vec::new(),
             trackers: Trackers::new(&inputs.config, inputs.board, now),
+            routes: Routes::new(&inputs.config, inputs.board, now)?,
             config: Arc::clone(&inputs.config),
             node: inputs.node,
             config_hash: inputs.config_hash,
@@ -339,6 +344,7 @@ impl Driver {
             self.run_timer(group, now, queues);
         }
         self.beat(now);
+        self.keep_routes(now);
         if queues.failed {
             self.look_again = Some(now);
         }

@@ -5,11 +5,13 @@
 //!
 //! - `interface`: index, hardware address and state of an interface.
 //! - `address`: who has which address, leases and shadows of the VIPs.
+//! - `route`: routes and rules that follow VIPs.
 //! - `events`: what others changed.
 
 mod address;
 mod events;
 mod interface;
+mod route;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -26,8 +28,9 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 
 pub use self::address::{Address, Placement, Removal};
-pub use self::events::{Event, EventSocket};
+pub use self::events::{Event, EventSocket, RouteWatch};
 pub use self::interface::Interface;
+pub use self::route::Installed;
 
 /// Longest wait for an answer, in milliseconds.
 const ANSWER_LIMIT: i64 = 20;
@@ -72,6 +75,7 @@ impl RouteSocket {
             &TimeVal::milliseconds(ANSWER_LIMIT),
         )
         .map_err(|errno| failed("limit the wait of a socket")(errno.into()))?;
+        crate::syscall::filter_lists(&socket);
         Ok(Self {
             socket,
             sequence: 0,
@@ -210,6 +214,9 @@ pub fn read_everything(datagram: &[u8]) {
             let _ = (
                 address::read_address(payload),
                 interface::read_link(payload),
+                route::tells_of_ours(kind, payload),
+                route::our_route(payload),
+                route::our_rule(payload),
             );
             let _ = events::read_event(kind, payload);
         }

@@ -3,7 +3,7 @@
 //! Priority-0 adverts let the other node take over in milliseconds at any advert interval; the
 //! leases are deleted so that this node stops answering for the VIPs. Adverts go first: they
 //! need nothing but a socket, while a deletion waits for whoever changes the network configuration
-//! at that moment.
+//! at that moment. Routes and rules that follow the VIPs go last.
 
 use std::io;
 use std::net::IpAddr;
@@ -50,6 +50,8 @@ pub struct Will {
     ports: Vec<Port>,
     /// `None` = ours are not signed.
     signer: Option<Signer>,
+    /// Something follows the VIPs.
+    has_followers: bool,
 }
 
 /// What vrrp left on its board.
@@ -113,11 +115,12 @@ impl Will {
             route,
             ports,
             signer,
+            has_followers: config.vips.iter().any(|vip| !vip.followers.is_empty()),
         })
     }
 
     /// Resigns for every VIP that was leased (as vrrp's board says) or that has its lease on its
-    /// interface now, and deletes those leases. Returns the VIPs whose lease was deleted. May be
+    /// interface now, and deletes those leases and what follows them. Returns the VIPs whose lease was deleted. May be
     /// called again. What fails for one VIP or interface is logged and does not keep the others.
     ///
     /// # Errors
@@ -159,7 +162,22 @@ impl Will {
                 }
             }
         }
+        if self.has_followers {
+            self.remove_routes();
+        }
         Ok(released)
+    }
+
+    /// A dead vrrp has said nothing of what it had installed, and the kernel keeps it for ever.
+    fn remove_routes(&mut self) {
+        match self.route.remove_our_routes() {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "routes and rules that followed VIPs removed"),
+            Err(error) => tracing::warn!(
+                cause = error.cause(),
+                "routes that followed VIPs stay until the next start"
+            ),
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The system calls that neither nix nor socket2 wraps.
 #![expect(
     unsafe_code,
-    reason = "sched_setscheduler, binding a packet socket and adjtimex have no safe wrapper"
+    reason = "sched_setscheduler, binding a packet socket, adjtimex and NETLINK_GET_STRICT_CHK have no safe wrapper"
 )]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 
@@ -40,6 +40,22 @@ pub(crate) fn clock_is_synchronised() -> bool {
     // SAFETY: the structure lives for the call, which fills it.
     let result = unsafe { libc::adjtimex(&raw mut state) };
     result >= 0 && state.status & libc::STA_UNSYNC == 0
+}
+
+/// Lets the kernel filter the lists that are asked for on a netlink socket by what the request names
+/// (`NETLINK_GET_STRICT_CHK`, 4.20). An older kernel does not know it, and lists everything.
+pub(crate) fn filter_lists(socket: &OwnedFd) {
+    let on: libc::c_int = 1;
+    // SAFETY: the value lives for the call, which reads exactly its size; the descriptor is open.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_GET_STRICT_CHK,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
 }
 
 /// What a packet socket receives.

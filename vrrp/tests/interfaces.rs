@@ -12,11 +12,14 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use common::addr::Family;
+use common::board::RouteState::{self, Absent, Installed, Refused};
 use common::board::VipState::{Active, Backup, Fault};
-use common::config::Config;
-use lan::node::{Running, config, paired_config};
-use lan::{Lan, OTHER_VIP, VIP, wait_for};
+use common::config::{Config, Follower, MAIN_TABLE, NodeIndex, RouteScope, VipRoute, VipRule};
+use lan::node::{Running, config, config_with_ipv6, paired_config};
+use lan::{Lan, OTHER_VIP, VIP, VIP_V6, wait_for};
 use vrrp::link::RouteSocket;
+use vrrp::release;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -221,4 +224,161 @@ fn par_63_after_a_partition_one_node_is_active_within_an_interval() {
     let interval = Duration::from_millis(100);
     partition("plain", interval, config(interval));
     partition("with the pair channel", interval, paired_config(interval));
+}
+
+/// A configuration whose VIPs, one of each family, are followed by routes and rules.
+fn followed_config() -> Config {
+    let mut config = config_with_ipv6(SECOND / 10);
+    let route = |to: &str, via: Option<&str>, table| VipRoute {
+        to: to.parse().expect("a network"),
+        via: via.map(|via| via.parse().expect("an address")),
+        interface: "eth0".to_owned(),
+        source: None,
+        table,
+        metric: None,
+        scope: via.map_or(RouteScope::Link, |_| RouteScope::Global),
+        on_link: false,
+    };
+    let rule = |family, to: &str| VipRule {
+        family,
+        from: None,
+        to: Some(to.parse().expect("a network")),
+        iif: None,
+        fwmark: Some(16),
+        table: 100,
+        priority: 1000,
+    };
+    config.vips[0].followers = vec![
+        Follower::Route(VipRoute {
+            source: Some(VIP.into()),
+            ..route("10.99.0.0/16", Some("192.0.2.200"), MAIN_TABLE)
+        }),
+        Follower::Route(route("10.98.0.0/16", None, 1000)),
+        Follower::Rule(rule(Family::V4, "10.99.0.0/16")),
+    ];
+    config.vips[1].followers = vec![
+        Follower::Route(VipRoute {
+            source: Some(VIP_V6.into()),
+            ..route("fd99::/32", Some("fd00::200"), MAIN_TABLE)
+        }),
+        Follower::Rule(rule(Family::V6, "fd99::/32")),
+    ];
+    config
+}
+
+/// Routes and rules of ours on a host, as ip(8) shows them.
+fn followers(lan: &Lan, host: u8) -> Vec<String> {
+    let shown = ["-4", "-6"].map(|family| {
+        let routes = lan.ip(host, &[family, "route", "show", "table", "all"]);
+        routes + &lan.ip(host, &[family, "rule", "show"])
+    });
+    let lines = shown.iter().flat_map(|text| text.lines());
+    lines
+        .filter(|line| line.contains("proto 112"))
+        .map(|line| line.trim().to_owned())
+        .collect()
+}
+
+#[test]
+fn routes_and_rules_move_with_their_vip_and_are_put_back() {
+    let lan = Lan::new(2).with_ipv6();
+    let config = followed_config();
+    // As an earlier run, of another configuration, would have left them.
+    lan.ip(
+        1,
+        &[
+            "route",
+            "add",
+            "10.97.0.0/16",
+            "dev",
+            "eth0",
+            "proto",
+            "112",
+        ],
+    );
+    lan.ip(
+        1,
+        &[
+            "-6",
+            "rule",
+            "add",
+            "to",
+            "fd97::/32",
+            "table",
+            "97",
+            "protocol",
+            "112",
+        ],
+    );
+    // Somebody else's, in the way of one of ours.
+    lan.ip(
+        1,
+        &[
+            "route",
+            "add",
+            "10.98.0.0/16",
+            "dev",
+            "eth0",
+            "table",
+            "1000",
+        ],
+    );
+    let state =
+        |node: &Running, place: usize| RouteState::from_board(node.board.routes[place].state.get());
+    let one = Running::start(&lan, 1, &config);
+    wait_for("the first node holds both VIPs", SECOND * 6, || {
+        one.all(Active) && (0..5).all(|place| state(&one, place) != Absent)
+    });
+    let found = followers(&lan, 1);
+    println!("{found:#?}");
+    assert_eq!(found.len(), 4, "{found:?}");
+    for part in [
+        "10.99.0.0/16 via 192.0.2.200 dev eth0 proto 112 src 192.0.2.10",
+        "from all to 10.99.0.0/16 fwmark 0x10 lookup 100 proto 112",
+        "fd99::/32 via fd00::200 dev eth0 proto 112 src fd00::10",
+        "from all to fd99::/32 fwmark 0x10 lookup 100 proto 112",
+    ] {
+        assert!(found.iter().any(|line| line.contains(part)), "{part}");
+    }
+    assert_eq!(state(&one, 1), Refused);
+    let reason = one.board.routes[1].reason.get();
+    assert!(reason.contains("another route"), "{reason}");
+    lan.ip(1, &["route", "del", "10.98.0.0/16", "table", "1000"]);
+    wait_for("it is free, and ours", SECOND * 2, || {
+        state(&one, 1) == Installed && followers(&lan, 1).len() == 5
+    });
+
+    lan.ip(1, &["route", "del", "10.99.0.0/16"]);
+    lan.ip(1, &["-6", "rule", "del", "to", "fd99::/32"]);
+    let back = wait_for("both are put back", SECOND, || {
+        followers(&lan, 1).len() == 5
+    });
+    let restored = |place: usize| one.board.routes[place].restored.get();
+    assert_eq!([0, 1, 2, 3, 4].map(restored), [1, 0, 0, 0, 1]);
+    println!("put back after {back:?}");
+
+    let two = Running::start(&lan, 2, &config);
+    wait_for("the second node is up", SECOND, || two.all(Backup));
+    assert_eq!(followers(&lan, 2), [""; 0]);
+    one.stop();
+    wait_for("all of it has moved", SECOND, || {
+        followers(&lan, 1).is_empty() && followers(&lan, 2).len() == 5
+    });
+    // What a vrrp that was killed leaves goes with its last will.
+    lan.ip(
+        1,
+        &[
+            "route",
+            "add",
+            "10.99.0.0/16",
+            "dev",
+            "eth0",
+            "proto",
+            "112",
+        ],
+    );
+    lan.inside(1, || {
+        release::resign(&config, NodeIndex(0), None).expect("the kernel answers")
+    });
+    assert_eq!(followers(&lan, 1), [""; 0]);
 }

@@ -1,7 +1,9 @@
 //! What vrrp says.
 
-use super::{Cell, HandoverResultSlot, Header, LatenessSlot, MomentCell, Text, TrackerSlot};
-use crate::config::{MAX_TRACKERS, MAX_VIPS};
+use super::{
+    Cell, HandoverResultSlot, Header, LatenessSlot, MomentCell, RouteSlot, Text, TrackerSlot,
+};
+use crate::config::{MAX_ROUTES, MAX_TRACKERS, MAX_VIPS};
 
 /// What vrrp says.
 #[repr(C)]
@@ -65,6 +67,8 @@ pub struct VrrpBoard {
     pub peer_forwards: Cell,
     /// Times that the other node's machine was found dead.
     pub deaths: Cell,
+    /// What follows the VIPs, by place in the configuration.
+    pub routes: [RouteSlot; MAX_ROUTES],
 }
 
 /// Adverts for a VIP's VRID that tell of a mistake in a configuration or in a firewall.

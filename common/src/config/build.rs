@@ -12,7 +12,7 @@ use super::{
     ChecksumForm, ClientCertificate, ClientCheck, Config, Listener, ListenerTls, Node, Observe,
     Pair, Route, Runs, Server, SessionLog, Track, Vip,
 };
-use crate::addr::{Priority, Vrid};
+use crate::addr::{Family, Priority, Vrid};
 
 /// A quarter more than its share.
 const HASH_BALANCE_FACTOR: u32 = 125;
@@ -86,6 +86,9 @@ fn build_vip(vip: &VipDraft) -> Option<Vip> {
             IpAddr::V6(_) => ChecksumForm::Pseudo,
         },
         version: vip.spoken(),
+        followers: vip
+            .routes
+            .build(Family::of(net.addr()), &vip.interface.as_ref()?.value)?,
     })
 }
 

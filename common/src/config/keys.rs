@@ -7,6 +7,7 @@ mod dns;
 mod listener;
 mod probe;
 mod process;
+mod route;
 mod step;
 mod tcp;
 mod tls;
@@ -22,6 +23,7 @@ pub(super) use dns::DNS;
 pub(super) use listener::{ACCEPT_PROXY, LISTENERS, ROUTE, SOURCE_LIMIT};
 pub(super) use probe::PROBE;
 pub(super) use process::{ADMIN, PROXY};
+pub(super) use route::{VIP_ROUTE, VIP_RULE};
 pub(super) use step::STEP;
 pub(super) use tcp::KEEPALIVE;
 pub(super) use tls::{BACKEND_TLS, CERTIFICATE, LISTENER_TLS};
@@ -313,6 +315,18 @@ vrid = 52"#,
         inherited_from_vrrp("checksum", Kind::Choice(CHECKSUM)),
         inherited_from_vrrp("version", Kind::Integer(VERSION)),
         inherited_from_vrrp("auth_pass", Kind::Text(Form::Pass)),
+        Key {
+            name: "routes",
+            kind: Kind::List(&Kind::Table(&VIP_ROUTE)),
+            default: Default::Toml("[]"),
+            doc: "Routes that follow the VIP; may be written as tables, [[vips.NAME.routes]]",
+        },
+        Key {
+            name: "rules",
+            kind: Kind::List(&Kind::Table(&VIP_RULE)),
+            default: Default::Toml("[]"),
+            doc: "Rules of routing that follow the VIP",
+        },
     ],
 };
 

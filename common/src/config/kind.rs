@@ -68,6 +68,7 @@ pub enum Kind {
     List(&'static Self),
     /// A table, or a text that stands for a table with only this key.
     TableOr(&'static Section, &'static str),
+    Table(&'static Section),
     /// A table, or `"off"`.
     TableOrOff(&'static Section),
     /// A table with a value for each node that it names.

@@ -64,7 +64,9 @@ fn inline_sections(parent: &'static Section, found: &mut Vec<Use>) {
 /// The section that describes a value of this kind, or each of its elements.
 fn table_of(kind: &Kind) -> Option<&'static Section> {
     match kind {
-        Kind::TableOr(section, _) | Kind::TableOrOff(section) => Some(section),
+        Kind::Table(section) | Kind::TableOr(section, _) | Kind::TableOrOff(section) => {
+            Some(section)
+        }
         Kind::List(element) => table_of(element),
         Kind::Bool
         | Kind::Integer(_)
@@ -120,6 +122,7 @@ fn assignment(place: &Use) -> String {
         | Kind::Duration(_)
         | Kind::Text(_)
         | Kind::Choice(_)
+        | Kind::Table(_)
         | Kind::TableOr(..)
         | Kind::TableOrOff(_)
         | Kind::ByNode(_) => format!("{} = {example}", place.key.name),
@@ -154,6 +157,7 @@ fn type_words(kind: &Kind) -> String {
             words.join(", ")
         }
         Kind::List(element) => format!("list of: {}", type_words(element)),
+        Kind::Table(section) => link(section),
         Kind::TableOr(section, short) => {
             format!("{}, or its `{short}` alone", link(section))
         }

@@ -117,7 +117,7 @@ fn example(key: &Key) -> String {
             None => "[{ … }]".to_owned(),
         },
         Kind::List(_) => "[…]".to_owned(),
-        Kind::TableOr(..) | Kind::TableOrOff(_) => "{ … }".to_owned(),
+        Kind::Table(_) | Kind::TableOr(..) | Kind::TableOrOff(_) => "{ … }".to_owned(),
     };
     format!("{} = {value}", key.name)
 }
@@ -166,6 +166,7 @@ fn read(
         Kind::List(element) => {
             return read_list(item, element, title, findings);
         }
+        Kind::Table(section) => return read_plain_table(item, section, title, findings),
         Kind::TableOr(section, key) => return read_table_or(item, section, key, findings),
         Kind::TableOrOff(section) => return read_table_or_off(item, section, title, findings),
         Kind::ByNode(range) => return read_by_node(item, range, title, findings),
@@ -292,6 +293,26 @@ fn read_list(
     };
     let whole = matches!(&list.value, Value::List(found) if found.len() == array.len());
     (whole || !matches!(&list.value, Value::List(found) if found.is_empty())).then_some(list)
+}
+
+fn read_plain_table(
+    item: &Item<'_>,
+    section: &'static Section,
+    title: &str,
+    findings: &mut Findings,
+) -> Option<At<Value>> {
+    let span = Span::from(item.span());
+    let value = item.get_ref();
+    if let Some(table) = value.as_table() {
+        return inline_table(section, section.name.to_owned(), (span, table), findings);
+    }
+    let keys = list(section.keys.iter().map(|key| key.name));
+    findings.error(
+        span,
+        wrong_type(value, "a table", title),
+        format!("write {{ … }} with {keys}"),
+    );
+    None
 }
 
 fn read_table_or(

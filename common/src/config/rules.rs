@@ -14,6 +14,7 @@ mod nodes;
 mod policy;
 mod probes;
 mod process;
+mod routes;
 mod session_logs;
 mod steps;
 mod tls;
@@ -26,13 +27,16 @@ pub(super) use vips::FAST_BELOW;
 use super::diagnostic::{Findings, Span};
 use super::draft::Draft;
 use super::value::At;
-use super::{Config, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_TRACKERS, MAX_VIPS, MAX_WATCHED};
+use super::{
+    Config, MAX_LISTENERS, MAX_NAMES, MAX_ROUTES, MAX_SERVERS, MAX_TRACKERS, MAX_VIPS, MAX_WATCHED,
+};
 
 /// Runs every rule.
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     limits(draft, findings);
     nodes::check(draft, findings);
     vips::check(draft, findings);
+    routes::check(draft, findings);
     together::check(draft, findings);
     trackers::check(draft, findings);
     listeners::check(draft, findings);
@@ -87,6 +91,15 @@ fn limits(draft: &Draft, findings: &mut Findings) {
         "trackers",
         MAX_TRACKERS,
         spans(draft.trackers.iter().map(|one| &one.name).collect()),
+    );
+    over(
+        "routes and rules",
+        MAX_ROUTES,
+        draft
+            .vips
+            .iter()
+            .flat_map(|vip| vip.routes.spans())
+            .collect(),
     );
     over(
         "listeners",

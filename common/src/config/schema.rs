@@ -82,6 +82,7 @@ fn description(key: &Key) -> String {
         | Kind::Text(_)
         | Kind::Choice(_)
         | Kind::List(_)
+        | Kind::Table(_)
         | Kind::TableOr(..)
         | Kind::TableOrOff(_)
         | Kind::ByNode(_) => String::new(),
@@ -113,6 +114,7 @@ fn kind(kind: &Kind) -> Value {
             "items": self::kind(element),
             "minItems": 1,
         }),
+        Kind::Table(section) => table(section),
         Kind::TableOr(section, key) => {
             let short = section.keys.iter().find(|candidate| candidate.name == *key);
             let short = short.map_or(Value::Null, |key| self::kind(&key.kind));

@@ -3,6 +3,7 @@
 
 mod probe;
 mod relay;
+mod route;
 mod tls;
 mod tracker;
 
@@ -176,6 +177,8 @@ fn vip_value(vip: &Vip, nodes: &[Node], key: &str) -> Option<String> {
             }
             VrrpVersion::V2 { pass: None } | VrrpVersion::V3 => None,
         },
+        "routes" => Some(route::routes(&vip.followers)),
+        "rules" => Some(route::rules(&vip.followers)),
         _ => None,
     }
 }

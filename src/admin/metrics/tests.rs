@@ -19,6 +19,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         vrrp::FAMILIES,
         forwarding::FAMILIES,
         trackers::FAMILIES,
+        routes::FAMILIES,
         proxy::FAMILIES,
         agents::FAMILIES,
         names::FAMILIES,
@@ -47,7 +48,7 @@ fn value(page: &str, series: &str) -> f64 {
 
 #[test]
 fn every_described_metric_is_on_the_page_of_a_healthy_node_with_its_type_and_help() {
-    let view = fixture::with_trackers();
+    let view = fixture::with_routes();
     let tracker = &view.boards.vrrp.trackers[0];
     let mut tally = Tally::new((1, 1), tracker.state());
     tracker.take(&mut tally, Ok("answers"), CLOCKS.now);

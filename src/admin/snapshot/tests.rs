@@ -54,6 +54,9 @@ fn the_keys_of_the_json_are_a_promise() {
     let tracked = serde_json::to_value(status(&fixture::with_trackers()));
     let tracked = tracked.expect("a status is JSON");
     keys(&tracked["trackers"], "trackers", &mut found);
+    let followed = serde_json::to_value(status(&fixture::with_routes()));
+    let followed = followed.expect("a status is JSON");
+    keys(&followed["vips"], "vips", &mut found);
     let promised = "maintenance maintenance_ms_left peer.maintenance vips[].pinned backends backends[].balance backends[].name backends[].probe backends[].servers \
         backends[].servers[].address backends[].servers[].agent backends[].servers[].agent.administrative \
         backends[].servers[].agent.asked backends[].servers[].agent.failures backends[].servers[].agent.heard_ms_ago \
@@ -93,7 +96,8 @@ fn the_keys_of_the_json_are_a_promise() {
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
         processes[].name processes[].pid processes[].state uptime_ms version vips vips[].address \
         vips[].health vips[].interface vips[].name vips[].priority vips[].reason vips[].rival vips[].rival_claims \
-        vips[].rival_ms_ago vips[].since \
+        vips[].rival_ms_ago vips[].since vips[].routes vips[].routes[].kind vips[].routes[].text \
+        vips[].routes[].state vips[].routes[].reason vips[].routes[].restored \
         vips[].since_ms_ago vips[].state vips[].vrid vips[].configured_priority vips[].trackers_down warnings \
         trackers trackers[].name trackers[].kind trackers[].state trackers[].since_ms_ago trackers[].reason \
         trackers[].weight trackers[].vips trackers[].looked_ms_ago trackers[].looks trackers[].failures trackers[].downs \

@@ -45,6 +45,7 @@ impl Driver {
             let router = &self.groups[group].router;
             self.units[place].publish(router);
             self.board.pinned[place].set(u64::from(router.is_pinned()));
+            self.settle_routes(place);
         }
     }
 

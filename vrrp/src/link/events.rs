@@ -8,17 +8,23 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use netlink_packet_route::link::LinkHeader;
 use nix::errno::Errno;
 use nix::libc::{
-    RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR,
-    RTMGRP_LINK,
+    RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV4_RULE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK, RTNLGRP_IPV6_RULE,
 };
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
 use super::address::read_address;
+use super::route::tells_of_ours;
 use super::{DATAGRAM_BYTES, LinkError, Messages, failed, route_socket};
 
 /// Room for events while the loop does something else; beyond it the kernel says that events were
 /// lost.
 const QUEUE_BYTES: usize = 256 * 1024;
+
+/// The group of IPv6's rules, which has no `RTMGRP_` of its own.
+const IPV6_RULE: u32 = 1 << (RTNLGRP_IPV6_RULE - 1);
+/// Most datagrams about routes that are read at once.
+const ROUTE_EVENTS: usize = 32;
 
 /// Something changed. An event says where to look; what is so now is asked then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +93,47 @@ impl EventSocket {
                 }
             }
         }
+    }
+}
+
+/// A socket that hears when routes and rules of ours are removed. On a machine whose routes change all
+/// the time it is read little by little, and whoever lost something looks at everything.
+#[derive(Debug)]
+pub struct RouteWatch {
+    socket: OwnedFd,
+    datagram: Vec<u8>,
+}
+
+impl RouteWatch {
+    /// Opens a socket in the calling thread's network namespace.
+    pub fn open() -> Result<Self, LinkError> {
+        let groups = (RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE).unsigned_abs();
+        let socket = route_socket(groups | IPV6_RULE).map_err(failed("listen to routes"))?;
+        Ok(Self {
+            socket,
+            datagram: vec![0; DATAGRAM_BYTES],
+        })
+    }
+
+    /// Reads some events, never many. Whether something of ours may be gone.
+    pub fn lost_any(&mut self) -> bool {
+        let mut lost = false;
+        for _ in 0..ROUTE_EVENTS {
+            let received = recv(
+                self.socket.as_raw_fd(),
+                &mut self.datagram,
+                MsgFlags::MSG_DONTWAIT,
+            );
+            match received {
+                Ok(length) => {
+                    lost |= Messages(&self.datagram[..length])
+                        .any(|message| tells_of_ours(message.message_type(), message.payload()));
+                }
+                // ENOBUFS: events were lost.
+                Err(errno) => return lost || errno == Errno::ENOBUFS,
+            }
+        }
+        lost
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn config(interval: Duration) -> Config {
         transport: Transport::Multicast,
         checksum: ChecksumForm::Pseudo,
         version: VrrpVersion::V3,
+        followers: Vec::new(),
     };
     Config {
         dns: Dns {
@@ -283,6 +284,7 @@ fn vrrp_board() -> VrrpBoard {
         tells_forwarding: Default::default(),
         peer_forwards: Default::default(),
         deaths: Default::default(),
+        routes: array::from_fn(|_| Default::default()),
     }
 }
 

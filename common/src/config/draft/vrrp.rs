@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::byte;
+use super::{RoutesDraft, byte};
 use crate::addr::Family;
 use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
@@ -51,6 +51,7 @@ pub(in crate::config) struct VipDraft {
     pub(in crate::config) checksum: Option<At<ChecksumForm>>,
     pub(in crate::config) version: Option<At<u64>>,
     pub(in crate::config) auth_pass: Option<At<String>>,
+    pub(in crate::config) routes: RoutesDraft,
 }
 
 impl NodeDraft {
@@ -150,6 +151,7 @@ impl VipDraft {
             }),
             version: values.get("version").or_else(|| vrrp.get("version")),
             auth_pass: of_v4("auth_pass"),
+            routes: RoutesDraft::of(values),
             checksum: checksum.map(|word| {
                 word.with(match word.value {
                     "message" => ChecksumForm::Message,
