@@ -78,9 +78,9 @@ fn expect(site: &Site, event: &str, v6: Node) -> Result<()> {
 
 /// Waits until clients are served, and serves as the beginning of what is measured next.
 fn served(site: &Site, prober: &Prober) -> Result<()> {
-    site.wait("answers", |_| {
-        prober.good_since(Instant::now() - Duration::from_millis(200)) > 50
-    })
+    // From now on: the answers of a moment ago were the other node's, perhaps.
+    let since = Instant::now();
+    site.wait("answers", |_| prober.good_since(since) > 50)
 }
 
 /// The outage since `since` is within the bound.
