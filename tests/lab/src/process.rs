@@ -119,9 +119,8 @@ impl Process {
     /// # Errors
     /// When it is still there after ten seconds.
     pub fn kill(&mut self) -> Result<()> {
-        if self.is_running() {
-            self.signal(Signal::SIGKILL)?;
-        }
+        // It may be ending already, and that is as well.
+        self.child.kill().context("send SIGKILL")?;
         self.wait(GONE).map(drop)
     }
 }
