@@ -40,8 +40,7 @@ impl Window {
 /// Lets the sessions of a thread go on for `limit`, and resets what is left then with the thread's runtime.
 pub(crate) async fn drain_sessions(thread: &Thread, limit: Duration) {
     let now = clock::now();
-    let slot = &thread.proxy.board.drain;
-    slot.until.set(now + limit);
+    thread.proxy.board.drain.until.set(now + limit);
     thread.begin_drain(Window::new(now, limit));
     let mut ticker = ticker();
     let deadline = Instant::now() + limit;
@@ -56,7 +55,6 @@ pub(crate) async fn drain_sessions(thread: &Thread, limit: Duration) {
     thread.tick(clock::now());
     let left = thread.sessions.alive();
     if left > 0 {
-        slot.reset.add(left as u64);
         info!(
             thread = thread.index,
             left, "sessions are reset at the end of the drain"

@@ -259,6 +259,8 @@ fn sign_on(board: &ProxyBoard, threads: usize) {
         slot.clients_at_limit.set(0);
     }
     board.holding.iter().for_each(HoldSlot::clear);
+    // One that was stopping before us is gone.
+    board.drain.until.clear();
     for slot in &board.backends {
         slot.queued.set(0);
         slot.waiting_since.clear();

@@ -10,6 +10,4 @@ pub struct DrainSlot {
     pub until: MomentCell,
     /// Closed in order at a quiet moment.
     pub closed: Cell,
-    /// Reset at the end of the time.
-    pub reset: Cell,
 }

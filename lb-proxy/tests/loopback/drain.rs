@@ -4,13 +4,19 @@ use std::io::Read as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use common::time::Moment;
+
 use crate::harness::*;
 
 #[test]
 fn a_stop_refuses_new_clients_and_lets_old_sessions_end() {
-    let mut proxy = Setup::new(&[echo_server()]).start();
+    let setup = Setup::new(&[echo_server()]);
+    // What a proxy before it has left, which was stopping.
+    setup.board.drain.until.set(Moment::from_nanos(1));
+    let mut proxy = setup.start();
     let mut client = proxy.connect();
     ping(&mut client);
+    assert_eq!(proxy.board.drain.until.get(), None);
     let start = Instant::now();
     proxy.control.request_stop();
     eventually("the listening socket is closed", || {
@@ -125,7 +131,6 @@ fn quiet_sessions_are_closed_in_order_all_over_the_drain() {
         "{first:?} to {last:?}"
     );
     assert_eq!(proxy.board.drain.closed.get(), 20);
-    assert_eq!(proxy.board.drain.reset.get(), 0);
     assert!(proxy.board.drain.until.get().is_some());
     drop(busy);
     proxy.join().expect("an orderly end");
