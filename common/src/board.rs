@@ -18,6 +18,7 @@
 mod overrides;
 mod text;
 
+use std::array;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::admin::AdminBoard;
@@ -223,6 +224,20 @@ pub struct SupervisorBoard {
     pub forwarding: ForwardingSlot,
 }
 
+/// As nobody has written it yet.
+impl Default for SupervisorBoard {
+    fn default() -> Self {
+        Self {
+            header: Default::default(),
+            children: Default::default(),
+            warnings: array::from_fn(|_| Default::default()),
+            files_looked: Default::default(),
+            files: array::from_fn(|_| Default::default()),
+            forwarding: Default::default(),
+        }
+    }
+}
+
 /// Watched files that are used together, as the supervisor sees them.
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -311,6 +326,33 @@ pub struct ProxyBoard {
     /// By listener: see [`ProxyBoard::hold`].
     pub holding: [HoldSlot; MAX_LISTENERS],
     pub drain: DrainSlot,
+}
+
+/// As nobody has written it yet.
+impl Default for ProxyBoard {
+    fn default() -> Self {
+        Self {
+            header: Default::default(),
+            threads: Default::default(),
+            accepting: array::from_fn(|_| Default::default()),
+            vip_health: array::from_fn(|_| Default::default()),
+            vip_sure: array::from_fn(|_| Default::default()),
+            vip_hope: array::from_fn(|_| Default::default()),
+            probed: Default::default(),
+            backends: array::from_fn(|_| Default::default()),
+            listeners: array::from_fn(|_| Default::default()),
+            servers: array::from_fn(|_| Default::default()),
+            list_entries: array::from_fn(|_| Default::default()),
+            certificates: array::from_fn(|_| Default::default()),
+            session_log: Default::default(),
+            roster: array::from_fn(|_| Default::default()),
+            server_tls: array::from_fn(|_| Default::default()),
+            external: array::from_fn(|_| Default::default()),
+            names: array::from_fn(|_| Default::default()),
+            holding: array::from_fn(|_| Default::default()),
+            drain: Default::default(),
+        }
+    }
 }
 
 /// One listener, by its place in the configuration.

@@ -1,15 +1,10 @@
 //! Boards and a configuration for the tests of the admin process.
 
-use std::array;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::board::{
-    AdminBoard, AgentSlot, AgentWord, BackendSlot, Cell, FileSlot, Header, MomentCell, PeerSlot,
-    ProbeStatus, ProxyBoard, ServerSlot, ServerState, SessionLogSlot, SupervisorBoard, Text,
-    VipSlot, VipState, VrrpBoard,
-};
-use common::config::{Config, MAX_THREADS, NamedServers, NodeIndex};
+use common::board::{AgentSlot, AgentWord, ProbeStatus, ServerState, VipState};
+use common::config::{Config, NamedServers, NodeIndex};
 use common::time::Moment;
 
 use super::Boards;
@@ -61,79 +56,13 @@ http = "off"
 "#;
 pub(crate) const CONFIG_HASH: u64 = 0x9f2c_41d0_7be8_5a10;
 
-fn cells<const N: usize>() -> [Cell; N] {
-    array::from_fn(|_| Cell::default())
-}
-
 /// Boards of a node that has not started.
 pub(crate) fn empty_boards() -> Boards {
-    let vrrp = VrrpBoard {
-        header: Header::default(),
-        vips: array::from_fn(|_| VipSlot::default()),
-        peer: PeerSlot::default(),
-        drops: cells(),
-        pair_drops: cells(),
-        realtime: Cell::default(),
-        advert_stamp: Cell::default(),
-        memory_locked: Cell::default(),
-        worst_lateness: Cell::default(),
-        trackers: array::from_fn(|_| Default::default()),
-        peer_faults: cells(),
-        owner_heard: array::from_fn(|_| MomentCell::default()),
-        questions: Cell::default(),
-        silences: Cell::default(),
-        silences_averted: Cell::default(),
-        rivals: Default::default(),
-        peer_asked: MomentCell::default(),
-        peer_answered: MomentCell::default(),
-        wire: Default::default(),
-        lateness: Default::default(),
-        handover: Default::default(),
-        pinned: Default::default(),
-        handovers: Default::default(),
-        handovers_taken: Default::default(),
-        handovers_declined: Default::default(),
-        peer_maintenance: Default::default(),
-        peer_mac: Default::default(),
-        tells_forwarding: Default::default(),
-        peer_forwards: Default::default(),
-        deaths: Default::default(),
-        routes: array::from_fn(|_| Default::default()),
-    };
-    let proxy = ProxyBoard {
-        header: Header::default(),
-        threads: Cell::default(),
-        accepting: array::from_fn::<_, MAX_THREADS, _>(|_| MomentCell::default()),
-        vip_health: cells(),
-        vip_sure: cells(),
-        vip_hope: cells(),
-        probed: Cell::default(),
-        backends: array::from_fn(|_| BackendSlot::default()),
-        listeners: array::from_fn(|_| Default::default()),
-        servers: array::from_fn(|_| ServerSlot::default()),
-        list_entries: cells(),
-        certificates: array::from_fn(|_| Default::default()),
-        session_log: SessionLogSlot::default(),
-        roster: array::from_fn(|_| Default::default()),
-        server_tls: std::array::from_fn(|_| Default::default()),
-        external: array::from_fn(|_| Default::default()),
-        names: array::from_fn(|_| Default::default()),
-        holding: array::from_fn(|_| Default::default()),
-        drain: Default::default(),
-    };
-    let supervisor = SupervisorBoard {
-        header: Header::default(),
-        children: Default::default(),
-        warnings: array::from_fn(|_| Text::default()),
-        files_looked: MomentCell::default(),
-        files: array::from_fn(|_| FileSlot::default()),
-        forwarding: Default::default(),
-    };
     Boards {
-        supervisor: Box::leak(Box::new(supervisor)),
-        vrrp: Box::leak(Box::new(vrrp)),
-        proxy: Box::leak(Box::new(proxy)),
-        admin: Box::leak(Box::new(AdminBoard::default())),
+        supervisor: Box::leak(Box::default()),
+        vrrp: Box::leak(Box::default()),
+        proxy: Box::leak(Box::default()),
+        admin: Box::leak(Box::default()),
     }
 }
 

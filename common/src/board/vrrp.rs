@@ -1,5 +1,7 @@
 //! What vrrp says.
 
+use std::array;
+
 use super::{
     Cell, HandoverResultSlot, Header, LatenessSlot, MomentCell, RouteSlot, Text, TrackerSlot,
 };
@@ -69,6 +71,45 @@ pub struct VrrpBoard {
     pub deaths: Cell,
     /// What follows the VIPs, by place in the configuration.
     pub routes: [RouteSlot; MAX_ROUTES],
+}
+
+/// As nobody has written it yet.
+impl Default for VrrpBoard {
+    fn default() -> Self {
+        Self {
+            header: Default::default(),
+            vips: array::from_fn(|_| Default::default()),
+            peer: Default::default(),
+            drops: array::from_fn(|_| Default::default()),
+            pair_drops: array::from_fn(|_| Default::default()),
+            realtime: Default::default(),
+            advert_stamp: Default::default(),
+            memory_locked: Default::default(),
+            worst_lateness: Default::default(),
+            trackers: array::from_fn(|_| Default::default()),
+            peer_faults: array::from_fn(|_| Default::default()),
+            owner_heard: array::from_fn(|_| Default::default()),
+            questions: Default::default(),
+            silences: Default::default(),
+            silences_averted: Default::default(),
+            rivals: Default::default(),
+            peer_asked: Default::default(),
+            peer_answered: Default::default(),
+            wire: Default::default(),
+            lateness: Default::default(),
+            handover: Default::default(),
+            pinned: Default::default(),
+            handovers: Default::default(),
+            handovers_taken: Default::default(),
+            handovers_declined: Default::default(),
+            peer_maintenance: Default::default(),
+            peer_mac: Default::default(),
+            tells_forwarding: Default::default(),
+            peer_forwards: Default::default(),
+            deaths: Default::default(),
+            routes: array::from_fn(|_| Default::default()),
+        }
+    }
 }
 
 /// Adverts for a VIP's VRID that tell of a mistake in a configuration or in a firewall.

@@ -11,10 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::board::{
-    AdminBoard, BackendSlot, Cell, CertificateSlot, ExternalWish, Header, ListenerSlot, MomentCell,
-    ProxyBoard, ServerSlot, SessionLogSlot,
-};
+use common::board::{AdminBoard, ListenerSlot, ProxyBoard};
 use common::config::{
     Backend, Bind, Config, Listener, NodeIndex, Probe, ProbeKind, Server, VipIndex,
 };
@@ -82,7 +79,7 @@ impl Setup {
             config,
             threads: 1,
             files: BTreeMap::new(),
-            board: empty_board(),
+            board: Box::leak(Box::default()),
             admin: Box::leak(Box::default()),
             process_log: |_| panic!("no session is to be logged"),
         }
@@ -146,30 +143,6 @@ pub(crate) fn probe_each(interval: Duration, kind: ProbeKind) -> Probe {
         fall: 1,
         ..probe
     }
-}
-
-fn empty_board() -> &'static ProxyBoard {
-    Box::leak(Box::new(ProxyBoard {
-        header: Header::default(),
-        threads: Cell::default(),
-        accepting: std::array::from_fn(|_| MomentCell::default()),
-        vip_health: std::array::from_fn(|_| Cell::default()),
-        vip_sure: std::array::from_fn(|_| Cell::default()),
-        vip_hope: std::array::from_fn(|_| Cell::default()),
-        probed: Cell::default(),
-        backends: std::array::from_fn(|_| BackendSlot::default()),
-        listeners: std::array::from_fn(|_| ListenerSlot::default()),
-        servers: std::array::from_fn(|_| ServerSlot::default()),
-        list_entries: std::array::from_fn(|_| Cell::default()),
-        certificates: std::array::from_fn(|_| CertificateSlot::default()),
-        session_log: SessionLogSlot::default(),
-        roster: std::array::from_fn(|_| Default::default()),
-        server_tls: std::array::from_fn(|_| Default::default()),
-        external: std::array::from_fn(|_| ExternalWish::default()),
-        names: std::array::from_fn(|_| Default::default()),
-        holding: std::array::from_fn(|_| Default::default()),
-        drain: Default::default(),
-    }))
 }
 
 /// As the supervisor makes them: for each port of each bind; and where they are.

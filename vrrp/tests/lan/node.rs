@@ -5,7 +5,6 @@
     reason = "the stand-in of the proxy lives in real time"
 )]
 
-use std::array;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +12,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::addr::{Priority, Vrid};
-use common::board::{
-    AdminBoard, ChildSlot, DropReason, Header, PeerSlot, ProxyBoard, ServerSlot, SupervisorBoard,
-    Text, VipSlot, VipState, VrrpBoard,
-};
+use common::board::{AdminBoard, DropReason, ProxyBoard, SupervisorBoard, VipState, VrrpBoard};
 use common::config::{
-    Admin, ChecksumForm, Config, Dns, MAX_SERVERS, Node, NodeIndex, Pair, Proxy, Runs, Signing,
-    SilentTakeover, Transport, Vip, VrrpVersion,
+    Admin, ChecksumForm, Config, Dns, Node, NodeIndex, Pair, Proxy, Runs, Signing, SilentTakeover,
+    Transport, Vip, VrrpVersion,
 };
 use vrrp::{Control, Inputs, RunError};
 
@@ -142,7 +138,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts host `number` of the network as the node of that number.
     pub(crate) fn start(lan: &Lan, number: u8, config: &Config) -> Self {
-        let (board, proxy) = (leak(vrrp_board()), leak(proxy_board()));
+        let (board, proxy) = (leak(VrrpBoard::default()), leak(ProxyBoard::default()));
         let admin: &AdminBoard = leak(AdminBoard::default());
         let control = Control::new().expect("there are descriptors left");
         let accepting = Arc::new(AtomicBool::new(true));
@@ -153,7 +149,7 @@ impl Running {
             config_hash: config.effective_hash(),
             board,
             proxy,
-            supervisor: leak(supervisor_board()),
+            supervisor: leak(SupervisorBoard::default()),
             admin,
             pair_key: config.pair.key_file.as_ref().map(|_| KEY_FILE.to_owned()),
             forward: None,
@@ -250,75 +246,4 @@ fn accept(proxy: &ProxyBoard, accepting: &AtomicBool, over: &AtomicBool) {
 
 fn leak<T>(board: T) -> &'static T {
     Box::leak(Box::new(board))
-}
-
-fn vrrp_board() -> VrrpBoard {
-    VrrpBoard {
-        header: Header::default(),
-        vips: array::from_fn(|_| VipSlot::default()),
-        peer: PeerSlot::default(),
-        drops: Default::default(),
-        pair_drops: Default::default(),
-        realtime: Default::default(),
-        memory_locked: Default::default(),
-        advert_stamp: Default::default(),
-        worst_lateness: Default::default(),
-        trackers: array::from_fn(|_| Default::default()),
-        peer_faults: array::from_fn(|_| Default::default()),
-        owner_heard: array::from_fn(|_| Default::default()),
-        questions: Default::default(),
-        silences: Default::default(),
-        silences_averted: Default::default(),
-        rivals: Default::default(),
-        peer_asked: Default::default(),
-        peer_answered: Default::default(),
-        wire: Default::default(),
-        lateness: Default::default(),
-        handover: Default::default(),
-        pinned: Default::default(),
-        handovers: Default::default(),
-        handovers_taken: Default::default(),
-        handovers_declined: Default::default(),
-        peer_maintenance: Default::default(),
-        peer_mac: Default::default(),
-        tells_forwarding: Default::default(),
-        peer_forwards: Default::default(),
-        deaths: Default::default(),
-        routes: array::from_fn(|_| Default::default()),
-    }
-}
-
-fn supervisor_board() -> SupervisorBoard {
-    SupervisorBoard {
-        header: Header::default(),
-        children: array::from_fn(|_| ChildSlot::default()),
-        warnings: array::from_fn(|_| Text::default()),
-        files_looked: Default::default(),
-        files: array::from_fn(|_| Default::default()),
-        forwarding: Default::default(),
-    }
-}
-
-fn proxy_board() -> ProxyBoard {
-    ProxyBoard {
-        header: Header::default(),
-        threads: Default::default(),
-        accepting: array::from_fn(|_| Default::default()),
-        vip_health: array::from_fn(|_| Default::default()),
-        vip_sure: array::from_fn(|_| Default::default()),
-        vip_hope: array::from_fn(|_| Default::default()),
-        probed: Default::default(),
-        backends: array::from_fn(|_| Default::default()),
-        listeners: array::from_fn(|_| Default::default()),
-        servers: array::from_fn::<_, MAX_SERVERS, _>(|_| ServerSlot::default()),
-        list_entries: array::from_fn(|_| Default::default()),
-        certificates: array::from_fn(|_| Default::default()),
-        session_log: Default::default(),
-        roster: array::from_fn(|_| Default::default()),
-        server_tls: array::from_fn(|_| Default::default()),
-        external: std::array::from_fn(|_| Default::default()),
-        names: array::from_fn(|_| Default::default()),
-        holding: array::from_fn(|_| Default::default()),
-        drain: Default::default(),
-    }
 }
