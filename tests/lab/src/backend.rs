@@ -25,12 +25,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::apiserver::{self, ApiState};
 use crate::http::{self, Request};
-use crate::{Lab, Node, payload};
+use crate::{Lab, Node, payload, wait};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4_096;
 /// Bytes read or written at once.
 const CHUNK: usize = 64 * 1_024;
+/// A thread does what it is told within this.
+const LATE: Duration = Duration::from_secs(1);
 /// A line of a watch is sent this often.
 const WATCH_STEP: Duration = Duration::from_millis(100);
 
@@ -70,6 +72,8 @@ enum End {
 pub(crate) struct Shared {
     name: String,
     mode: watch::Sender<Mode>,
+    /// What the thread does by now.
+    done: watch::Sender<Mode>,
     end: watch::Sender<End>,
     stop: watch::Sender<bool>,
     accepted: AtomicU64,
@@ -95,6 +99,7 @@ impl Backend {
         let shared = Arc::new(Shared {
             name: node.name().to_owned(),
             mode: watch::Sender::new(Mode::Up),
+            done: watch::Sender::new(Mode::Up),
             end: watch::Sender::new(End::NotYet),
             stop: watch::Sender::new(false),
             accepted: AtomicU64::new(0),
@@ -137,9 +142,12 @@ impl Backend {
         &self.shared.name
     }
 
-    /// Changes how it treats connections.
+    /// Changes how it treats connections. When this returns it does so: nobody gets into the queue of a port that is
+    /// about to be closed.
     pub fn set(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
+        // A thread that has ended does nothing any more.
+        wait::within(LATE, || *self.shared.done.borrow() == mode);
     }
 
     /// Ends every established connection with RST.
@@ -220,6 +228,7 @@ impl Server {
             } else if listener.is_none() {
                 listener = listen(server.address).ok();
             }
+            server.shared.done.send_replace(now);
             tokio::select! {
                 accepted = accept(listener.as_ref()) => server.session(accepted, now),
                 changed = mode.changed() => if changed.is_err() { return },
