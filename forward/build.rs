@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SOURCE: &str = "src/program.c";
+const HEADER: &str = "src/packet.h";
 
 fn main() {
     println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed={HEADER}");
     println!("cargo::rerun-if-env-changed=CLANG");
     let object = PathBuf::from(variable("OUT_DIR")).join("program.o");
     if let Err(error) = compile(&object) {

@@ -3,34 +3,25 @@
 //! for 5.14 and 6.x.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
-use netlink_packet_core::{
-    ErrorBuffer, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
-    NetlinkBuffer, NetlinkMessage, Parseable,
-};
+use netlink::Requests;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption,
 };
 use nix::libc;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket, sockopt,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
 
 /// What `tc filter show` names it.
 const NAME: &str = "fmc-lb";
 /// Ours among the filters of the interface, unless somebody wants just this one.
 const PRIORITY: u16 = 112;
 const HANDLE: u32 = 1;
-/// Longest wait for an answer, in milliseconds; the kernel has it when the request is sent.
-const ANSWER_LIMIT: i64 = 100;
-const DATAGRAM_BYTES: usize = 32 * 1024;
-/// A dump of more pieces than this is given up.
-const DUMP_PIECES: usize = 64;
+/// Longest wait for an answer; the kernel has it when the request is sent.
+const ANSWER_LIMIT: Duration = Duration::from_millis(100);
 
 /// The kernel refused a request about an interface's filters.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +45,7 @@ pub fn index_of(interface: &str) -> Option<u32> {
 /// # Errors
 /// If there is no such interface, or something else than BPF has our priority.
 pub fn attach(interface: u32, program: impl AsFd) -> Result<(), AttachError> {
-    let attached = Requests::open().and_then(|mut requests| {
+    let attached = open().and_then(|mut requests| {
         let made = requests.change(clsact(interface), NLM_F_CREATE | NLM_F_EXCL);
         but_for(made, libc::EEXIST)?;
         let filter = filter(interface, Some(program.as_fd().as_raw_fd()));
@@ -72,7 +63,7 @@ pub fn attach(interface: u32, program: impl AsFd) -> Result<(), AttachError> {
 /// # Errors
 /// If the kernel refuses.
 pub fn detach(interface: u32) -> Result<(), AttachError> {
-    let detached = Requests::open().and_then(|mut requests| {
+    let detached = open().and_then(|mut requests| {
         let gone = requests.change(
             RouteNetlinkMessage::DelTrafficFilter(filter(interface, None)),
             0,
@@ -82,7 +73,7 @@ pub fn detach(interface: u32) -> Result<(), AttachError> {
         }
         gone?;
         for parent in [TcHandle::MIN_INGRESS, TcHandle::MIN_EGRESS] {
-            if !requests.filters(interface, parent)?.is_empty() {
+            if !filters(&mut requests, interface, parent)?.is_empty() {
                 return Ok(());
             }
         }
@@ -99,8 +90,8 @@ pub fn detach(interface: u32) -> Result<(), AttachError> {
 /// # Errors
 /// If the kernel refuses.
 pub fn attached(interface: u32) -> Result<Option<u32>, AttachError> {
-    let found = Requests::open().and_then(|mut requests| {
-        let filters = requests.filters(interface, TcHandle::MIN_INGRESS);
+    let found = open().and_then(|mut requests| {
+        let filters = filters(&mut requests, interface, TcHandle::MIN_INGRESS);
         if is_absent(&filters) {
             return Ok(None);
         }
@@ -200,92 +191,15 @@ fn failed(request: &'static str, interface: u32) -> impl FnOnce(io::Error) -> At
 }
 
 /// A socket for requests of traffic control (rtnetlink(7)).
-struct Requests {
-    socket: OwnedFd,
-    sequence: u32,
-    answer: Vec<u8>,
+fn open() -> io::Result<Requests> {
+    Requests::open(ANSWER_LIMIT)
 }
 
-impl Requests {
-    fn open() -> io::Result<Self> {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkRoute,
-        )?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        setsockopt(
-            &socket,
-            sockopt::ReceiveTimeout,
-            &TimeVal::milliseconds(ANSWER_LIMIT),
-        )?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-            answer: vec![0; DATAGRAM_BYTES],
-        })
-    }
-
-    fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-        self.ask(message, NLM_F_REQUEST | NLM_F_ACK | flags, |_| ())
-    }
-
-    /// The filters of an interface at this end of its `clsact`.
-    fn filters(&mut self, interface: u32, minor: u16) -> io::Result<Vec<TcMessage>> {
-        let header = header(interface, TcHandle::UNSPEC, ingress(minor));
-        let wanted = TcMessage::from_parts(header, Vec::new());
-        let mut filters = Vec::new();
-        self.ask(
-            RouteNetlinkMessage::GetTrafficFilter(wanted),
-            NLM_F_REQUEST | NLM_F_DUMP,
-            |payload| filters.extend(TcMessage::parse(payload)),
-        )?;
-        Ok(filters)
-    }
-
-    /// Sends a request and reads to its end; `each` gets the payload of what comes before that.
-    fn ask(
-        &mut self,
-        message: RouteNetlinkMessage,
-        flags: u16,
-        mut each: impl FnMut(&[u8]),
-    ) -> io::Result<()> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(message);
-        message.header.flags = flags;
-        message.header.sequence_number = self.sequence;
-        message.finalize();
-        let mut request = vec![0; message.buffer_len()];
-        message.serialize(&mut request);
-        send(self.socket.as_raw_fd(), &request, MsgFlags::empty())?;
-        for _ in 0..DUMP_PIECES {
-            let length = recv(self.socket.as_raw_fd(), &mut self.answer, MsgFlags::empty())?;
-            let mut rest = &self.answer[..length];
-            while let Ok(answer) = NetlinkBuffer::new_checked(rest) {
-                if answer.sequence_number() == self.sequence {
-                    match end(&answer) {
-                        Some(end) => return end,
-                        None => each(answer.payload()),
-                    }
-                }
-                let length = usize::try_from(answer.length()).unwrap_or(usize::MAX);
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-            }
-        }
-        Err(io::ErrorKind::TimedOut.into())
-    }
-}
-
-/// NLMSG_ERROR and NLMSG_DONE (netlink(7)) end an answer; both begin with a negative errno or zero.
-fn end(message: &NetlinkBuffer<&[u8]>) -> Option<io::Result<()>> {
-    if !matches!(message.message_type(), 2 | 3) {
-        return None;
-    }
-    let code = ErrorBuffer::new_checked(message.payload())
-        .ok()
-        .and_then(|error| error.code());
-    Some(code.map_or(Ok(()), |code| {
-        Err(io::Error::from_raw_os_error(code.get().saturating_neg()))
-    }))
+/// The filters of an interface at this end of its `clsact`.
+fn filters(requests: &mut Requests, interface: u32, minor: u16) -> io::Result<Vec<TcMessage>> {
+    let header = header(interface, TcHandle::UNSPEC, ingress(minor));
+    let wanted = RouteNetlinkMessage::GetTrafficFilter(TcMessage::from_parts(header, Vec::new()));
+    let mut filters = Vec::new();
+    requests.dump(wanted, |payload| filters.extend(TcMessage::parse(payload)))?;
+    Ok(filters)
 }

@@ -17,16 +17,16 @@
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
-#include <stdbool.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+
+#include "packet.h"
 
 #define HERE TC_ACT_UNSPEC
 
@@ -34,8 +34,6 @@
 #define MAX_VIPS 16
 // The stamp of the other node's last frame is as exact as this, so that a stream from it does not fight for its cache line.
 #define STAMP_NS 1000000
-// Beyond these a packet is the kernel's, whatever is in it.
-#define MAX_EXTENSION_HEADERS 3
 
 // linux/icmp.h and linux/icmpv6.h need headers of the C library
 enum { ICMP_DEST_UNREACH = 3, ICMP_TIME_EXCEEDED = 11, ICMP_PARAMETERPROB = 12, ICMP_HEADER = 8 };
@@ -60,11 +58,6 @@ enum cause {
 	NOT_OURS,
 };
 #define FIRST_THERE SYN_THERE
-
-// IPv4 as ::ffff:a.b.c.d
-struct address {
-	__be32 words[4];
-};
 
 struct listener {
 	struct address address;
@@ -153,105 +146,11 @@ struct tcp_timewait_sock {
 	struct inet_timewait_sock tw_sk;
 } KERNEL_TYPE;
 
-struct packet {
-	struct address source, destination;
-	// Of what comes after the IP header.
-	__u32 offset;
-	__u32 fragment_id;
-	__u8 protocol;
-	bool is_v6;
-	bool is_fragment;
-	bool is_later_fragment;
-};
-
 // What a segment says of the sequence numbers of its connection; of a quoted one only `ours` is known.
 struct numbers {
 	__u32 theirs, ours;
 	bool has_theirs, has_ours;
 };
-
-static __always_inline struct address mapped(__be32 v4)
-{
-	struct address address = { .words = { 0, 0, bpf_htonl(0xffff), v4 } };
-	return address;
-}
-
-static __always_inline struct address unmapped(const struct in6_addr *v6)
-{
-	struct address address;
-	__builtin_memcpy(&address, v6, sizeof(address));
-	return address;
-}
-
-static __always_inline bool is_same(const struct address *a, const struct address *b)
-{
-	return a->words[0] == b->words[0] && a->words[1] == b->words[1] && a->words[2] == b->words[2] &&
-	       a->words[3] == b->words[3];
-}
-
-// Reads the IP header and what stands between it and the payload; false = the packet is not for us.
-static __always_inline bool read_v4(struct __sk_buff *skb, struct packet *p)
-{
-	struct iphdr ip;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
-		return false;
-	p->source = mapped(ip.saddr);
-	p->destination = mapped(ip.daddr);
-	p->protocol = ip.protocol;
-	p->offset = ETH_HLEN + ip.ihl * 4;
-	p->is_fragment = ip.frag_off & bpf_htons(0x3fff);
-	p->is_later_fragment = ip.frag_off & bpf_htons(0x1fff);
-	p->fragment_id = ip.id;
-	return p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_ICMP;
-}
-
-static __always_inline bool read_v6(struct __sk_buff *skb, struct packet *p)
-{
-	struct ipv6hdr ip;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
-		return false;
-	p->source = unmapped(&ip.saddr);
-	p->destination = unmapped(&ip.daddr);
-	p->protocol = ip.nexthdr;
-	p->offset = ETH_HLEN + sizeof(ip);
-#pragma unroll
-	for (int i = 0; i < MAX_EXTENSION_HEADERS; i++) {
-		if (p->protocol != IPPROTO_HOPOPTS && p->protocol != IPPROTO_ROUTING && p->protocol != IPPROTO_DSTOPTS)
-			break;
-		__u8 header[2];
-		if (bpf_skb_load_bytes(skb, p->offset, header, sizeof(header)))
-			return false;
-		p->protocol = header[0];
-		p->offset += (header[1] + 1) * 8;
-	}
-	if (p->protocol == IPPROTO_FRAGMENT) {
-		struct {
-			__u8 next, reserved;
-			__be16 offset;
-			__be32 id;
-		} header;
-		if (bpf_skb_load_bytes(skb, p->offset, &header, sizeof(header)))
-			return false;
-		p->protocol = header.next;
-		p->offset += sizeof(header);
-		// An atomic fragment (RFC 6946) is whole.
-		p->is_fragment = header.offset & bpf_htons(0xfff9);
-		p->is_later_fragment = header.offset & bpf_htons(0xfff8);
-		p->fragment_id = header.id;
-	}
-	return p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_ICMPV6;
-}
-
-static __always_inline bool read(struct __sk_buff *skb, struct packet *p)
-{
-	// A tag means another network, whose interface has a program of its own.
-	if (skb->pkt_type != PACKET_HOST || skb->vlan_present)
-		return false;
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		return read_v4(skb, p);
-	p->is_v6 = true;
-	return skb->protocol == bpf_htons(ETH_P_IPV6) && read_v6(skb, p);
-}
 
 // Where the port is listened to; NULL = nowhere.
 static __always_inline __u32 *vip_of(const struct address *address, __be16 port)

@@ -111,11 +111,11 @@ impl Loaded {
         let interface = forward::index_of(&self.interface)
             .with_context(|| format!("{} is missing", self.interface))?;
         let known = self.attached.filter(|(index, _)| *index == interface);
-        let Ok(mac) = peer.or_else(|reason| self.peer.filter(|_| known.is_some()).ok_or(reason))
-        else {
-            return peer
-                .map(|_| State::Waiting)
-                .map_err(|reason| anyhow!(reason));
+        let mac = match (peer, self.peer) {
+            (Ok(mac), _) => mac,
+            // It was known, and stays where it was.
+            (Err(_), Some(mac)) if known.is_some() => mac,
+            (Err(reason), _) => return Err(anyhow!(reason)),
         };
         if self.peer != Some(mac) || known.is_none() {
             self.program.set_peer(interface, mac)?;

@@ -5,7 +5,7 @@
 )]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::libc;
 
@@ -44,12 +44,12 @@ pub(crate) fn clock_is_synchronised() -> bool {
 
 /// Lets the kernel filter the lists that are asked for on a netlink socket by what the request names
 /// (`NETLINK_GET_STRICT_CHK`, 4.20). An older kernel does not know it, and lists everything.
-pub(crate) fn filter_lists(socket: &OwnedFd) {
+pub(crate) fn filter_lists(socket: impl AsFd) {
     let on: libc::c_int = 1;
     // SAFETY: the value lives for the call, which reads exactly its size; the descriptor is open.
     unsafe {
         libc::setsockopt(
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             libc::SOL_NETLINK,
             libc::NETLINK_GET_STRICT_CHK,
             (&raw const on).cast(),

@@ -102,20 +102,22 @@ impl RouteSocket {
         let seconds = u32::try_from(lifetime.as_secs())
             .unwrap_or(FOREVER)
             .clamp(1, FOREVER - 1);
-        self.change(
-            RouteNetlinkMessage::NewAddress(message(place, AddressScope::Universe, seconds)),
-            NLM_F_CREATE | NLM_F_REPLACE,
-        )
-        .map_err(failed(format!("install the lease of {}", place.address)))
+        self.requests
+            .change(
+                RouteNetlinkMessage::NewAddress(message(place, AddressScope::Universe, seconds)),
+                NLM_F_CREATE | NLM_F_REPLACE,
+            )
+            .map_err(failed(format!("install the lease of {}", place.address)))
     }
 
     /// Installs a shadow; one that is there stays.
     pub fn put_shadow(&mut self, place: Placement<'_>) -> Result<(), LinkError> {
-        self.change(
-            RouteNetlinkMessage::NewAddress(message(place, AddressScope::Host, FOREVER)),
-            NLM_F_CREATE | NLM_F_REPLACE,
-        )
-        .map_err(failed(format!("install the shadow of {}", place.address)))
+        self.requests
+            .change(
+                RouteNetlinkMessage::NewAddress(message(place, AddressScope::Host, FOREVER)),
+                NLM_F_CREATE | NLM_F_REPLACE,
+            )
+            .map_err(failed(format!("install the shadow of {}", place.address)))
     }
 
     /// Removes an address.
@@ -127,7 +129,10 @@ impl RouteSocket {
         message
             .attributes
             .push(AddressAttribute::Local(found.address));
-        match self.change(RouteNetlinkMessage::DelAddress(message), 0) {
+        match self
+            .requests
+            .change(RouteNetlinkMessage::DelAddress(message), 0)
+        {
             Ok(()) => Ok(Removal::Removed),
             Err(error)
                 if matches!(
@@ -155,6 +160,7 @@ impl RouteSocket {
             found.clear();
             let request = RouteNetlinkMessage::GetAddress(message.clone());
             let consistent = self
+                .requests
                 .dump(request, |payload| found.extend(read_address(payload)))
                 .map_err(failed("list the addresses"))?;
             if consistent {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use netlink::{DATAGRAM_BYTES, Messages, listen};
 use netlink_packet_route::link::LinkHeader;
 use nix::errno::Errno;
 use nix::libc::{
@@ -15,7 +16,7 @@ use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
 use super::address::read_address;
 use super::route::tells_of_ours;
-use super::{DATAGRAM_BYTES, LinkError, Messages, failed, route_socket};
+use super::{LinkError, failed};
 
 /// Room for events while the loop does something else; beyond it the kernel says that events were
 /// lost.
@@ -57,7 +58,7 @@ impl EventSocket {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, LinkError> {
         let groups = (RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR).unsigned_abs();
-        let socket = route_socket(groups).map_err(failed("listen to events"))?;
+        let socket = listen(groups).map_err(failed("listen to events"))?;
         setsockopt(&socket, sockopt::RcvBuf, &QUEUE_BYTES)
             .map_err(|errno| failed("size the queue of events")(errno.into()))?;
         Ok(Self {
@@ -80,7 +81,7 @@ impl EventSocket {
             );
             match received {
                 Ok(length) => {
-                    let events = Messages(&self.datagram[..length]).filter_map(|message| {
+                    let events = Messages::of(&self.datagram[..length]).filter_map(|message| {
                         read_event(message.message_type(), message.payload())
                     });
                     self.pending.extend(events);
@@ -108,7 +109,7 @@ impl RouteWatch {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, LinkError> {
         let groups = (RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE).unsigned_abs();
-        let socket = route_socket(groups | IPV6_RULE).map_err(failed("listen to routes"))?;
+        let socket = listen(groups | IPV6_RULE).map_err(failed("listen to routes"))?;
         Ok(Self {
             socket,
             datagram: vec![0; DATAGRAM_BYTES],
@@ -126,7 +127,7 @@ impl RouteWatch {
             );
             match received {
                 Ok(length) => {
-                    lost |= Messages(&self.datagram[..length])
+                    lost |= Messages::of(&self.datagram[..length])
                         .any(|message| tells_of_ours(message.message_type(), message.payload()));
                 }
                 // ENOBUFS: events were lost.

@@ -30,7 +30,8 @@ impl RouteSocket {
         message
             .attributes
             .push(LinkAttribute::IfName(name.to_owned()));
-        self.one(RouteNetlinkMessage::GetLink(message), read_link)
+        self.requests
+            .one(RouteNetlinkMessage::GetLink(message), read_link)
             .map_err(failed(format!("look up interface {name}")))
     }
 }

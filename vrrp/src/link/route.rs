@@ -48,7 +48,7 @@ impl RouteSocket {
             }
             Follower::Rule(rule) => RouteNetlinkMessage::NewRule(rule_message(rule)),
         };
-        match self.change(request, NLM_F_CREATE | NLM_F_EXCL) {
+        match self.requests.change(request, NLM_F_CREATE | NLM_F_EXCL) {
             Ok(()) => Ok(Installed::Added),
             Err(error) if error.raw_os_error() == Some(nix::libc::EEXIST) => {
                 Ok(Installed::WasThere)
@@ -90,16 +90,18 @@ impl RouteSocket {
             message.header.address_family = family;
             // The kernel filters by it (NETLINK_GET_STRICT_CHK); one that is too old lists all.
             message.header.protocol = ORIGIN;
-            self.dump(RouteNetlinkMessage::GetRoute(message), |payload| {
-                ours.extend(our_route(payload).map(RouteNetlinkMessage::DelRoute));
-            })
-            .map_err(failed("list the routes"))?;
+            self.requests
+                .dump(RouteNetlinkMessage::GetRoute(message), |payload| {
+                    ours.extend(our_route(payload).map(RouteNetlinkMessage::DelRoute));
+                })
+                .map_err(failed("list the routes"))?;
             let mut message = RuleMessage::default();
             message.header.family = family;
-            self.dump(RouteNetlinkMessage::GetRule(message), |payload| {
-                ours.extend(our_rule(payload).map(RouteNetlinkMessage::DelRule));
-            })
-            .map_err(failed("list the rules of routing"))?;
+            self.requests
+                .dump(RouteNetlinkMessage::GetRule(message), |payload| {
+                    ours.extend(our_rule(payload).map(RouteNetlinkMessage::DelRule));
+                })
+                .map_err(failed("list the rules of routing"))?;
         }
         let count = ours.len();
         for request in ours {
@@ -110,7 +112,7 @@ impl RouteSocket {
     }
 
     fn take_away(&mut self, request: RouteNetlinkMessage) -> io::Result<Removal> {
-        match self.change(request, 0) {
+        match self.requests.change(request, 0) {
             Ok(()) => Ok(Removal::Removed),
             Err(error)
                 if matches!(
