@@ -17,6 +17,7 @@ use lab::balancer::Balancer as _;
 use lab::client::{self, Speak};
 use lab::cluster::Cluster;
 use lab::fmclb::FmcLb;
+use lab::held::{Held, Plan};
 use lab::prober::{Prober, Question};
 use lab::report::milliseconds;
 use lab::topology::{API_VIP, WEB_VIP};
@@ -28,6 +29,11 @@ use crate::say;
 const QUESTIONS: u32 = 300;
 /// How long the API is asked while one of its servers dies.
 const ASKED: Duration = Duration::from_secs(4);
+/// Established connections that see a VIP go and return.
+const HELD: Plan = Plan {
+    count: 50,
+    ping: Some(Duration::from_millis(20)),
+};
 /// Anything that the story waits for comes within this.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The pair is calm when the last so long brought this many good answers.
@@ -55,6 +61,7 @@ pub(crate) fn tell(binary: &Path, config: &Path) -> Result<()> {
     };
     story.begin()?;
     story.ask()?;
+    story.hand_over()?;
     story.kill_an_api_server()?;
     story.lose_and_return()?;
     story.stop()?;
@@ -104,6 +111,48 @@ impl Story {
             SocketAddr::from((WEB_VIP, 443)),
             Speak::TlsEcho,
         )
+    }
+
+    fn hand_over(&self) -> Result<()> {
+        let forwarding = |node| self.pair.status(node).unwrap_or_default()["forwarding"].clone();
+        let refused = |node| {
+            let said = forwarding(node);
+            (said["state"] == "refused").then(|| said["reason"].to_string())
+        };
+        self.wait("both nodes forward, or say why not", |_| {
+            Node::LBS
+                .into_iter()
+                .all(|node| forwarding(node)["peer_forwards"] == true || refused(node).is_some())
+        })?;
+        say("");
+        if let Some(reason) = Node::LBS.into_iter().find_map(refused) {
+            say(&format!(
+                "!! no flow forwarding on this machine, so established connections break: {reason}"
+            ));
+        }
+        let held = Held::open(&self.lab, web(), HELD)?;
+        let prober = Prober::start(&self.lab, web(), Question::Echo)?;
+        self.calm(&prober)?;
+        for (from, to) in [(Node::Lb1, Node::Lb2), (Node::Lb2, Node::Lb1)] {
+            say(&format!("$ fmc-lb handover   # on {from}"));
+            let asked = Instant::now();
+            let output = self.pair.command(from, &["handover"])?;
+            let said = String::from_utf8_lossy(&output.stdout);
+            say(said.trim_end());
+            let why = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "handover on {from}: {why}");
+            ensure!(self.holds(to), "{to} does not hold both VIPs");
+            self.calm(&prober)?;
+            let report = prober.report();
+            let failed: u64 = report.failures(asked).values().sum();
+            say(&format!(
+                "{} of {} established connections broken, {failed} new ones failed; outage of new connections {}",
+                held.broken(),
+                HELD.count,
+                milliseconds(report.outage(asked).gap)
+            ));
+        }
+        Ok(())
     }
 
     fn kill_an_api_server(&self) -> Result<()> {
