@@ -67,10 +67,11 @@ async fn handover(names: &[String], forced: bool, view: &View) -> Result<String,
     let result = ask(vips, (forced, false), view).await?;
     match result.end {
         HandoverEnd::Done => Ok(format!(
-            "{} holds {} after {}, and keeps what it holds until it gives it up or hands it back",
+            "{} holds {} after {:.1} ms, and keeps what it holds until it gives it up or hands it back",
             peer(view),
             list(result.vips, view),
-            human::age(Duration::from_nanos(result.took))
+            // Mostly less than one.
+            result.took as f64 / 1e6
         )),
         HandoverEnd::None
         | HandoverEnd::Refused

@@ -166,7 +166,9 @@ fn read(
         Kind::List(element) => {
             return read_list(item, element, title, findings);
         }
-        Kind::Table(section) => return read_plain_table(item, section, title, findings),
+        Kind::Table(section) => {
+            return read_plain_table(item, (section, section.name), (title, None), findings);
+        }
         Kind::TableOr(section, key) => return read_table_or(item, section, key, findings),
         Kind::TableOrOff(section) => return read_table_or_off(item, section, title, findings),
         Kind::ByNode(range) => return read_by_node(item, range, title, findings),
@@ -295,22 +297,27 @@ fn read_list(
     (whole || !matches!(&list.value, Value::List(found) if found.is_empty())).then_some(list)
 }
 
+/// `name` is what the table is called in what is said of its keys, `or` what may stand in its place.
 fn read_plain_table(
     item: &Item<'_>,
-    section: &'static Section,
-    title: &str,
+    (section, name): (&'static Section, &str),
+    (title, or): (&str, Option<&str>),
     findings: &mut Findings,
 ) -> Option<At<Value>> {
     let span = Span::from(item.span());
     let value = item.get_ref();
     if let Some(table) = value.as_table() {
-        return inline_table(section, section.name.to_owned(), (span, table), findings);
+        return inline_table(section, name.to_owned(), (span, table), findings);
     }
     let keys = list(section.keys.iter().map(|key| key.name));
+    let (wanted, remedy) = match or {
+        Some(or) => (format!("a table or {or}"), format!("{or}, or ")),
+        None => ("a table".to_owned(), String::new()),
+    };
     findings.error(
         span,
-        wrong_type(value, "a table", title),
-        format!("write {{ … }} with {keys}"),
+        wrong_type(value, &wanted, title),
+        format!("write {remedy}{{ … }} with {keys}"),
     );
     None
 }
@@ -360,25 +367,14 @@ fn read_table_or_off(
     title: &str,
     findings: &mut Findings,
 ) -> Option<At<Value>> {
-    let span = Span::from(item.span());
-    let value = item.get_ref();
-    if let Some(table) = value.as_table() {
-        return inline_table(section, title.to_owned(), (span, table), findings);
-    }
-    if value.as_str() == Some("off") {
+    if item.get_ref().as_str() == Some("off") {
         return Some(At {
             value: Value::Off,
-            span,
+            span: Span::from(item.span()),
             given: true,
         });
     }
-    let keys = list(section.keys.iter().map(|key| key.name));
-    findings.error(
-        span,
-        wrong_type(value, "a table or \"off\"", title),
-        format!("write \"off\", or {{ … }} with {keys}"),
-    );
-    None
+    read_plain_table(item, (section, title), (title, Some("\"off\"")), findings)
 }
 
 fn inline_table(

@@ -85,7 +85,10 @@ fn a_handover_says_who_holds_what() {
         force: true,
     };
     let said = follow(order, &view).expect("it was done");
-    assert!(said.starts_with("lb2 holds api, web after 12 ms"), "{said}");
+    assert!(
+        said.starts_with("lb2 holds api, web after 12.0 ms"),
+        "{said}"
+    );
     let wish = playing.join().expect("it ends");
     assert_eq!(
         (wish.vips, wish.forced, wish.maintenance),
