@@ -1,7 +1,8 @@
 //! The admin process: answers who asks this node.
 //!
 //! It reads the boards and asks nobody for a status, so it answers while any other process hangs; only commands go to the
-//! proxy, which is waited for no longer than [`crate::commands::ANSWER_LIMIT`], and orders to vrrp, by the boards. It holds nothing that a restart would lose
+//! proxy and tasks to the supervisor, which are waited for no longer than [`crate::commands::Partner::limit`], and orders to
+//! vrrp, by the boards. It holds nothing that a restart would lose
 //! (rates come from the samples of the last seconds). One thread, one runtime.
 
 mod adverts;
@@ -24,6 +25,7 @@ mod peer;
 mod processes;
 pub(crate) mod rates;
 mod ready;
+mod reload;
 mod routes;
 mod session_log;
 mod snapshot;
@@ -71,6 +73,8 @@ pub(crate) struct Inputs {
     pub(crate) socket: UnixListener,
     /// Where the proxy takes commands; `None` = the supervisor that started this process knew of none.
     pub(crate) proxy: Option<Asker>,
+    /// Where the supervisor takes tasks; `None` = likewise.
+    pub(crate) supervisor: Option<Asker>,
     /// TCP sockets of the HTTP server, listening; none = no HTTP.
     pub(crate) http: Vec<OwnedFd>,
 }
@@ -140,6 +144,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     let office = socket::Office {
         answers: Arc::clone(&answers),
         proxy: inputs.proxy,
+        supervisor: inputs.supervisor,
         orders: moves::Orders::default(),
     };
     tokio::spawn(socket::serve(admin_socket, Arc::new(office)));

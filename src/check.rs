@@ -22,7 +22,7 @@ use thiserror::Error;
 use crate::{output, program, rights, session_log};
 
 /// Longest configuration file.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Longest file that one may name: a list of networks may be long.
 pub(crate) const MAX_NAMED_BYTES: u64 = common::net_list::MAX_LIST_BYTES;
 

@@ -76,6 +76,7 @@ struct Work {
     http: Vec<OwnedFd>,
     asking: Option<OwnedFd>,
     serving: Option<OwnedFd>,
+    tasks: Option<OwnedFd>,
     /// The map that is the board of the TC program.
     forward: Option<OwnedFd>,
     files: BTreeMap<PathBuf, Vec<u8>>,
@@ -106,6 +107,7 @@ impl Work {
             http: Vec::new(),
             asking: None,
             serving: None,
+            tasks: None,
             forward: None,
             files: BTreeMap::new(),
         };
@@ -138,6 +140,12 @@ impl Work {
                 CommandEnd::Asking => self.asking = Some(descriptor),
                 CommandEnd::Serving => self.serving = Some(descriptor),
             },
+            Handle::Tasks { end } => {
+                // The other end lives on in what is kept, for the next supervisor.
+                if end == CommandEnd::Asking {
+                    self.tasks = Some(descriptor);
+                }
+            }
             Handle::Forward { part } => {
                 // The others live on in what is kept, for the next supervisor.
                 if part == Program::STATE {
@@ -249,7 +257,12 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         boards,
         socket: socket.into(),
         http: work.http,
-        proxy: work.asking.map(commands::Asker::new),
+        proxy: work
+            .asking
+            .map(|socket| commands::Asker::new(socket, commands::PROXY)),
+        supervisor: work
+            .tasks
+            .map(|socket| commands::Asker::new(socket, commands::SUPERVISOR)),
     };
     let told = Arc::clone(&control);
     listen(link, kept, move |event| match event {
@@ -265,7 +278,7 @@ fn obey(socket: OwnedFd, control: Arc<lb_proxy::Control>) -> anyhow::Result<()> 
         .name("commands".to_owned())
         .stack_size(CONTROL_STACK)
         .spawn(move || {
-            let served = commands::serve(&socket, |command, limit| {
+            let served = commands::serve(&socket, commands::PROXY, |command, limit| {
                 let reply = control.command(command, limit);
                 reply.unwrap_or_else(|error| Reply::error(error.to_string()))
             });

@@ -2,6 +2,7 @@
 
 mod moves;
 mod runtime;
+mod task;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::moves::{Handover, Maintenance};
 pub(crate) use self::runtime::{KillSessions, Listener, Server, Sessions, Time, Which};
+pub(crate) use self::task::Reload;
 
 /// Where a node keeps its sockets and what outlives a process.
 const RUNTIME_DIR: &str = "/run/fmc-lb";
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     /// Give this node's VIPs away and take none while the other node can hold them (root only)
     #[command(subcommand)]
     Maintenance(Maintenance),
+    /// Check what the configuration file says now, and show what differs from what runs (root only); exit 2 = it is invalid
+    Reload(Reload),
     /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file
     Doctor(Doctor),
     /// Take away what a node that no longer runs has left: leases, shadows, changed kernel settings

@@ -1,11 +1,11 @@
-//! How the admin process gives the proxy commands.
+//! How the admin process gives the proxy commands, and the supervisor tasks.
 //!
-//! A pair of connected SOCK_SEQPACKET sockets, which the supervisor makes and which outlives both:
-//! what is sent while no proxy lives is read by the next one. Each command is one packet, a JSON
-//! object with a `version`, and beside it comes a socket of its own for the reply, one JSON line. So
-//! no reply is ever taken for another one, and a command whose giver waits no longer, which shows on
-//! that socket, is not executed: nobody is told of a failure that happens all the same a second
-//! later. The proxy is never waited for longer than [`ANSWER_LIMIT`].
+//! For each of the two a pair of connected SOCK_SEQPACKET sockets, which the supervisor makes and which
+//! outlives both ends: what is sent while nobody lives there is read by the next one. Each command is one
+//! packet, a JSON object with a `version`, and beside it comes a socket of its own for the reply, one JSON
+//! line. So no reply is ever taken for another one, and a command whose giver waits no longer, which shows
+//! on that socket, is not executed: nobody is told of a failure that happens all the same a second later.
+//! Nobody is waited for longer than [`Partner::limit`].
 
 mod asking;
 mod serving;
@@ -14,15 +14,30 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use common::command::Command;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::asking::Asker;
-pub(crate) use self::serving::serve;
+pub(crate) use self::serving::{ReplySocket, next, serve};
 
-/// How long the admin process waits for the proxy.
-pub(crate) const ANSWER_LIMIT: Duration = Duration::from_millis(300);
+/// Who is given commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Partner {
+    pub(crate) name: &'static str,
+    /// How long the admin process waits for a reply.
+    pub(crate) limit: Duration,
+}
+
+pub(crate) const PROXY: Partner = Partner {
+    name: "proxy",
+    limit: Duration::from_millis(300),
+};
+/// It reads files, and asks its children, before it replies.
+pub(crate) const SUPERVISOR: Partner = Partner {
+    name: "supervisor",
+    limit: Duration::from_secs(25),
+};
+
 /// Longest packet in bytes.
 const LONGEST_REQUEST: usize = 16 * 1024;
 /// Longest reply in bytes: a thousand sessions with every name full are less.
@@ -30,13 +45,13 @@ const LONGEST_REPLY: u64 = 1024 * 1024;
 
 /// A command on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Request {
+struct Request<T> {
     version: u32,
     #[serde(flatten)]
-    command: Command,
+    command: T,
 }
 
-/// The two ends: the admin process's, and the proxy's.
+/// The two ends: the admin process's, and that of whom it asks.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (asking, serving) = rustix::net::socketpair(
         AddressFamily::UNIX,

@@ -125,6 +125,8 @@ pub(crate) enum Handle {
     /// An end of the channel over which admin gives the proxy commands. Both hold both ends, so that
     /// either of them can be replaced.
     Commands { end: CommandEnd },
+    /// The same for the channel over which admin gives the supervisor tasks. Admin holds both ends.
+    Tasks { end: CommandEnd },
     /// The socket that is the node's name in the network namespace; a child only keeps it.
     NodeName,
     /// A part of the TC program of flow forwarding, by its place in `forward::Program::parts`.
@@ -142,7 +144,7 @@ pub(crate) enum Handle {
 pub(crate) enum CommandEnd {
     /// The admin process's.
     Asking,
-    /// The proxy's.
+    /// That of the proxy, or of the supervisor.
     Serving,
 }
 

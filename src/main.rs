@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Sessions(args) => operate::sessions(&args),
         Command::Handover(args) => operate::moves::handover(&args),
         Command::Maintenance(args) => operate::moves::maintenance(&args),
+        Command::Reload(args) => operate::reload::reload(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Child(args) => child::run(args.kind),

@@ -1,7 +1,8 @@
-//! `fmc-lb server`, `listener`, `sessions`, `handover` and `maintenance`: tells a running node something, and shows what it
+//! `fmc-lb server`, `listener`, `sessions`, `handover`, `maintenance` and `reload`: tells a running node something, and shows what it
 //! says.
 
 pub(crate) mod moves;
+pub(crate) mod reload;
 mod table;
 
 use std::path::Path;
@@ -144,12 +145,29 @@ fn millis(time: &Time) -> Option<u64> {
 }
 
 fn act<T: Serialize>(command: T, runtime_dir: &Path) -> anyhow::Result<ExitCode> {
-    let done = ask(command, runtime_dir)?.done;
-    output::print(&format!("{}\n", done.unwrap_or_default()))?;
+    let done = done(ask(command, runtime_dir)?)?;
+    output::print(&format!("{done}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// What was done; that nothing was is an error.
+fn done(reply: Reply) -> anyhow::Result<String> {
+    match reply.error {
+        Some(error) => bail!("{error}"),
+        None => Ok(reply.done.unwrap_or_default()),
+    }
+}
+
 fn ask<T: Serialize>(command: T, runtime_dir: &Path) -> anyhow::Result<Reply> {
+    let reply = converse(command, runtime_dir, WAIT)?;
+    match reply.error {
+        Some(error) => bail!("{error}"),
+        None => Ok(reply),
+    }
+}
+
+/// The reply, whatever it says.
+fn converse<T: Serialize>(command: T, runtime_dir: &Path, wait: Duration) -> anyhow::Result<Reply> {
     let request = admin::wire::line(&Request {
         version: VERSION,
         command,
@@ -159,13 +177,9 @@ fn ask<T: Serialize>(command: T, runtime_dir: &Path) -> anyhow::Result<Reply> {
         .build()
         .context("start a runtime")?;
     let answer = runtime.block_on(client::ask_line_within(
-        WAIT,
+        wait,
         &runtime_dir.join(SOCKET),
         &request,
     ))?;
-    let reply: Reply = serde_json::from_slice(&answer).context("read the answer")?;
-    match reply.error {
-        Some(error) => bail!("{error}"),
-        None => Ok(reply),
-    }
+    serde_json::from_slice(&answer).context("read the answer")
 }

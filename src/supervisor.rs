@@ -8,6 +8,7 @@
 //! - `lifecycle` decides (pure), `watch` is the loop around it, `events` what wakes it.
 //! - `kit` is what the children are given, `sockets` binds, `process` starts one, `adopt` finds
 //!   those of a supervisor that died.
+//! - `reader` reads the configuration file, `watch/reload` goes through with a reload.
 //! - `watcher` looks at files that may change, `files` passes their new contents on.
 //! - `forwarding` owns the TC program: where it hangs, and what it has counted.
 //! - `presence` sees to it that a node runs once.
@@ -24,6 +25,7 @@ mod lifecycle;
 mod notify;
 mod presence;
 mod process;
+mod reader;
 mod shadows;
 mod sockets;
 mod tcp_options;
@@ -46,7 +48,8 @@ use self::events::Events;
 use self::files::Files;
 use self::forwarding::Forwarding;
 use self::kit::{Kit, Place};
-use self::watch::{Loop, Watch};
+use self::reader::{Reader, Source};
+use self::watch::{Loop, Reload, Watch};
 use crate::check::{self, LoadError, Purpose};
 use crate::control::Handle;
 use crate::{cli, logging, memory, output, rights};
@@ -79,7 +82,6 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         .unzip();
     let mut kit = Kit::new(place, inheritance, name)?;
     let will = prepare_will(place, &kit)?;
-    kit.warnings.extend(running.warning.clone());
     kit.warnings
         .extend(shadows::install(place.config, &folder)?);
     let forwarding = Forwarding::start(place, &mut kit);
@@ -89,12 +91,24 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     let boards = kit.boards().context("map the boards")?;
     let files =
         Files::start(place.config, &kit, boards.supervisor).context("watch changing files")?;
+    let source = Source {
+        path: args.config.clone(),
+        node: place.config.nodes[place.node.0].name.clone(),
+    };
+    let reader = Reader::start(
+        source,
+        running.text.as_str().into(),
+        &boards.supervisor.reload,
+    )
+    .context("start to look at the configuration file")?;
     if let Err(error) = vrrp::schedule_fifo(FIFO_PRIORITY) {
         tracing::warn!(%error, "no real-time priority for the supervisor");
     }
     let watch = Watch {
         place,
         boards,
+        tasks: kit.tasks().context("keep the socket for tasks")?,
+        reload: Reload::new(reader),
         kit,
         files,
         forwarding,
@@ -113,7 +127,6 @@ struct Running {
     text: String,
     config: Config,
     node: NodeIndex,
-    warning: Option<String>,
 }
 
 impl Running {
@@ -140,14 +153,7 @@ impl Running {
             .position(|node| node.name == *name)
             .map(NodeIndex)
             .with_context(|| format!("the running configuration has no node {name}"))?;
-        let same = std::fs::read(&args.config).is_ok_and(|on_disk| on_disk == text.as_bytes());
-        Ok(Some(Self {
-            text,
-            config,
-            node,
-            warning: (!same)
-                .then(|| "configuration on disk differs from the running one".to_owned()),
-        }))
+        Ok(Some(Self { text, config, node }))
     }
 
     fn of_file(on_disk: Result<(check::Loaded, NodeIndex), LoadError>) -> Option<Self> {
@@ -160,7 +166,6 @@ impl Running {
                     text: loaded.text,
                     config: loaded.config,
                     node,
-                    warning: None,
                 })
             }
             Err(error) => {

@@ -35,6 +35,7 @@ pub use self::lateness::{LATENESS_BOUNDS, LatenessSlot, VRRP_HUNG};
 pub use self::names::NameSlot;
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
+pub use self::reload::{ReloadEnd, ReloadSlot};
 pub use self::roster::{Entrant, Presence, RosterSlot};
 pub use self::route::{RouteSlot, RouteState};
 pub use self::session_log::SessionLogSlot;
@@ -48,7 +49,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 11;
+pub const LAYOUT: u32 = 12;
 
 /// First words of every board.
 #[repr(C)]
@@ -166,6 +167,7 @@ mod hold;
 mod lateness;
 mod names;
 mod probe_status;
+mod reload;
 mod roster;
 mod route;
 mod session_log;
@@ -222,6 +224,7 @@ pub struct SupervisorBoard {
     /// By place in [`crate::config::Config::watched`].
     pub files: [FileSlot; MAX_WATCHED],
     pub forwarding: ForwardingSlot,
+    pub reload: ReloadSlot,
 }
 
 /// As nobody has written it yet.
@@ -234,6 +237,7 @@ impl Default for SupervisorBoard {
             files_looked: Default::default(),
             files: array::from_fn(|_| Default::default()),
             forwarding: Default::default(),
+            reload: Default::default(),
         }
     }
 }

@@ -121,7 +121,7 @@ pub struct ServerName {
 #[error("`{0}` names no server: write BACKEND/ADDRESS:PORT, for example k3s-api/10.17.4.21:6443")]
 pub struct NoServerName(String);
 
-/// The answer to a [`Command`]: one of the three.
+/// The answer to a [`Command`], an [`crate::order::Order`] or a [`crate::task::Task`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reply {
@@ -134,6 +134,9 @@ pub struct Reply {
     /// Why it was not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// It was not done because the configuration file is not valid: `error` is the whole report.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invalid: bool,
 }
 
 /// The oldest sessions of those that were asked for.
@@ -222,6 +225,14 @@ impl Reply {
             version: VERSION,
             error: Some(why.into()),
             ..Self::default()
+        }
+    }
+
+    /// `report` ends with a line of its own.
+    pub fn invalid(report: impl Into<String>) -> Self {
+        Self {
+            invalid: true,
+            ..Self::error(report)
         }
     }
 }

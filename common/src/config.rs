@@ -9,6 +9,7 @@ mod backend;
 mod build;
 pub mod capacity;
 mod diagnostic;
+mod difference;
 mod document;
 mod draft;
 mod files;
@@ -52,6 +53,7 @@ pub use backend::{
 };
 pub use capacity::Capacity;
 pub use diagnostic::{Diagnostic, Paint, Report, Severity, Span};
+pub use difference::{Change, Difference, Obstacle, REMEDY, What};
 pub use files::{
     CertificateContents, ClientFiles, Content, FileFact, FileFacts, ListenerFiles, Objection,
 };

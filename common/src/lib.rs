@@ -8,6 +8,7 @@
 //! - [`order`]: what it can be told about its VIPs.
 //! - [`roster`]: who the servers are now, after what came and went at run time.
 //! - [`status`]: what `fmc-lb status --json` prints.
+//! - [`task`]: what its supervisor can be told.
 //! - [`tracker`]: when something that is looked at again and again counts as down.
 
 pub mod addr;
@@ -19,5 +20,6 @@ pub mod net_list;
 pub mod order;
 pub mod roster;
 pub mod status;
+pub mod task;
 pub mod time;
 pub mod tracker;

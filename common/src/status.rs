@@ -6,6 +6,7 @@
 mod agent;
 mod forwarding;
 mod machine;
+mod reload;
 mod route;
 mod tls;
 mod tracker;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::agent::AgentStatus;
 pub use self::forwarding::ForwardingStatus;
 pub use self::machine::MachineStatus;
+pub use self::reload::ReloadStatus;
 pub use self::route::RouteStatus;
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 pub use self::tracker::TrackerStatus;
@@ -31,6 +33,7 @@ pub struct Status {
     pub uptime_ms: u64,
     /// Hash of the running configuration, 16 hex digits.
     pub config_hash: String,
+    pub reload: ReloadStatus,
     /// What a human should look at; empty = nothing.
     pub warnings: Vec<String>,
     /// It takes VIPs only for want of another node, because an administrator wants it.

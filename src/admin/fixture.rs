@@ -79,6 +79,7 @@ pub(crate) fn healthy() -> View {
         boards: empty_boards(),
     };
     alive(&view.boards);
+    view.boards.supervisor.reload.since.set(ago(3_000_000));
     let vrrp = view.boards.vrrp;
     vrrp.realtime.set(1);
     vrrp.memory_locked.set(1);

@@ -10,6 +10,7 @@ mod forwarding;
 mod names;
 mod node;
 mod proxy;
+mod reload;
 mod routes;
 mod session_log;
 mod tls;
@@ -77,6 +78,7 @@ impl Family {
 pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     let mut page = Page::default();
     node::fill(&mut page, view, status, clocks);
+    reload::fill(&mut page, status);
     vrrp::fill(&mut page, view, status);
     forwarding::fill(&mut page, status);
     trackers::fill(&mut page, status);

@@ -17,7 +17,8 @@ use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
 use super::{
-    agents, drain, files, forwarding, peer, routes, session_log, stalls, tls, trackers, warnings,
+    agents, drain, files, forwarding, peer, reload, routes, session_log, stalls, tls, trackers,
+    warnings,
 };
 use crate::status::human;
 
@@ -34,6 +35,7 @@ impl View {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: started.map_or(0, |at| millis(now, at)),
             config_hash: hash_word(self.config_hash),
+            reload: reload::status(self, now),
             warnings: Vec::new(),
             maintenance: maintenance.is_some(),
             maintenance_ms_left: maintenance.and_then(|said| left(said.until, now)),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::bail;
 use common::command::{Command, Reply};
 use common::order::Order;
+use common::task::Task;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -42,6 +43,7 @@ const REFUSAL: Duration = Duration::from_millis(500);
 pub(crate) struct Office {
     pub(crate) answers: Arc<Answers>,
     pub(crate) proxy: Option<Asker>,
+    pub(crate) supervisor: Option<Asker>,
     pub(crate) orders: Orders,
 }
 
@@ -146,8 +148,24 @@ impl Office {
                 let reply = self.order(order, uid).await;
                 wire::line(&reply.unwrap_or_else(Reply::error))
             }
+            Ok(Question::Task(task)) => {
+                let reply = self.task(task, uid).await;
+                wire::line(&reply.unwrap_or_else(|error| Reply::error(format!("{error:#}"))))
+            }
             Err(complaint) => wire::line(&Answer::error(complaint)),
         }
+    }
+
+    /// What the supervisor does: it may read files that others may not, so only root may ask at all.
+    async fn task(&self, task: Task, uid: u32) -> anyhow::Result<Reply> {
+        if uid != ROOT {
+            bail!("{}", only_root(uid));
+        }
+        let Some(supervisor) = &self.supervisor else {
+            bail!("{}", no_channel("supervisor"));
+        };
+        tracing::info!(?task, "a task");
+        Ok(supervisor.ask(task).await?)
     }
 
     async fn order(&self, order: Order, uid: u32) -> Result<Reply, String> {
@@ -162,13 +180,17 @@ impl Office {
             bail!("{}", only_root(uid));
         }
         let Some(proxy) = &self.proxy else {
-            bail!("no channel to the proxy: a supervisor of an earlier version started this node");
+            bail!("{}", no_channel("proxy"));
         };
         if command.acts() {
             tracing::info!(?command, "a command");
         }
         Ok(proxy.ask(command).await?)
     }
+}
+
+fn no_channel(to: &str) -> String {
+    format!("no channel to the {to}: a supervisor of an earlier version started this node")
 }
 
 fn only_root(uid: u32) -> String {
@@ -197,11 +219,13 @@ mod tests {
         let (asking, serving) = commands::pair().expect("a pair");
         let office = Office {
             answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
-            proxy: Some(Asker::new(asking)),
+            proxy: Some(Asker::new(asking, commands::PROXY)),
+            supervisor: None,
             orders: Orders::default(),
         };
         let proxy = std::thread::spawn(move || {
-            commands::serve(&serving, |command, _| Reply::done(format!("{command:?}")))
+            let said = |command: Command, _| Reply::done(format!("{command:?}"));
+            commands::serve(&serving, commands::PROXY, said)
         });
         let kill = r#"{"version":1,"command":"kill-session","id":"1f"}"#;
         let refused = answer(&office, kill, 1_000);
@@ -229,11 +253,42 @@ mod tests {
     }
 
     #[test]
+    fn only_root_gives_tasks_and_they_reach_the_supervisor() {
+        let (asking, serving) = commands::pair().expect("a pair");
+        let office = Office {
+            answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
+            proxy: None,
+            supervisor: Some(Asker::new(asking, commands::SUPERVISOR)),
+            orders: Orders::default(),
+        };
+        let supervisor = std::thread::spawn(move || {
+            let said = |task: Task, _| Reply::done(format!("{task:?}"));
+            commands::serve(&serving, commands::SUPERVISOR, said)
+        });
+        let reload = r#"{"version":1,"command":"reload","dry_run":true}"#;
+        let refused = answer(&office, reload, 1_000)["error"].to_string();
+        assert!(refused.contains("only root"), "{refused}");
+        assert_eq!(
+            answer(&office, reload, ROOT)["done"],
+            "Reload { dry_run: true }"
+        );
+        let list = r#"{"version":1,"command":"sessions"}"#;
+        let error = answer(&office, list, ROOT)["error"].to_string();
+        assert!(error.contains("no channel to the proxy"), "{error}");
+        drop(office);
+        supervisor
+            .join()
+            .expect("no panic")
+            .expect("an orderly end");
+    }
+
+    #[test]
     fn a_proxy_that_is_silent_makes_an_error_and_no_wait() {
         let (asking, _serving) = commands::pair().expect("a pair");
         let office = Office {
             answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
-            proxy: Some(Asker::new(asking)),
+            proxy: Some(Asker::new(asking, commands::PROXY)),
+            supervisor: None,
             orders: Orders::default(),
         };
         let list = r#"{"version":1,"command":"sessions"}"#;

@@ -41,6 +41,7 @@ impl Running {
             boards: view.boards,
             socket,
             proxy: None,
+            supervisor: None,
             http: vec![listener.into()],
         };
         let control = Control::new();

@@ -16,6 +16,7 @@ use super::files;
 use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
+use super::reload;
 use super::routes;
 use super::session_log;
 use super::stalls;
@@ -56,6 +57,7 @@ pub(crate) fn of(
     if let Some(peer) = view.config.peer_of(view.node) {
         peer_warnings(view, peer, now, &mut found);
     }
+    found.extend(reload::warnings(&status.reload));
     found.extend(status.drain.as_ref().map(drain::warning));
     found.extend(accept_warnings(view, rates, now));
     let roster = Roster::read(&view.config, view.boards.proxy);

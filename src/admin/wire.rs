@@ -1,10 +1,11 @@
 //! The language of the admin socket: one JSON request per line, one JSON answer per line. Unknown fields are skipped,
 //! so that neighbouring versions understand each other. `status` is answered by an [`Answer`], a
-//! [`Command`] and an [`Order`] by a [`common::command::Reply`].
+//! [`Command`], an [`Order`] and a [`Task`] by a [`common::command::Reply`].
 
 use common::command::Command;
 use common::order::Order;
 use common::status::Status;
+use common::task::Task;
 use serde::{Deserialize, Serialize};
 
 /// Version of requests and answers.
@@ -64,6 +65,8 @@ pub(crate) enum Question {
     Command(Command),
     /// About the VIPs.
     Order(Order),
+    /// For the supervisor.
+    Task(Task),
 }
 
 impl Question {
@@ -85,8 +88,12 @@ impl Question {
             word if Order::WORDS.contains(&word) => {
                 serde_json::from_slice(line).map(Self::Order).map_err(wrong)
             }
+            word if Task::WORDS.contains(&word) => {
+                serde_json::from_slice(line).map(Self::Task).map_err(wrong)
+            }
             unknown => Err(format!(
-                "unknown command {unknown:?}, this version knows \"status\", \"{}\", \"{}\"",
+                "unknown command {unknown:?}, this version knows \"status\", \"{}\", \"{}\", \"{}\"",
+                Task::WORDS.join("\", \""),
                 Order::WORDS.join("\", \""),
                 Command::WORDS.join("\", \"")
             )),
@@ -112,7 +119,9 @@ mod tests {
             Ok(Question::Status) => {
                 Answer::status(fixture::healthy().status(&Rates::default(), fixture::CLOCKS))
             }
-            Ok(other @ (Question::Command(_) | Question::Order(_))) => panic!("{other:?}"),
+            Ok(other @ (Question::Command(_) | Question::Order(_) | Question::Task(_))) => {
+                panic!("{other:?}")
+            }
             Err(complaint) => Answer::error(complaint),
         }
     }
@@ -150,6 +159,9 @@ mod tests {
         let line = br#"{"version":1,"command":"maintenance-off"}"#;
         let order = Question::Order(Order::MaintenanceOff);
         assert_eq!(Question::read(line), Ok(order));
+        let line = br#"{"version":1,"command":"reload"}"#;
+        let task = Question::Task(Task::Reload { dry_run: false });
+        assert_eq!(Question::read(line), Ok(task));
     }
 
     #[test]

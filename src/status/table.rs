@@ -34,8 +34,13 @@ pub(crate) fn render(status: &Status) -> String {
 }
 
 fn head(status: &Status) -> Vec<String> {
+    let reload = &status.reload;
+    let since = reload.since_ms_ago.filter(|_| reload.applied > 0);
+    let since = since.map_or_else(String::new, |millis| {
+        format!(", loaded {} ago", age(millis))
+    });
     let this = format!(
-        "{}  fmc-lb {}  up {}  configuration {}",
+        "{}  fmc-lb {}  up {}  configuration {}{since}",
         status.node,
         status.version,
         age(status.uptime_ms),

@@ -16,6 +16,7 @@ use super::process::{Process, Remains};
 const SIGNAL: u64 = 0;
 const CLOCK: u64 = 1;
 const REMAINS: u64 = 2;
+const TASKS: u64 = 3;
 /// And those after it, by [`Child`].
 const CHILDREN: u64 = 8;
 
@@ -29,6 +30,8 @@ pub(super) enum Event {
     Child(Child),
     /// One of the dead is gone for good.
     Remains,
+    /// Admin has something for the supervisor to do.
+    Tasks,
 }
 
 /// All of it.
@@ -79,6 +82,10 @@ impl Events {
         Ok(self.epoll.add(process.channel.as_fd(), readable(token))?)
     }
 
+    pub(super) fn watch_tasks(&self, socket: impl AsFd) -> io::Result<()> {
+        Ok(self.epoll.add(socket, readable(TASKS))?)
+    }
+
     pub(super) fn watch_remains(&self, remains: &Remains) -> io::Result<()> {
         Ok(self.epoll.add(remains, readable(REMAINS))?)
     }
@@ -101,6 +108,7 @@ impl Events {
                     events.push(Event::Look);
                 }
                 REMAINS => events.push(Event::Remains),
+                TASKS => events.push(Event::Tasks),
                 token => events.extend(child_of(token).map(Event::Child)),
             }
         }

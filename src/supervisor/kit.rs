@@ -223,7 +223,13 @@ impl Kit {
             self.warnings.extend(warnings);
         }
         session_log::prepare(place.config, self.users.of(Child::Proxy).as_ref());
-        self.connect_commands().context("connect admin and proxy")?;
+        self.connect(
+            |end| Handle::Commands { end },
+            &[Child::Proxy, Child::Admin],
+        )
+        .context("connect admin and proxy")?;
+        self.connect(|end| Handle::Tasks { end }, &[Child::Admin])
+            .context("connect admin and supervisor")?;
         let mut read = Vec::new();
         for (child, path) in files_of(place.config) {
             let handle = Handle::File { path: path.clone() };
@@ -258,27 +264,36 @@ impl Kit {
         Ok(())
     }
 
-    /// One channel from admin to proxy: the one that a survivor holds, if there is one.
-    fn connect_commands(&mut self) -> io::Result<()> {
-        let held = |wanted: CommandEnd| {
-            let mut own = self.own.iter();
-            own.find(|(_, handle, _)| *handle == Handle::Commands { end: wanted })
-                .map(|(_, _, socket)| socket.try_clone())
-                .transpose()
-        };
-        let (asking, serving) = match (held(CommandEnd::Asking)?, held(CommandEnd::Serving)?) {
+    /// One channel from admin to somebody: the one that a survivor holds, if there is one. `holders`
+    /// keep both ends of it.
+    fn connect(&mut self, handle: fn(CommandEnd) -> Handle, holders: &[Child]) -> io::Result<()> {
+        let ends = [CommandEnd::Asking, CommandEnd::Serving];
+        let [asking, serving] = ends.map(|end| self.held(&handle(end)));
+        let (asking, serving) = match (asking?, serving?) {
             (Some(asking), Some(serving)) => (asking, serving),
             (None | Some(_), None) | (None, Some(_)) => commands::pair()?,
         };
         self.own
-            .retain(|(_, handle, _)| !matches!(handle, Handle::Commands { .. }));
-        for (end, socket) in [(CommandEnd::Asking, asking), (CommandEnd::Serving, serving)] {
-            for child in [Child::Proxy, Child::Admin] {
-                let handle = Handle::Commands { end };
-                self.own.push((child, handle, socket.try_clone()?));
+            .retain(|(_, held, _)| !ends.iter().any(|end| *held == handle(*end)));
+        for (end, socket) in ends.into_iter().zip([asking, serving]) {
+            for child in holders {
+                self.own.push((*child, handle(end), socket.try_clone()?));
             }
         }
         Ok(())
+    }
+
+    fn held(&self, wanted: &Handle) -> io::Result<Option<OwnedFd>> {
+        let mut own = self.own.iter();
+        let held = own.find(|(_, handle, _)| handle == wanted);
+        held.map(|(_, _, socket)| socket.try_clone()).transpose()
+    }
+
+    /// Where tasks for the supervisor come from.
+    pub(super) fn tasks(&self) -> io::Result<OwnedFd> {
+        let end = CommandEnd::Serving;
+        let socket = self.held(&Handle::Tasks { end })?;
+        socket.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn has(&self, what: impl Fn(&Handle) -> bool) -> bool {
@@ -326,6 +341,7 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::AdminSocket
             | Handle::Http { .. }
             | Handle::Commands { .. }
+            | Handle::Tasks { .. }
             | Handle::Forward { .. }
             | Handle::File { .. } => true,
             Handle::Config | Handle::Board { .. } | Handle::NodeName | Handle::Unknown => false,
@@ -356,6 +372,7 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::AdminSocket
             | Handle::Http { .. }
             | Handle::Commands { .. }
+            | Handle::Tasks { .. }
             | Handle::Forward { .. }
             | Handle::File { .. }
             | Handle::NodeName

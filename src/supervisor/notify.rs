@@ -4,6 +4,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use common::time::Moment;
+
 /// The service manager, if there is one.
 #[derive(Debug)]
 pub(super) struct Notify {
@@ -25,6 +27,13 @@ impl Notify {
 
     pub(super) fn ready(&self) {
         self.say("READY=1");
+    }
+
+    /// A reload has begun; [`Notify::ready`] ends it. systemd wants to know when, so that what it has heard
+    /// before counts for nothing.
+    pub(super) fn reloading(&self, now: Moment) {
+        let microseconds = now.as_nanos() / 1_000;
+        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 
     pub(super) fn stopping(&self) {
@@ -76,13 +85,16 @@ mod tests {
         let by_name = UnixDatagram::bind_addr(&address).expect("bind");
         for (name, manager) in [(path, by_path), (abstract_name.as_str(), by_name)] {
             let socket = connect(name).expect("connect");
-            Notify {
+            let notify = Notify {
                 socket: Some(socket),
+            };
+            notify.ready();
+            notify.reloading(Moment::from_nanos(7_000_999));
+            for said in ["READY=1", "RELOADING=1\nMONOTONIC_USEC=7000"] {
+                let mut state = [0; 64];
+                let length = manager.recv(&mut state).expect("receive");
+                assert_eq!(&state[..length], said.as_bytes());
             }
-            .ready();
-            let mut state = [0; 16];
-            let length = manager.recv(&mut state).expect("receive");
-            assert_eq!(&state[..length], b"READY=1");
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The supervisor's loop: waits for events, tells [`Lifecycle`], does what it says.
 
+mod reload;
+
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use nix::sys::signal::Signal;
 use vrrp::release::{Left, Will};
 use vrrp::signature::Stamp;
 
+pub(super) use self::reload::Reload;
 use super::events::{Event, Events};
 use super::files::Files;
 use super::forwarding::Forwarding;
@@ -35,6 +39,9 @@ pub(super) struct Watch<'a> {
     /// `None` = there is no VIP to resign for.
     pub(super) will: Option<Will>,
     pub(super) events: Events,
+    /// Where admin says what is to be done.
+    pub(super) tasks: OwnedFd,
+    pub(super) reload: Reload,
 }
 
 /// The loop.
@@ -69,6 +76,10 @@ impl<'a> Loop<'a> {
             finished: None,
             with,
         };
+        this.with
+            .events
+            .watch_tasks(&this.with.tasks)
+            .context("watch tasks")?;
         this.introduce(now, survivors.is_empty());
         for process in survivors {
             let started = this.header(process.child).started.get().unwrap_or_default();
@@ -102,9 +113,11 @@ impl<'a> Loop<'a> {
             Event::Child(child) => self.listen_to(child),
             Event::Look => self.look(vrrp::now()),
             Event::Remains => self.clear_remains(),
+            Event::Tasks => self.take_tasks(),
             Event::Signal(Signal::SIGHUP) => {
                 tracing::warn!(
-                    "SIGHUP is ignored: a changed configuration takes effect at the next start"
+                    "SIGHUP is ignored: a changed configuration takes effect at the next start; \
+                     `fmc-lb reload --dry-run` shows what differs"
                 );
             }
             Event::Signal(signal) => {
@@ -319,6 +332,7 @@ impl<'a> Loop<'a> {
                 .forwarding
                 .look((self.with.boards.vrrp, slot), now);
         }
+        self.look_at_reload();
         let proxy = self.children[Child::Proxy as usize].as_ref();
         let with = &mut self.with;
         let slots = &with.boards.supervisor.files;
@@ -358,6 +372,10 @@ impl<'a> Loop<'a> {
         header.heartbeat.set(now);
         if anew {
             header.started.set(now);
+        }
+        let since = &self.with.boards.supervisor.reload.since;
+        if since.get().is_none() {
+            since.set(now);
         }
         self.publish_warnings();
     }

@@ -16,6 +16,7 @@ use crate::admin::rates::Rates;
 fn families() -> impl Iterator<Item = &'static Family> {
     [
         node::FAMILIES,
+        reload::FAMILIES,
         vrrp::FAMILIES,
         forwarding::FAMILIES,
         trackers::FAMILIES,

@@ -1,0 +1,88 @@
+//! What a running node cannot take over, and why.
+
+use std::fmt;
+
+use super::{Change, path_text};
+use crate::config::{BackendIndex, Config, NamedServers};
+
+/// What to do about every obstacle.
+pub const REMEDY: &str = "restart this node with it instead: a clean stop hands its VIPs over to the other node \
+                          without a broken connection";
+
+/// Something that keeps a reload from being done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The key, or what is meant in words.
+    pub what: String,
+    pub why: &'static str,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cannot change while the node runs: {}",
+            self.what, self.why
+        )
+    }
+}
+
+/// Options that a listening socket has from before it was bound.
+const SOCKET_OPTIONS: &[&str] = &["interface", "defer_accept", "fast_open", "mss", "mark"];
+
+pub(super) fn all(changes: &[Change], running: &Config, next: &Config) -> Vec<Obstacle> {
+    let of_keys = changes.iter().filter_map(|change| {
+        Some(Obstacle {
+            what: path_text(&change.path),
+            why: why_not(&change.path)?,
+        })
+    });
+    let mut found: Vec<Obstacle> = of_keys.collect();
+    let mut by_order = |differ: bool, sections: &str, prefix: &str| {
+        let is_told = found.iter().any(|one| one.what.starts_with(prefix));
+        if differ && !is_told {
+            found.push(Obstacle {
+                what: format!("the order of the sections [{sections}]"),
+                why: "it says which place each of them has in what the processes share",
+            });
+        }
+    };
+    by_order(running.nodes != next.nodes, "nodes.NAME", "nodes.");
+    by_order(running.vips != next.vips, "vips.NAME", "vips.");
+    by_order(
+        running.trackers != next.trackers,
+        "trackers.NAME",
+        "trackers.",
+    );
+    if by_name(running) != by_name(next) || (running.dns != next.dns && !by_name(next).is_empty()) {
+        found.push(Obstacle {
+            what: "what [dns] and the names of servers say".to_owned(),
+            why: "the names are asked for by a thread that has them from the start",
+        });
+    }
+    found
+}
+
+fn why_not(path: &[String]) -> Option<&'static str> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["nodes", ..] => Some("the processes know from the start who the nodes are"),
+        ["pair", ..] => Some("the pair channel and its interface are set up at the start"),
+        ["vips" | "vrrp", ..] => Some("VIPs are elected by what was said of them at the start"),
+        ["trackers", ..] => Some("trackers are set up at the start"),
+        ["proxy", "threads"] => Some("each relay thread has its own sockets from the start"),
+        ["admin", "http"] => Some("the sockets of the HTTP server are bound at the start"),
+        ["listeners", _, key, ..] if SOCKET_OPTIONS.contains(key) => {
+            Some("its sockets have it from before they were bound; another listener can have it")
+        }
+        _ => None,
+    }
+}
+
+/// Servers by name, with the backends that have them.
+fn by_name(config: &Config) -> Vec<(&str, &NamedServers)> {
+    let names = config.names();
+    names
+        .map(|(BackendIndex(index), one)| (config.backends[index].name.as_str(), one))
+        .collect()
+}

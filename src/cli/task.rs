@@ -1,0 +1,33 @@
+//! The commands that the supervisor follows.
+
+use clap::Args;
+
+use super::RuntimeDir;
+
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    /// Check the file that the node was started with, and show what would change; nothing is changed
+    #[arg(long, required = true)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn a_reload_names_no_file() {
+        let parse = |line: &str| Cli::try_parse_from(line.split_whitespace());
+        for good in [
+            "fmc-lb reload --dry-run",
+            "fmc-lb reload --dry-run --runtime-dir /x",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        assert!(parse("fmc-lb reload /etc/fmc-lb/fmc-lb.toml").is_err());
+    }
+}
