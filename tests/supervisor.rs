@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use lab::adverts::{Advert, AdvertWatch};
 use lab::balancer::{Balancer as _, Part, Settings};
+use lab::fmclb::plain;
 use lab::held::{Held, Plan};
 use lab::lease::{self, LeaseWatch};
 use lab::prober::{Prober, Question};
@@ -21,7 +22,7 @@ use lab::topology::WEB_VIP;
 use lab::{Node, backend::Service};
 use nix::unistd::Pid;
 
-use crate::site::{BINARY, Site, config_at, plain, web};
+use crate::site::{BINARY, Site, config_at, web};
 
 /// Inodes of the sockets that listen in a node's namespace; a socket that is bound anew has a new one.
 fn listening(site: &Site, node: Node) -> Result<Vec<String>> {

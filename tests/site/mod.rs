@@ -193,13 +193,6 @@ pub(crate) fn config_at(advert: Duration) -> String {
     reference_config(&Settings::ours(advert))
 }
 
-/// The same without a pair channel: plain VRRP.
-pub(crate) fn plain(config: &str) -> String {
-    let of_channel = |line: &&str| line.starts_with("key_file") || line.starts_with("heartbeat");
-    let lines = config.lines().filter(|line| !of_channel(line));
-    lines.map(|line| format!("{line}\n")).collect()
-}
-
 /// The file that is shipped.
 pub(crate) fn shipped() -> &'static str {
     include_str!("../../configs/flatcarmicrocloud.toml")

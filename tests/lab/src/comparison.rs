@@ -8,7 +8,7 @@ use lab::backend::Service;
 use lab::balancer::{Balancer, Settings};
 use lab::baseline::HaproxyKeepalived;
 use lab::cluster::Cluster;
-use lab::fmclb::{FmcLb, reference_config, with_silent_takeover};
+use lab::fmclb::{FmcLb, plain, reference_config, with_silent_takeover};
 use lab::report::{median, milliseconds, table};
 use lab::scenario::{Event, Measured, Round, measure};
 use lab::verdict::{Finding, Outages};
@@ -26,10 +26,20 @@ pub(crate) struct Comparison {
     pub(crate) ours: Option<PathBuf>,
     pub(crate) base: bool,
     pub(crate) held: usize,
-    /// A silent machine's VIPs are taken over before its adverts are missed.
-    pub(crate) silent: bool,
+    pub(crate) detection: Detection,
     /// Fail when a promised bound is not kept.
     pub(crate) judge: bool,
+}
+
+/// How fmc-lb notices a lost machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detection {
+    /// As the configuration has it with a key.
+    Shipped,
+    /// By its silence, whether both nodes forward or not.
+    Silence,
+    /// By missing adverts: there is no key.
+    Adverts,
 }
 
 impl Comparison {
@@ -45,7 +55,16 @@ impl Comparison {
         let _turn = limits::measure_alone()?;
         let mut lines = vec![
             [
-                "event", "adverts", "pair", "median", "best", "worst", "failed", "broken", "noise",
+                "event",
+                "adverts",
+                "pair",
+                "median",
+                "best",
+                "worst",
+                "after advert",
+                "failed",
+                "broken",
+                "noise",
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -72,8 +91,10 @@ impl Comparison {
                 let settings = Settings::ours(self.advert);
                 let lab = Lab::start()?;
                 let mut config = reference_config(&settings);
-                if self.silent {
-                    config = with_silent_takeover(&config);
+                match self.detection {
+                    Detection::Shipped => {}
+                    Detection::Silence => config = with_silent_takeover(&config),
+                    Detection::Adverts => config = plain(&config),
                 }
                 let mut pair = FmcLb::new(&lab, binary, &config)?;
                 ours.extend(self.round(&lab, &mut pair, event, (settings, number))?);
@@ -88,7 +109,8 @@ impl Comparison {
         let gaps = |all: &[Measured]| all.iter().map(|round| round.outage.gap).collect();
         let outages = Outages {
             settings: Settings::ours(self.advert),
-            silent: self.silent,
+            silent: self.detection == Detection::Silence,
+            held: self.held,
             ours: gaps(&ours),
             base: gaps(&base),
         };
@@ -136,6 +158,11 @@ impl Comparison {
 
     fn line(&self, event: Event, name: &str, measured: &[Measured]) -> Vec<String> {
         let gaps: Vec<Duration> = measured.iter().map(|round| round.outage.gap).collect();
+        // The last advert is what the other node counts from: the phase of the event is taken out.
+        let of_advert: Vec<Duration> = measured
+            .iter()
+            .map(|round| round.outage.gap + round.phase)
+            .collect();
         let time = |time: Option<Duration>| time.map_or_else(String::new, milliseconds);
         let failed: u64 = measured
             .iter()
@@ -149,6 +176,7 @@ impl Comparison {
             time(median(&gaps)),
             time(gaps.iter().min().copied()),
             time(gaps.iter().max().copied()),
+            time(median(&of_advert)),
             failed.to_string(),
             format!("{broken} of {}", self.held * measured.len()),
             time(measured.iter().map(|round| round.noise).max()),

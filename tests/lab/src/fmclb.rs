@@ -354,6 +354,13 @@ pub fn with_silent_takeover(config: &str) -> String {
     config.replacen("[pair]", "[pair]\nsilent_takeover = \"always\"", 1)
 }
 
+/// The text without a pair channel, and what needs one: plain VRRP.
+pub fn plain(config: &str) -> String {
+    let of_channel = |line: &&str| line.starts_with("key_file") || line.starts_with("heartbeat");
+    let lines = config.lines().filter(|line| !of_channel(line));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// The text with every `key_file` line naming this key.
 fn with_key_file(config: &str, key: &Path) -> String {
     let lines = config.lines().map(|line| {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::epoll::Ticker;
 use crate::{Lab, Node, wait};
@@ -236,7 +236,7 @@ impl Holding {
 
     fn connect(&self, number: usize) -> std::io::Result<Socket> {
         let socket = Socket::new(
-            Domain::IPV4,
+            self.to.domain(),
             Type::STREAM.nonblocking(),
             Some(Protocol::TCP),
         )?;

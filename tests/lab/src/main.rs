@@ -18,7 +18,7 @@ use lab::interrupt::clean_up_on_interrupt;
 use lab::{Lab, Node, namespace};
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::comparison::Comparison;
+use crate::comparison::{Comparison, Detection};
 
 /// The binary that a build leaves.
 const BINARY: &str = "target/release/fmc-lb";
@@ -73,6 +73,9 @@ enum Command {
         /// With `silent_takeover = "always"`: a lost machine is noticed by its silence
         #[arg(long)]
         silent: bool,
+        /// Without a key: plain VRRP decides, nothing is signed and nothing forwarded
+        #[arg(long, conflicts_with = "silent")]
+        without_key: bool,
         /// Fail when a bound that fmc-lb promises is not kept
         #[arg(long)]
         judge: bool,
@@ -129,6 +132,7 @@ fn run(cli: Cli) -> Result<()> {
             baseline,
             held,
             silent,
+            without_key,
             judge,
         } => {
             let ours = (!baseline).then_some(binary);
@@ -138,7 +142,11 @@ fn run(cli: Cli) -> Result<()> {
                 ours,
                 base: both || baseline,
                 held,
-                silent,
+                detection: match (silent, without_key) {
+                    (true, _) => Detection::Silence,
+                    (false, true) => Detection::Adverts,
+                    (false, false) => Detection::Shipped,
+                },
                 judge,
             };
             clean_up_on_interrupt()?;

@@ -13,10 +13,10 @@ const MARGIN: Duration = Duration::from_millis(20);
 const BESIDE: (Duration, u32) = (Duration::from_millis(5), 20);
 /// A lost machine where its silence decides: median, and worst.
 const SILENT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(150));
-/// Death of any one process.
-const PROCESS_LOST: Duration = Duration::from_millis(50);
-/// SIGTERM.
-const CLEAN_STOP: Duration = Duration::from_millis(20);
+/// SIGTERM, or the death of any one process: median, and worst.
+const ONE_STOPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+/// With more sessions than these the kernel has a while to close them.
+const FEW: usize = 500;
 
 /// The outages of several rounds of one event.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Outages {
     pub settings: Settings,
     /// A silent machine's VIPs are taken over before its adverts are missed.
     pub silent: bool,
+    /// Sessions of each round.
+    pub held: usize,
     /// Ours.
     pub ours: Vec<Duration>,
     /// The baseline's; empty when it was not measured.
@@ -79,8 +81,13 @@ impl Outages {
                 }
                 findings
             }
-            Event::Kill(_) => vec![finding(format!("{name}, median"), middle, PROCESS_LOST)],
-            Event::CleanStop => vec![finding(format!("{name}, median"), middle, CLEAN_STOP)],
+            Event::Kill(_) | Event::CleanStop if self.held > FEW => {
+                vec![finding(format!("{name}, median"), middle, ONE_STOPS.1)]
+            }
+            Event::Kill(_) | Event::CleanStop => vec![
+                finding(format!("{name}, median"), middle, ONE_STOPS.0),
+                finding(format!("{name}, worst"), worst, ONE_STOPS.1),
+            ],
             Event::KillAll => Vec::new(),
         }
     }
@@ -109,6 +116,7 @@ mod tests {
         let outages = Outages {
             settings,
             silent: false,
+            held: 50,
             ours: ms(ours),
             base: ms(base),
         };
@@ -139,6 +147,7 @@ mod tests {
             let outages = Outages {
                 settings: Settings::ours(Duration::from_secs(1)),
                 silent: true,
+                held: 0,
                 ours: ms(ours),
                 base: Vec::new(),
             };
@@ -150,10 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn the_median_of_a_killed_process_counts() {
-        assert_eq!(kept(Event::Kill(Part::Proxy), &[10, 50, 90], &[]), [true]);
-        assert_eq!(kept(Event::Kill(Part::Proxy), &[10, 51, 90], &[]), [false]);
-        assert_eq!(kept(Event::CleanStop, &[21], &[]), [false]);
-        assert!(kept(Event::CleanStop, &[], &[]).is_empty());
+    fn one_that_stops_is_judged_by_median_and_worst() {
+        for event in [Event::Kill(Part::Proxy), Event::CleanStop] {
+            assert_eq!(kept(event, &[5, 10, 50], &[]), [true, true]);
+            assert_eq!(kept(event, &[5, 11, 51], &[]), [false, false]);
+            assert!(kept(event, &[], &[]).is_empty());
+        }
     }
 }
