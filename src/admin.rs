@@ -17,6 +17,7 @@ mod files;
 pub(crate) mod fixture;
 mod forwarding;
 mod http;
+mod macs;
 mod metrics;
 mod moves;
 mod names;

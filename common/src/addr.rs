@@ -101,6 +101,15 @@ impl fmt::Display for Family {
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
+    /// Of a virtual router: 00:00:5e:00:01:VRID over IPv4, 00:00:5e:00:02:VRID over IPv6 (RFC 9568, section 7.3).
+    pub const fn of_virtual_router(family: Family, vrid: Vrid) -> Self {
+        let block = match family {
+            Family::V4 => 1,
+            Family::V6 => 2,
+        };
+        Self([0x00, 0x00, 0x5e, 0x00, block, vrid.value()])
+    }
+
     /// As a board carries it: in the lower six bytes.
     pub fn to_bits(self) -> u64 {
         let [a, b, c, d, e, f] = self.0;
@@ -130,5 +139,13 @@ mod tests {
         let mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
         assert_eq!(mac.to_string(), "52:54:00:ab:00:01");
         assert_eq!(Mac::from_bits(mac.to_bits() | 0xffff << 48), mac);
+    }
+
+    #[test]
+    fn a_virtual_router_has_the_hardware_address_of_its_family_and_number() {
+        let vrid = Vrid::new(51).expect("not 0");
+        let mac = |family| Mac::of_virtual_router(family, vrid).to_string();
+        assert_eq!(mac(Family::V4), "00:00:5e:00:01:33");
+        assert_eq!(mac(Family::V6), "00:00:5e:00:02:33");
     }
 }

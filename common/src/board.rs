@@ -42,7 +42,7 @@ pub use self::session_log::SessionLogSlot;
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 pub use self::tracker::{TrackerSlot, TrackerState, tracker_slot};
-pub use self::vrrp::{PeerSlot, RivalSlot, VipSlot, VrrpBoard, WireSlot};
+pub use self::vrrp::{MacPreflight, PeerSlot, RivalSlot, VipSlot, VrrpBoard, WireSlot};
 use crate::config::{
     MAX_CERTIFICATES, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED,
 };

@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::addr::{Family, Priority, Vrid};
+use crate::addr::{Family, Mac, Priority, Vrid};
 
 pub use agent::Agent;
 pub use backend::{
@@ -73,7 +73,7 @@ pub use route::{Follower, MAIN_TABLE, MAX_ROUTES, RouteScope, VipRoute, VipRule}
 pub use schema::schema;
 pub use tls::{BackendTls, CertificateFiles, ClientCheck, ListenerTls, TlsVersion, TlsVersions};
 pub use tracker::{Tracker, TrackerEffect, TrackerKind};
-pub use vrrp::{Signing, SilentTakeover, VrrpVersion};
+pub use vrrp::{Signing, SilentTakeover, VirtualMac, VrrpVersion};
 pub use watched::{TlsUse, Watched, WatchedKind, judge_list};
 
 /// Most nodes a configuration may name.
@@ -194,6 +194,7 @@ pub struct Vip {
     pub transport: Transport,
     pub checksum: ChecksumForm,
     pub version: VrrpVersion,
+    pub virtual_mac: VirtualMac,
     /// What comes and goes with the lease: routes, then rules, each in the order of the file.
     pub followers: Vec<Follower>,
 }
@@ -250,6 +251,17 @@ impl Vip {
     /// Of its virtual router.
     pub const fn family(&self) -> Family {
         Family::of(self.address)
+    }
+
+    /// Of its virtual router; it is used as [`Vip::virtual_mac`] says.
+    pub const fn router_mac(&self) -> Mac {
+        Mac::of_virtual_router(self.family(), self.vrid)
+    }
+
+    /// Name of the interface that has [`Vip::router_mac`] and carries the lease (`vrrp4-51`); `None` = it is not used.
+    pub fn macvlan(&self) -> Option<String> {
+        (self.virtual_mac != VirtualMac::Off)
+            .then(|| format!("vrrp{}-{}", self.family().number(), self.vrid))
     }
 }
 

@@ -138,6 +138,8 @@ pub struct VipStatus {
     pub pinned: bool,
     /// Trackers that are down and concern it, each with what it does: `uplink -20`, `disk fault`.
     pub trackers_down: Vec<String>,
+    /// Hardware address that it is reached at on this node; `None` = its lease is not here.
+    pub mac: Option<String>,
     /// This node's health byte for it (0 = a required listener has no usable server).
     pub health: u64,
     /// Hardware address of the foreign machine that claimed it last by ARP or neighbour discovery; `None` = none did.

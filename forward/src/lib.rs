@@ -14,5 +14,5 @@ mod state;
 
 pub use self::attach::{AttachError, attach, attached, detach, index_of};
 pub use self::cause::{Cause, Count};
-pub use self::program::{LoadError, Program, TableError};
+pub use self::program::{Link, LoadError, Program, TableError};
 pub use self::state::map_state;

@@ -65,9 +65,12 @@ struct listener {
 	__u16 zero;
 };
 
+// The other node behind an interface, and how a frame gets there: from this node's own address on the interface below,
+// also where the frame came to a virtual router's, which must not be seen to come from two machines.
 struct link {
 	__u8 peer_mac[ETH_ALEN];
-	__u16 zero;
+	__u8 own_mac[ETH_ALEN];
+	__u32 way;
 };
 
 struct count {
@@ -373,17 +376,14 @@ static __always_inline void count(struct __sk_buff *skb, __u32 cause)
 	count->bytes += skb->len;
 }
 
-// The frame was for our MAC address: that is where it comes from now.
 static __always_inline int send_there(struct __sk_buff *skb, const struct link *link)
 {
-	struct ethhdr ethernet;
-	if (bpf_skb_load_bytes(skb, 0, &ethernet, sizeof(ethernet)))
+	__u8 addresses[2 * ETH_ALEN];
+	__builtin_memcpy(addresses, link->peer_mac, ETH_ALEN);
+	__builtin_memcpy(addresses + ETH_ALEN, link->own_mac, ETH_ALEN);
+	if (bpf_skb_store_bytes(skb, 0, addresses, sizeof(addresses), 0))
 		return HERE;
-	__builtin_memcpy(ethernet.h_source, ethernet.h_dest, ETH_ALEN);
-	__builtin_memcpy(ethernet.h_dest, link->peer_mac, ETH_ALEN);
-	if (bpf_skb_store_bytes(skb, 0, &ethernet, 2 * ETH_ALEN, 0))
-		return HERE;
-	return bpf_redirect(skb->ifindex, 0);
+	return bpf_redirect(link->way, 0);
 }
 
 static __always_inline bool is_from(struct __sk_buff *skb, const struct link *link)

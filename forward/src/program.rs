@@ -52,14 +52,25 @@ pub struct TableError {
     source: MapError,
 }
 
+/// How a frame that came to an interface gets to the other node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The other node's hardware address.
+    pub peer: [u8; 6],
+    /// This node's own one, that forwarded frames come from.
+    pub own: [u8; 6],
+    /// Index of the interface that they leave by.
+    pub way: u32,
+}
+
 /// The loaded program. It is in use as long as it is attached somewhere, whether this value lives or not.
 #[derive(Debug)]
 pub struct Program {
     descriptor: OwnedFd,
     /// See `struct listener` of the program; the value is the VIP.
     listeners: HashMap<MapData, [u8; 20], u32>,
-    /// By index of the interface: the other node's hardware address and two bytes of zero.
-    links: HashMap<MapData, u32, [u8; 8]>,
+    /// By index of the interface; see `struct link` of the program.
+    links: HashMap<MapData, u32, [u8; 16]>,
     /// By [`Cause`]: packets and bytes, for each processor.
     counts: Map,
     state: MapData,
@@ -176,10 +187,14 @@ impl Program {
     ///
     /// # Errors
     /// If the kernel refuses, as when there are more than 64 interfaces.
-    pub fn set_peer(&mut self, interface: u32, mac: [u8; 6]) -> Result<(), TableError> {
-        let [a, b, c, d, e, f] = mac;
+    pub fn set_link(&mut self, interface: u32, link: Link) -> Result<(), TableError> {
+        let mut value = [0; 16];
+        let (macs, way) = value.split_at_mut(12);
+        macs[..6].copy_from_slice(&link.peer);
+        macs[6..].copy_from_slice(&link.own);
+        way.copy_from_slice(&link.way.to_ne_bytes());
         self.links
-            .insert(interface, [a, b, c, d, e, f, 0, 0], 0)
+            .insert(interface, value, 0)
             .map_err(|source| TableError {
                 what: "tell the TC program where the other node is",
                 source,

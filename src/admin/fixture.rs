@@ -178,14 +178,17 @@ vips = ["web"]
     }
 }
 
-/// The same with a route and a rule that follow the first VIP.
+/// The same with a route and a rule that follow the first VIP, which is at the hardware address of its virtual router.
 pub(crate) fn with_routes() -> View {
     const ROUTES: &str = r#"vrid = 51
+virtual_mac = "auto"
 routes = [{ to = "10.99.0.0/16", via = "192.168.0.1" }]
 rules = [{ to = "10.99.0.0/16", table = 100, priority = 1000 }]"#;
     let tracked = with_trackers();
     let text = CONFIG.replacen("vrid = 51", ROUTES, 1);
     let vips = Config::from_running(&text).expect("it is valid").vips;
+    let mac = vips[0].router_mac().to_bits();
+    tracked.boards.vrrp.macs[0].set(mac);
     let config = Config {
         vips,
         ..Config::clone(&tracked.config)

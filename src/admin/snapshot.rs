@@ -17,8 +17,8 @@ use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
 use super::{
-    agents, drain, files, forwarding, peer, reload, routes, session_log, stalls, tls, trackers,
-    warnings,
+    agents, drain, files, forwarding, macs, peer, reload, routes, session_log, stalls, tls,
+    trackers, warnings,
 };
 use crate::status::human;
 
@@ -91,6 +91,7 @@ impl View {
             // That of a dead vrrp ended with it.
             pinned: vrrp.alive && self.boards.vrrp.pinned[index.0].get() == 1,
             trackers_down: trackers::status::down(self, index),
+            mac: macs::status(self, index, vrrp.alive),
             health: self.boards.proxy.vip_health[index.0].get(),
             rival: rival
                 .seen

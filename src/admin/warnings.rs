@@ -13,6 +13,7 @@ use super::agents;
 use super::drain;
 use super::expiry;
 use super::files;
+use super::macs;
 use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
@@ -49,6 +50,7 @@ pub(crate) fn of(
     }
     found.extend(status.vips.iter().filter_map(rival_warning));
     found.extend(status.vips.iter().flat_map(routes::warnings));
+    found.extend(macs::warnings(view, processes.vrrp.alive));
     found.extend(trackers::status::warnings(&status.trackers));
     found.extend((0..view.config.vips.len()).filter_map(|vip| owner_warning(view, vip, now)));
     for vip in 0..view.config.vips.len() {

@@ -11,7 +11,8 @@ use anyhow::{Context, anyhow};
 use common::board::{ForwardBoard, Forwarding as State, ForwardingSlot, VrrpBoard};
 use common::config::{Config, NodeIndex, VipIndex};
 use common::time::Moment;
-use forward::Program;
+use forward::{Link, Program};
+use vrrp::link::RouteSocket;
 
 use super::kit::{Kit, Place};
 use crate::rights;
@@ -30,14 +31,21 @@ pub(super) struct Forwarding {
 struct Loaded {
     program: Program,
     board: &'static ForwardBoard,
-    interface: String,
-    /// It was attached to the interface with this index, and got this id of the kernel.
-    attached: Option<(u32, u32)>,
-    /// The other node's hardware address that the program has.
-    peer: Option<[u8; 6]>,
+    /// The pair's interface first, then those on it that have the hardware address of a virtual router.
+    hooks: Vec<Hook>,
     looked: Option<Moment>,
     /// What went wrong at the last look, so that it is logged once.
     trouble: Option<String>,
+}
+
+/// An interface that the program is attached to.
+#[derive(Debug)]
+struct Hook {
+    interface: String,
+    /// Attached to the interface with this index, where it got this id of the kernel.
+    attached: Option<(u32, u32)>,
+    /// As the program has it.
+    link: Option<Link>,
 }
 
 impl Forwarding {
@@ -79,7 +87,7 @@ impl Forwarding {
             }
         };
         let peer = peer_of(vrrp);
-        let is_news = peer.is_ok_and(|mac| loaded.peer != Some(mac));
+        let is_news = peer.is_ok_and(|mac| loaded.peer() != Some(mac));
         if !is_news && loaded.looked.is_some_and(|last| now.since(last) < LOOK) {
             return;
         }
@@ -96,40 +104,51 @@ impl Forwarding {
         let Ok(loaded) = &mut self.loaded else {
             return;
         };
-        let Some((interface, _)) = loaded.attached.take() else {
-            return;
-        };
-        if let Err(error) = forward::detach(interface) {
-            tracing::warn!("the TC program stays: {:#}", anyhow::Error::from(error));
+        for hook in &mut loaded.hooks {
+            if let Some((interface, _)) = hook.attached.take()
+                && let Err(error) = forward::detach(interface)
+            {
+                tracing::warn!("the TC program stays: {:#}", anyhow::Error::from(error));
+            }
         }
     }
 }
 
 impl Loaded {
+    /// The other node's hardware address that the program has.
+    fn peer(&self) -> Option<[u8; 6]> {
+        self.hooks[0].link.map(|link| link.peer)
+    }
+
     /// Gives the reason where it has to wait.
     fn keep_attached(&mut self, peer: Result<[u8; 6], &'static str>) -> anyhow::Result<State> {
-        let interface = forward::index_of(&self.interface)
-            .with_context(|| format!("{} is missing", self.interface))?;
-        let known = self.attached.filter(|(index, _)| *index == interface);
-        let mac = match (peer, self.peer) {
+        let mut route = RouteSocket::open()?;
+        let (known, first) = (self.peer(), &self.hooks[0]);
+        let way = route
+            .interface(&first.interface)?
+            .with_context(|| format!("{} is missing", first.interface))?;
+        let stays = first.attached.is_some_and(|(index, _)| index == way.index);
+        let peer = match (peer, known) {
             (Ok(mac), _) => mac,
             // It was known, and stays where it was.
-            (Err(_), Some(mac)) if known.is_some() => mac,
+            (Err(_), Some(mac)) if stays => mac,
             (Err(reason), _) => return Err(anyhow!(reason)),
         };
-        if self.peer != Some(mac) || known.is_none() {
-            self.program.set_peer(interface, mac)?;
-            self.peer = Some(mac);
-        }
-        let found = forward::attached(interface)?;
-        if known.is_none() || found != known.map(|(_, id)| id) {
-            forward::attach(interface, &self.program)?;
-            let id = forward::attached(interface)?.context("the TC program is gone at once")?;
-            self.attached = Some((interface, id));
-            tracing::info!(
-                interface = self.interface,
-                "segments of the other node's connections are sent there"
-            );
+        let link = Link {
+            peer,
+            own: way.mac,
+            way: way.index,
+        };
+        for (place, hook) in self.hooks.iter_mut().enumerate() {
+            let index = match place {
+                0 => Some(way.index),
+                // Its VIP is at the pair's interface while there is none.
+                _ => forward::index_of(&hook.interface),
+            };
+            match index {
+                Some(index) => hook.keep((index, link), &mut self.program)?,
+                None => hook.attached = None,
+            }
         }
         Ok(State::On)
     }
@@ -161,12 +180,52 @@ impl Loaded {
     }
 }
 
+impl Hook {
+    fn on(interface: String) -> Self {
+        Self {
+            interface,
+            attached: None,
+            link: None,
+        }
+    }
+
+    fn keep(&mut self, (index, link): (u32, Link), program: &mut Program) -> anyhow::Result<()> {
+        let known = self.attached.filter(|(known, _)| *known == index);
+        if self.link != Some(link) || known.is_none() {
+            program.set_link(index, link)?;
+            self.link = Some(link);
+        }
+        let found = forward::attached(index)?;
+        if known.is_none() || found != known.map(|(_, id)| id) {
+            forward::attach(index, &*program)?;
+            let id = forward::attached(index)?.context("the TC program is gone at once")?;
+            self.attached = Some((index, id));
+            tracing::info!(
+                interface = self.interface,
+                "segments of the other node's connections are sent there"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The interfaces that it hangs on.
+fn hooks(config: &Config) -> Vec<Hook> {
+    let macvlans = config.vips.iter().filter_map(|vip| vip.macvlan());
+    std::iter::once(config.pair.interface.clone())
+        .chain(macvlans)
+        .map(Hook::on)
+        .collect()
+}
+
 /// Takes the program off every interface that a node of this configuration attaches it to.
 pub(crate) fn detach_all(config: &Config) -> anyhow::Result<()> {
-    match forward::index_of(&config.pair.interface) {
-        Some(index) => Ok(forward::detach(index)?),
-        None => Ok(()),
+    for hook in hooks(config) {
+        if let Some(index) = forward::index_of(&hook.interface) {
+            forward::detach(index)?;
+        }
     }
+    Ok(())
 }
 
 /// Why the configuration has no use for it.
@@ -196,23 +255,23 @@ fn load(config: &Config, kit: &mut Kit) -> anyhow::Result<Loaded> {
         tracing::warn!(%error, "CAP_PERFMON is kept");
     }
     program.set_listeners(&listened(config))?;
-    let interface = config.pair.interface.clone();
+    let hooks = hooks(config);
     if is_new {
         kit.keep_forward_parts(program.parts().context("keep its descriptors")?);
         // What a node that died has left there follows roles that nobody writes any more. This one lets everything
         // through until it knows where the other node is.
-        if let Some(index) = forward::index_of(&interface)
-            && forward::attached(index)?.is_some()
-        {
-            forward::attach(index, &program)?;
+        for hook in &hooks {
+            if let Some(index) = forward::index_of(&hook.interface)
+                && forward::attached(index)?.is_some()
+            {
+                forward::attach(index, &program)?;
+            }
         }
     }
     Ok(Loaded {
         board: forward::map_state(program.state()).context("map its board")?,
         program,
-        interface,
-        attached: None,
-        peer: None,
+        hooks,
         looked: None,
         trouble: None,
     })

@@ -27,6 +27,8 @@ use crate::control::{Body, ReceiveError, Received, Wait};
 
 /// After a stop the last processes have so long to be gone for good, with all their sockets.
 const BURIAL_LIMIT: Duration = Duration::from_secs(2);
+/// From a last will until frames to a virtual router's hardware address are refused.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// What the loop works with.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub(super) struct Loop<'a> {
     watchdog: Option<(Duration, Moment)>,
     /// It failed, and no vrrp lives that could do it.
     will_is_due: bool,
+    /// When VIPs with a hardware address of their own are to be left for good, if no vrrp does it until then.
+    leave_at: Option<Moment>,
     shadows: Keeper,
     stopping: bool,
     finished: Option<Moment>,
@@ -71,6 +75,7 @@ impl<'a> Loop<'a> {
             notify: Notify::from_environment(),
             watchdog: notify::watchdog_interval().map(|interval| (interval, now)),
             will_is_due: false,
+            leave_at: None,
             shadows: Keeper::new(now),
             stopping: false,
             finished: None,
@@ -158,6 +163,7 @@ impl<'a> Loop<'a> {
             stamp: Stamp::from_bits(board.advert_stamp.get()),
         });
         self.will_is_due = outcome.is_err();
+        self.leave_at = will.has_macvlans().then_some(began + LEAVE);
         match outcome {
             Ok(released) if released.is_empty() => {}
             Ok(released) => {
@@ -321,6 +327,13 @@ impl<'a> Loop<'a> {
         self.with.boards.supervisor.header.heartbeat.set(now);
         if self.will_is_due && self.children[Child::Vrrp as usize].is_none() {
             self.execute_will();
+        }
+        if self.leave_at.is_some_and(|at| at <= now) {
+            self.leave_at = None;
+            if let (None, Some(will)) = (&self.children[Child::Vrrp as usize], &mut self.with.will)
+            {
+                will.switch_off();
+            }
         }
         if !self.stopping {
             let place = (self.with.place.config, self.with.place.folder);

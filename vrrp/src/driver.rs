@@ -23,6 +23,7 @@ mod signing;
 mod timers;
 mod trackers;
 mod unit;
+mod virtual_mac;
 mod wake;
 mod watch;
 
@@ -40,7 +41,7 @@ use self::drop_log::DropLog;
 use self::forwarding::Forwarding;
 use self::group::Group;
 use self::handovers::Moves;
-use self::judging::{ON_TIME, own_health};
+use self::judging::ON_TIME;
 use self::pair_link::PairLink;
 use self::port::Port;
 use self::questions::Questions;
@@ -48,11 +49,12 @@ use self::routes::Routes;
 use self::signing::Signing;
 use self::trackers::Trackers;
 use self::unit::Unit;
+use self::virtual_mac::MacPreflights;
 use self::wake::Wake;
 use crate::clock::Clocks;
 use crate::control::Control;
 use crate::link::{EventSocket, RouteSocket};
-use crate::pair::{Channel, HEALTH_UNKNOWN, Summary, VipRecord};
+use crate::pair::Channel;
 use crate::ports;
 use crate::realtime::Realtime;
 use crate::router::Heard;
@@ -72,13 +74,6 @@ const SLEEP: Duration = Duration::from_micros(200);
 const QUIET: Duration = Duration::from_secs(60);
 /// Most adverts that are held back while a stalled loop catches up.
 const CATCH_UP_LIMIT: usize = 1024;
-/// Version of this software as heartbeats carry it.
-const VERSION: [&str; 3] = [
-    env!("CARGO_PKG_VERSION_MAJOR"),
-    env!("CARGO_PKG_VERSION_MINOR"),
-    env!("CARGO_PKG_VERSION_PATCH"),
-];
-
 /// The state of the loop.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -104,6 +99,8 @@ pub(crate) struct Driver {
     questions: Option<Questions>,
     forwarding: Option<Forwarding>,
     rivals: rivals::Watch,
+    /// `None` = no VIP has a hardware address of its own, or nobody can be asked.
+    preflights: Option<MacPreflights>,
     /// Time since 1970, at the beginning of this turn.
     wall: Duration,
     drops: DropLog,
@@ -163,6 +160,7 @@ impl Driver {
         driver.look_at_ports(&addresses, now);
         driver.make_units();
         driver.publish_start(now);
+        driver.look_at_macvlans(now)?;
         driver.look_elsewhere(&addresses);
         driver.remove_stale(&addresses)?;
         driver.remove_stale_routes();
@@ -211,6 +209,11 @@ impl Driver {
             questions: Questions::new(&inputs.config, inputs.node, now),
             forwarding: inputs.forward.map(Forwarding::new),
             rivals: rivals::Watch::new(inputs.config.vips.len(), now),
+            preflights: MacPreflights::new(
+                &inputs.config,
+                inputs.node,
+                (&inputs.board.mac_preflight, now),
+            ),
             wall: clocks.wall(),
             drops: DropLog::default(),
             buffer: ReceiveBuffer::new(),
@@ -337,6 +340,7 @@ impl Driver {
         self.question(clocks, now, queues);
         self.look_for_death(now);
         self.watch_rivals(clocks, now);
+        self.keep_macvlans(now);
         self.look_at_trackers(now);
         self.move_vips(now, queues);
         for group in 0..self.groups.len() {
@@ -407,39 +411,6 @@ impl Driver {
         }
     }
 
-    /// Sends a heartbeat when one is due, and at once when a state changed.
-    fn beat(&mut self, now: Moment) {
-        let at_once = std::mem::take(&mut self.heartbeat_at_once);
-        let maintenance = self.on_maintenance(now);
-        let forwards = self.forwards();
-        let Some(pair) = &mut self.pair else { return };
-        if !at_once && pair.due() > now {
-            return;
-        }
-        let mut summary = Summary::new(version(), self.config_hash);
-        summary.forwards = forwards;
-        let signing = self.signing.as_ref();
-        summary.stamp = signing.and_then(|signing| signing.told(self.wall));
-        summary.handover = self.moves.told(maintenance);
-        for (place, unit) in self.units.iter().enumerate() {
-            let router = &self.groups[unit.group].router;
-            let (family, vrid) = unit.router_id();
-            let port = &self.ports[unit.port];
-            summary.push(VipRecord {
-                family,
-                vrid,
-                source: (!port.own.is_unspecified()).then_some(port.own),
-                state: router.state(),
-                priority: router.priority().value(),
-                health: own_health(self.proxy, &self.proxy.vip_sure[place])
-                    .unwrap_or(HEALTH_UNKNOWN),
-                interval: self.config.vips[place].advert_interval,
-                faults: self.groups[unit.group].faults,
-            });
-        }
-        pair.send(&summary, now);
-    }
-
     /// The orderly end: every VIP is given up, the other node knows it at once.
     fn stop(&mut self, now: Moment) {
         for group in 0..self.groups.len() {
@@ -489,10 +460,4 @@ fn random() -> Result<u64, RunError> {
     let drawn = SystemRandom::new().fill(&mut bytes);
     drawn.map_err(|_| RunError::Random)?;
     Ok(u64::from_be_bytes(bytes))
-}
-
-fn version() -> u64 {
-    VERSION.iter().fold(0, |version, part| {
-        version << 16 | part.parse::<u64>().unwrap_or(0) & 0xffff
-    })
 }

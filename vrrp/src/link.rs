@@ -2,12 +2,14 @@
 //!
 //! - `interface`: index, hardware address and state of an interface.
 //! - `address`: who has which address, leases and shadows of the VIPs.
+//! - `macvlan`: interfaces with the hardware address of a virtual router.
 //! - `route`: routes and rules that follow VIPs.
 //! - `events`: what others changed.
 
 mod address;
 mod events;
 mod interface;
+mod macvlan;
 mod route;
 
 use std::io;
@@ -18,6 +20,7 @@ use netlink::{Messages, Requests, acknowledgement};
 pub use self::address::{Address, Placement, Removal};
 pub use self::events::{Event, EventSocket, RouteWatch};
 pub use self::interface::Interface;
+pub use self::macvlan::Macvlan;
 pub use self::route::Installed;
 
 /// Longest wait for an answer.
@@ -65,6 +68,7 @@ pub fn read_everything(datagram: &[u8]) {
             let _ = (
                 address::read_address(payload),
                 interface::read_link(payload),
+                macvlan::read_macvlan(payload),
                 route::tells_of_ours(kind, payload),
                 route::our_route(payload),
                 route::our_rule(payload),

@@ -157,7 +157,7 @@ fn peer_address(config: &Config, node: NodeIndex, vip: &Vip) -> Option<IpAddr> {
 }
 
 /// Bytes of the longest of our own adverts: IPv6 header, fixed part, two addresses, signature.
-const OWN_DATAGRAM: usize = 40 + 8 + 2 * 16 + TRAILER_LEN;
+pub(crate) const OWN_DATAGRAM: usize = 40 + 8 + 2 * 16 + TRAILER_LEN;
 
 /// One advert, ready to be sent.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use common::config::{Config, NodeIndex, Vip, VipIndex};
 
 use crate::clock;
 
-use crate::link::{Address, LinkError, RouteSocket};
+use crate::link::{Address, Interface, LinkError, RouteSocket};
 use crate::packet::EncodeError;
 use crate::ports::{self, OwnAddress, PortPlan};
 use crate::signature::{Keys, Signer, Stamp};
@@ -146,7 +146,8 @@ impl Will {
         for port in &mut self.ports {
             match self.route.interface(&port.plan.name) {
                 Ok(Some(interface)) => {
-                    let leases = port.leases(interface.index, &addresses);
+                    let own = port.macvlans(&mut self.route);
+                    let leases = port.leases(interface.index, &own, &addresses);
                     let late = |vip| !was_leased(vip);
                     let found = (&leases[..], &addresses[..]);
                     port.resign_late(interface.index, found, late, self.signer.as_mut());
@@ -168,6 +169,27 @@ impl Will {
         Ok(released)
     }
 
+    /// Whether a VIP has a hardware address of its own.
+    pub fn has_macvlans(&self) -> bool {
+        let mut vips = self.ports.iter().flat_map(|port| &port.vips);
+        vips.any(|(_, vip)| vip.macvlan().is_some())
+    }
+
+    /// Switches the interfaces of such VIPs off, if no vrrp does: a second after [`Will::execute`], when the switches
+    /// have heard where the address is now. Until then flow forwarding passes on what comes here.
+    pub fn switch_off(&mut self) {
+        for port in &self.ports {
+            for interface in port.macvlans(&mut self.route).iter().filter(|one| one.up) {
+                if let Err(error) = self.route.switch(interface.index, false) {
+                    tracing::warn!(
+                        cause = error.cause(),
+                        "frames to a virtual hardware address still come here"
+                    );
+                }
+            }
+        }
+    }
+
     /// A dead vrrp has said nothing of what it had installed, and the kernel keeps it for ever.
     fn remove_routes(&mut self) {
         match self.route.remove_our_routes() {
@@ -182,11 +204,30 @@ impl Will {
 }
 
 impl Port {
-    /// The VIPs' addresses on the interface, each with the VIP's place in `self.vips`.
-    fn leases<'a>(&self, interface: u32, addresses: &'a [Address]) -> Vec<(usize, &'a Address)> {
+    /// The interfaces of VIPs with a hardware address of their own, as they are now.
+    fn macvlans(&self, route: &mut RouteSocket) -> Vec<Interface> {
+        let all = self.vips.iter().filter_map(|(_, vip)| {
+            let name = vip.macvlan()?;
+            let found = route.interface(&name).unwrap_or_else(|error| {
+                tracing::warn!(interface = name, cause = error.cause(), "not looked at");
+                None
+            });
+            found.filter(|found| found.mac == vip.router_mac().0)
+        });
+        all.collect()
+    }
+
+    /// The VIPs' addresses on the interface, or on one of their `own`, each with the VIP's place in `self.vips`.
+    fn leases<'a>(
+        &self,
+        interface: u32,
+        own: &[Interface],
+        addresses: &'a [Address],
+    ) -> Vec<(usize, &'a Address)> {
+        let is_theirs = |index| index == interface || own.iter().any(|one| one.index == index);
         addresses
             .iter()
-            .filter(|found| found.interface == interface)
+            .filter(|found| is_theirs(found.interface))
             .filter_map(|found| {
                 let place = self
                     .vips

@@ -14,10 +14,13 @@
 //! that was asked on, and for no others, and it solicits from the address that a packet leaves from,
 //! which a deprecated one is only where somebody binds to it.
 //!
+//! The interfaces of VIPs with a hardware address of their own ([`crate::macvlan`]) come and go with the shadows.
+//!
 //! What was found is kept by the caller until it is restored: [`record`] before the first
 //! [`install`], and [`remove`] at the end.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -26,6 +29,7 @@ use common::config::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::link::{LinkError, Placement, RouteSocket};
+use crate::macvlan;
 
 /// The interface that carries the shadows.
 const LOOPBACK: &str = "lo";
@@ -110,6 +114,14 @@ pub fn install(config: &Config) -> Result<Vec<String>, ShadowError> {
         }
     }
     warnings.extend(warn_of_all());
+    for error in macvlan::install(config)? {
+        let cause = error
+            .source()
+            .map_or_else(String::new, |cause| format!(": {cause}"));
+        warnings.push(format!(
+            "{error}{cause}: its VIP stays at the interface's own hardware address"
+        ));
+    }
     let mut route = RouteSocket::open()?;
     let loopback = route.interface(LOOPBACK)?.ok_or(ShadowError::NoLoopback)?;
     if !loopback.up {
@@ -165,12 +177,14 @@ pub fn lapses(config: &Config, look: Look) -> Result<Vec<String>, ShadowError> {
             .collect();
         let missing = vips(config).into_iter().filter(|vip| !there.contains(vip));
         lapses.extend(missing.map(|vip| format!("{vip} was missing on {LOOPBACK}")));
+        let missing = macvlan::missing(config)?;
+        lapses.extend(missing.iter().map(|name| format!("{name} was missing")));
     }
     Ok(lapses)
 }
 
-/// Removes our shadows, those that were recorded and those of `config`, then restores the settings
-/// that still have our value. `None` = the configuration cannot be read.
+/// Removes our shadows, those that were recorded and those of `config`, and our macvlan interfaces, then restores the
+/// settings that still have our value. `None` = the configuration cannot be read.
 ///
 /// # Errors
 /// The first change that the kernel refused. Nothing is restored while a shadow is left: it would
@@ -182,6 +196,7 @@ pub fn remove(config: Option<&Config>, saved: &SavedSettings) -> Result<(), Shad
         return Ok(());
     }
     let mut route = RouteSocket::open()?;
+    macvlan::remove()?;
     remove_shadows(&mut route, |found| ours.contains(&found))?;
     for setting in &saved.settings {
         let ours = NEEDED

@@ -1,7 +1,8 @@
 //! The system calls that neither nix nor socket2 wraps.
 #![expect(
     unsafe_code,
-    reason = "sched_setscheduler, binding a packet socket, adjtimex and NETLINK_GET_STRICT_CHK have no safe wrapper"
+    reason = "sched_setscheduler, binding a packet socket and its memberships, adjtimex and NETLINK_GET_STRICT_CHK have \
+              no safe wrapper"
 )]
 
 use std::io;
@@ -99,6 +100,41 @@ pub(crate) fn bind_packet_socket(
             socket.as_raw_fd(),
             (&raw const address).cast(),
             size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Has an interface accept frames for another hardware address too, as long as the packet socket is open
+/// (PACKET_MR_UNICAST of packet(7)).
+///
+/// # Errors
+/// `ENODEV` if there is no such interface.
+pub(crate) fn accept_frames_for(
+    socket: BorrowedFd<'_>,
+    interface: u32,
+    mac: [u8; 6],
+) -> io::Result<()> {
+    let index = i32::try_from(interface).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    let [a, b, c, d, e, f] = mac;
+    let membership = libc::packet_mreq {
+        mr_ifindex: index,
+        mr_type: libc::PACKET_MR_UNICAST as u16,
+        mr_alen: 6,
+        mr_address: [a, b, c, d, e, f, 0, 0],
+    };
+    // SAFETY: the value lives for the call, which reads exactly its size; the descriptor is open.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const membership).cast(),
+            size_of::<libc::packet_mreq>() as libc::socklen_t,
         )
     };
     if result == 0 {

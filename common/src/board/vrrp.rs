@@ -71,6 +71,10 @@ pub struct VrrpBoard {
     pub deaths: Cell,
     /// What follows the VIPs, by place in the configuration.
     pub routes: [RouteSlot; MAX_ROUTES],
+    /// [`MacPreflight`]
+    pub mac_preflight: Cell,
+    /// The hardware address that each VIP is reached at on this node, in the lower six bytes; 0 = its lease is not here.
+    pub macs: [Cell; MAX_VIPS],
 }
 
 /// As nobody has written it yet.
@@ -108,7 +112,19 @@ impl Default for VrrpBoard {
             peer_forwards: Default::default(),
             deaths: Default::default(),
             routes: array::from_fn(|_| Default::default()),
+            mac_preflight: Default::default(),
+            macs: Default::default(),
         }
+    }
+}
+
+board_enum! {
+    /// Whether frames to a second hardware address come through to this machine, as a virtual router's is.
+    MacPreflight {
+        /// Not asked, or the other node was not heard meanwhile.
+        Unknown = 0 => "unknown",
+        Passed = 1 => "passed",
+        Failed = 2 => "failed",
     }
 }
 

@@ -86,6 +86,7 @@ fn build_vip(vip: &VipDraft) -> Option<Vip> {
             IpAddr::V6(_) => ChecksumForm::Pseudo,
         },
         version: vip.spoken(),
+        virtual_mac: vip.virtual_mac.as_ref()?.value,
         followers: vip
             .routes
             .build(Family::of(net.addr()), &vip.interface.as_ref()?.value)?,

@@ -59,6 +59,10 @@ const TRANSPORT: Choice = Choice {
     later: &[],
 };
 const VERSION: IntegerRange = IntegerRange::new(2, 3);
+const VIRTUAL_MAC: Choice = Choice {
+    values: &["off", "auto", "always"],
+    later: &[],
+};
 const CHECKSUM: Choice = Choice {
     values: &["pseudo", "message"],
     later: &[],
@@ -242,6 +246,18 @@ advert_interval = "100ms""#,
                   mistakes away and nobody else",
         },
         Key {
+            name: "virtual_mac",
+            kind: Kind::Choice(VIRTUAL_MAC),
+            default: Default::Toml("\"off\""),
+            doc: "Whether a VIP is reached at the hardware address of its virtual router, 00:00:5e:00:01:VRID (IPv6: \
+                  00:00:5e:00:02:VRID), which moves with it, so that nobody has to learn another one: for hosts that \
+                  ignore gratuitous ARP, and for networks that bind addresses to hardware addresses. The lease is then \
+                  on a macvlan interface, `vrrp4-VRID` (`vrrp6-VRID`). Many hypervisors deliver no frames to a second \
+                  hardware address, so a preflight asks the other node from one, as long as that node is heard: with \
+                  \"auto\" a VIP whose network fails it stays at the interface's own address, and status says so; \
+                  \"always\" = whatever it finds",
+        },
+        Key {
             name: "together",
             kind: Kind::Bool,
             default: Default::Toml("false"),
@@ -315,6 +331,7 @@ vrid = 52"#,
         inherited_from_vrrp("checksum", Kind::Choice(CHECKSUM)),
         inherited_from_vrrp("version", Kind::Integer(VERSION)),
         inherited_from_vrrp("auth_pass", Kind::Text(Form::Pass)),
+        inherited_from_vrrp("virtual_mac", Kind::Choice(VIRTUAL_MAC)),
         Key {
             name: "routes",
             kind: Kind::List(&Kind::Table(&VIP_ROUTE)),

@@ -177,6 +177,7 @@ fn vip_value(vip: &Vip, nodes: &[Node], key: &str) -> Option<String> {
             }
             VrrpVersion::V2 { pass: None } | VrrpVersion::V3 => None,
         },
+        "virtual_mac" => Some(quoted(vip.virtual_mac.word())),
         "routes" => Some(route::routes(&vip.followers)),
         "rules" => Some(route::rules(&vip.followers)),
         _ => None,

@@ -67,6 +67,35 @@ impl SilentTakeover {
     }
 }
 
+/// Which hardware address a VIP is reached at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VirtualMac {
+    /// That of the holder's interface.
+    Off,
+    /// That of the virtual router, unless frames to a second address do not come through.
+    Auto,
+    /// That of the virtual router, whatever the preflight says.
+    Always,
+}
+
+impl VirtualMac {
+    /// All of them, and their words in the file.
+    pub const WORDS: &[(&str, Self)] = &[
+        ("off", Self::Off),
+        ("auto", Self::Auto),
+        ("always", Self::Always),
+    ];
+
+    /// The word in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Auto => "auto",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// Version of VRRP that a virtual router speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VrrpVersion {

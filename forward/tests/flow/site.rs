@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::board::ForwardBoard;
 use common::config::VipIndex;
-use forward::{Cause, Program, attach, map_state};
+use forward::{Cause, Link, Program, attach, map_state};
 use lab::packet::PacketSocket;
 use lab::topology::{API_VIP, WEB_VIP, WEB_VIP_V6};
 use lab::{Lab, Node};
@@ -277,7 +277,12 @@ impl Balancer {
                 .collect();
             program.set_listeners(&listened).expect("room for three");
             let peer = mac(node.other());
-            program.set_peer(interface, peer).expect("room for one");
+            let link = Link {
+                peer,
+                own: mac(node),
+                way: interface,
+            };
+            program.set_link(interface, link).expect("room for one");
             attach(interface, &program).expect("root may attach it");
             let bind = |vip: &IpAddr| TcpListener::bind((*vip, PORT)).expect("a local address");
             Self {

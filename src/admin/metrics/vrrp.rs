@@ -26,6 +26,12 @@ static VIP_PINNED: Family = Family::gauge(
     &["vip"],
     "1 while this node holds the VIP since a handover and keeps it against preemption.",
 );
+static VIP_VIRTUAL_MAC: Family = Family::gauge(
+    "fmc_lb_vrrp_vip_virtual_mac",
+    &["vip"],
+    "1 while the VIP is reached at the hardware address of its virtual router on this node, 0 while it is at its \
+     interface's although `virtual_mac` is on; absent for others, and without the lease.",
+);
 static MAINTENANCE: Family = Family::gauge(
     "fmc_lb_vrrp_maintenance",
     &[],
@@ -176,6 +182,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &VIP_LEASED,
     &VIP_PRIORITY,
     &VIP_PINNED,
+    &VIP_VIRTUAL_MAC,
     &MAINTENANCE,
     &HANDOVERS,
     &HANDOVER_REQUESTS,
@@ -240,13 +247,17 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status) {
 
 fn fill_vips(page: &mut Page, view: &View, status: &Status) {
     let board = view.boards.vrrp;
-    for ((vip, slot), wire) in status.vips.iter().zip(&board.vips).zip(&board.wire) {
+    let slots = board.vips.iter().zip(&board.wire).zip(&view.config.vips);
+    for (vip, ((slot, wire), config)) in status.vips.iter().zip(slots) {
         let states = VipState::ALL.iter().map(|state| state.word());
         page.one_of(&VIP_STATE, &[&vip.name, &vip.address], (&vip.state, states));
         let labels = [vip.name.as_str()];
         page.gauge(&VIP_LEASED, &labels, flag(slot.leased.get() == 1));
         page.gauge(&VIP_PRIORITY, &labels, vip.priority as f64);
         page.gauge(&VIP_PINNED, &labels, flag(vip.pinned));
+        let own = config.macvlan().and(vip.mac.as_ref());
+        let is_virtual = own.map(|mac| flag(*mac == config.router_mac().to_string()));
+        page.gauge_if_known(&VIP_VIRTUAL_MAC, &labels, is_virtual);
         page.count(&BECAME_ACTIVE, &labels, slot.became_active.get());
         page.count(&ADVERTS_SENT, &labels, slot.adverts_sent.get());
         page.count(&ADVERTS_RECEIVED, &labels, slot.adverts_received.get());

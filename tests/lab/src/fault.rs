@@ -166,6 +166,29 @@ pub fn port_silent(lab: &Lab, node: Node) -> Result<Undo> {
     Ok(Undo::run("bridge", &line("3")))
 }
 
+/// The switch delivers frames to this machine's own hardware address only, as a hypervisor that permits no second one.
+/// What goes to everybody still arrives.
+///
+/// # Errors
+/// When `bridge` fails.
+pub fn second_mac_refused(lab: &Lab, node: Node) -> Result<Undo> {
+    let switch = lab.node(node.switch()).name();
+    let (port, mac) = (node.name(), node.mac());
+    command::run(
+        "bridge",
+        &[
+            "-n", switch, "fdb", "replace", &mac, "dev", port, "master", "static",
+        ],
+    )?;
+    let port = |state| {
+        [
+            "-n", switch, "link", "set", "dev", port, "learning", state, "flood", state,
+        ]
+    };
+    command::run("bridge", &port("off"))?;
+    Ok(Undo::run("bridge", &port("on")))
+}
+
 /// IP protocol 112 between the load balancers is dropped at their switch ports; everything else passes.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! Who holds a VIP: the address on `eth0`, asked of each node's kernel (the shadow on `lo` does not count).
+//! Who holds a VIP: the address on `eth0` or on an interface on it, asked of each node's kernel (the shadow on `lo` does
+//! not count).
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -44,13 +45,13 @@ pub fn is_holder(lab: &Lab, node: Node, vip: impl Into<IpAddr>) -> bool {
     lab.run_in(node, || holds(vip))
 }
 
-/// Whether the calling thread's namespace has the address on `eth0`.
+/// Whether the calling thread's namespace has the address on another interface than `lo`.
 fn holds(vip: IpAddr) -> bool {
     let Ok(entries) = getifaddrs() else {
         return false;
     };
     entries
-        .filter(|entry| is_eth0(&entry.interface_name))
+        .filter(|entry| !is_loopback(&entry.interface_name))
         .filter_map(|entry| entry.address)
         .any(|address| {
             let v4 = address.as_sockaddr_in().map(|found| found.ip().into());
@@ -60,8 +61,8 @@ fn holds(vip: IpAddr) -> bool {
 }
 
 /// The name comes from the address's label, which may go on after a colon.
-fn is_eth0(name: &str) -> bool {
-    name.split(':').next() == Some("eth0")
+fn is_loopback(name: &str) -> bool {
+    name.split(':').next() == Some("lo")
 }
 
 /// A change: from then on a node held the VIP or did not.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use common::board::{PeerSlot, VipState, VrrpBoard};
 use common::time::Moment;
 
+use super::Driver;
 use super::handovers::HeardHandover;
+use super::judging::own_health;
 use super::unit::Unit;
-use crate::pair::{Channel, MAX_DATAGRAM, Summary};
+use crate::pair::{Channel, HEALTH_UNKNOWN, MAX_DATAGRAM, Summary, VipRecord};
 use crate::router::{Heard, Via};
 use crate::socket::PairSocket;
 
@@ -17,6 +19,12 @@ use crate::socket::PairSocket;
 const FRESH_HEARTBEATS: u32 = 3;
 /// A node that is late by less than this has not lost its health.
 const FRESH_AT_LEAST: Duration = Duration::from_millis(100);
+/// Version of this software as heartbeats carry it.
+const VERSION: [&str; 3] = [
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    env!("CARGO_PKG_VERSION_MINOR"),
+    env!("CARGO_PKG_VERSION_PATCH"),
+];
 
 /// The pair channel.
 #[derive(Debug)]
@@ -95,6 +103,47 @@ impl PairLink {
             .get()
             .is_some_and(|heartbeat| now.since(heartbeat) <= limit)
     }
+}
+
+impl Driver {
+    /// Sends a heartbeat when one is due, and at once when a state changed.
+    pub(super) fn beat(&mut self, now: Moment) {
+        let at_once = std::mem::take(&mut self.heartbeat_at_once);
+        let maintenance = self.on_maintenance(now);
+        let forwards = self.forwards();
+        let Some(pair) = &mut self.pair else { return };
+        if !at_once && pair.due() > now {
+            return;
+        }
+        let mut summary = Summary::new(version(), self.config_hash);
+        summary.forwards = forwards;
+        let signing = self.signing.as_ref();
+        summary.stamp = signing.and_then(|signing| signing.told(self.wall));
+        summary.handover = self.moves.told(maintenance);
+        for (place, unit) in self.units.iter().enumerate() {
+            let router = &self.groups[unit.group].router;
+            let (family, vrid) = unit.router_id();
+            let port = &self.ports[unit.port];
+            summary.push(VipRecord {
+                family,
+                vrid,
+                source: (!port.own.is_unspecified()).then_some(port.own),
+                state: router.state(),
+                priority: router.priority().value(),
+                health: own_health(self.proxy, &self.proxy.vip_sure[place])
+                    .unwrap_or(HEALTH_UNKNOWN),
+                interval: self.config.vips[place].advert_interval,
+                faults: self.groups[unit.group].faults,
+            });
+        }
+        pair.send(&summary, now);
+    }
+}
+
+fn version() -> u64 {
+    VERSION.iter().fold(0, |version, part| {
+        version << 16 | part.parse::<u64>().unwrap_or(0) & 0xffff
+    })
 }
 
 /// Puts a good heartbeat on the board and says, for each VIP that the other node holds, what the

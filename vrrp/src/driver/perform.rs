@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::addr::Mac;
 use common::board::VipState;
 use common::time::Moment;
 
@@ -23,13 +24,17 @@ impl Driver {
                     }
                 }
                 Action::InstallLease { lifetime } | Action::RenewLease { lifetime } => {
-                    let result = self.put_leases(group, lifetime);
+                    let result = self.put_leases(group, lifetime, now);
                     if result.is_err() {
                         self.look_at_refusal(group, now);
                     }
                     self.groups[group].router.handle_lease_result(result, now);
                 }
-                Action::RemoveLease => members.clone().for_each(|place| self.remove_lease(place)),
+                Action::RemoveLease => {
+                    members
+                        .clone()
+                        .for_each(|place| self.remove_lease(place, now));
+                }
                 Action::Announce => members.clone().for_each(|place| self.announce(place)),
                 Action::Changed { from, to, reason } => {
                     for place in members.clone() {
@@ -50,10 +55,10 @@ impl Driver {
     }
 
     /// The first refusal, if there is one; the router takes back what was not refused.
-    fn put_leases(&mut self, group: usize, lifetime: Duration) -> Result<(), String> {
+    fn put_leases(&mut self, group: usize, lifetime: Duration, now: Moment) -> Result<(), String> {
         let mut all = Ok(());
         for place in self.groups[group].members.clone() {
-            let result = self.put_lease(place, lifetime);
+            let result = self.put_lease(place, lifetime, now);
             self.units[place].leased = result.is_ok();
             all = all.and(result);
         }
@@ -69,7 +74,7 @@ impl Driver {
             self.board.advert_stamp.set(stamp.to_bits());
         }
         let sent = match ports::advert(vip, priority, port.own, port.plan.peer, signature) {
-            Ok(Some(advert)) => port.send(advert.datagram(), advert.destination),
+            Ok(Some(advert)) => port.send(&advert, unit.own_mac(port)),
             Ok(None) => return,
             Err(error) => Err(std::io::Error::other(error)),
         };
@@ -85,21 +90,32 @@ impl Driver {
         }
     }
 
-    fn put_lease(&mut self, place: usize, lifetime: Duration) -> Result<(), String> {
-        let unit = &mut self.units[place];
-        let port = &self.ports[unit.port];
-        let Some(interface) = port.index() else {
-            return Err(format!("{} is missing", port.plan.name));
-        };
-        unit.leased_on = Some(interface);
+    /// Where it belongs now. A lease that has to be on another interface than before is there before it is gone here.
+    fn put_lease(&mut self, place: usize, lifetime: Duration, now: Moment) -> Result<(), String> {
+        let seat = self.seat(place)?;
+        let address = self.units[place].address;
         let placement = Placement {
-            interface,
-            interface_name: &port.plan.name,
-            address: unit.address,
+            interface: seat.interface,
+            interface_name: &seat.name,
+            address,
         };
+        let unit = &mut self.units[place];
+        let earlier = unit.leased_on.replace(seat.interface);
         self.route
             .put_lease(placement, lifetime)
-            .map_err(|error| error.cause())
+            .map_err(|error| error.cause())?;
+        if let Some(left) = earlier.filter(|left| *left != seat.interface) {
+            self.remove_from(place, left, now);
+        }
+        let mac = Mac(seat.mac).to_bits();
+        let known = self.board.macs[place].get();
+        self.board.macs[place].set(mac);
+        if known != 0 && known != mac {
+            let vip = &self.config.vips[place].name;
+            tracing::warn!(vip, mac = %Mac(seat.mac), "the VIP has another hardware address");
+            self.announce(place);
+        }
+        Ok(())
     }
 
     /// A lease that could not be installed because its interface has just gone is no refusal: the
@@ -120,22 +136,30 @@ impl Driver {
         }
     }
 
-    fn remove_lease(&mut self, place: usize) {
+    fn remove_lease(&mut self, place: usize, now: Moment) {
         let unit = &mut self.units[place];
         unit.leased = false;
+        self.board.macs[place].set(0);
         let leased_on = unit.leased_on.take();
-        let Some(interface) = leased_on.or_else(|| self.ports[unit.port].index()) else {
-            return;
-        };
-        if let Err(error) = self.route.remove_host(interface, unit.address) {
+        let interface = leased_on.or_else(|| self.ports[unit.port].index());
+        if let Some(interface) = interface {
+            self.remove_from(place, interface, now);
+        }
+    }
+
+    fn remove_from(&mut self, place: usize, interface: u32, now: Moment) {
+        let address = self.units[place].address;
+        if let Err(error) = self.route.remove_host(interface, address) {
             let vip = &self.config.vips[place].name;
             tracing::warn!(vip, cause = error.cause(), "a lease stays until it lapses");
         }
+        self.leave_seat(place, interface, now);
     }
 
     pub(super) fn announce(&mut self, place: usize) {
         let unit = &self.units[place];
-        if let Err(error) = self.ports[unit.port].announce(unit.address) {
+        let port = &self.ports[unit.port];
+        if let Err(error) = port.announce(unit.address, unit.own_mac(port)) {
             let vip = &self.config.vips[place].name;
             tracing::warn!(vip, %error, "the virtual IP was not announced");
         }

@@ -14,7 +14,7 @@ use super::wake::Wake;
 use crate::flap::Debounce;
 use crate::link::{Address, Interface, LinkError, RouteSocket};
 use crate::packet::{Expect, Packet, Received, Virtual, claim, decode, group};
-use crate::ports::{self, OwnAddress, PortPlan};
+use crate::ports::{self, EncodedAdvert, OwnAddress, PortPlan};
 use crate::socket::{
     AdvertReceiver, AdvertSender, Announcer, Datagram, Read, ReceiveBuffer, Sentinel, Witness,
 };
@@ -222,14 +222,21 @@ impl Port {
         }
     }
 
-    /// Sends a whole datagram.
-    pub(super) fn send(&self, datagram: &[u8], destination: IpAddr) -> io::Result<()> {
-        self.sockets()?.sender.send(datagram, destination)
+    /// Sends an advert; to the group from `mac`, if the VIP has one of its own (RFC 9568, section 7.3), so that the
+    /// switches keep knowing where it is.
+    pub(super) fn send(&self, advert: &EncodedAdvert, mac: Option<[u8; 6]>) -> io::Result<()> {
+        let sockets = self.sockets()?;
+        match mac {
+            Some(mac) if advert.destination.is_multicast() => {
+                sockets.announcer.advertise(mac, advert.datagram())
+            }
+            Some(_) | None => sockets.sender.send(advert.datagram(), advert.destination),
+        }
     }
 
-    /// Sends one round of announcements.
-    pub(super) fn announce(&self, vip: IpAddr) -> io::Result<()> {
-        self.sockets()?.announcer.announce(vip)
+    /// Sends one round of announcements: of the interface's hardware address, or of `mac`.
+    pub(super) fn announce(&self, vip: IpAddr, mac: Option<[u8; 6]>) -> io::Result<()> {
+        self.sockets()?.announcer.announce(vip, mac)
     }
 
     fn sockets(&self) -> io::Result<&Sockets> {

@@ -79,6 +79,9 @@ impl Driver {
 
     fn hear_claim(&mut self, place: usize, (sender, peer): (Mac, Option<Mac>), at: Moment) {
         let held = self.units[place].leased;
+        // The other node's too, if it has the VIP at the virtual router's address.
+        let is_virtual = sender == self.config.vips[place].router_mac();
+        let peer = if is_virtual { Some(sender) } else { peer };
         let is_rival = self.rivals.rivals[place].hear(Claim {
             sender,
             at,

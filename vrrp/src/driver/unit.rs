@@ -9,6 +9,7 @@ use common::board::{VipSlot, VipState};
 use common::config::{Config, NodeIndex, VipIndex};
 use common::time::Moment;
 
+use super::virtual_mac::Macvlan;
 use crate::fitness::{self, Judge};
 use crate::router::VirtualRouter;
 use crate::timing::active_down_interval;
@@ -33,6 +34,8 @@ pub(super) struct Unit {
     /// Index of an interface that has the address although it is not the VIP's.
     pub(super) elsewhere: Option<u32>,
     pub(super) unheard: Unheard,
+    /// Where the VIP has a hardware address of its own.
+    pub(super) macvlan: Option<Macvlan>,
     slot: &'static VipSlot,
     reason: String,
 }
@@ -65,6 +68,7 @@ impl Unit {
                 since: None,
                 until: None,
             },
+            macvlan: Macvlan::of(vip),
             slot,
             reason: String::new(),
         }

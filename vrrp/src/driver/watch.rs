@@ -5,6 +5,8 @@ use std::time::Duration;
 use common::time::Moment;
 
 use super::Driver;
+use super::port::Port;
+use super::unit::Unit;
 use crate::link::{Address, Event, LinkError};
 
 /// Most events that one turn reads.
@@ -65,18 +67,19 @@ impl Driver {
                 ports.any(|port| port.fault.is_some() && port.is_concerned(interface))
                     || units.any(|unit| {
                         unit.address == address
-                            && is_elsewhere(interface, self.ports[unit.port].index())
+                            && is_elsewhere(interface, unit, &self.ports[unit.port])
                     })
             }
             Event::AddressRemoved { interface, .. } => {
                 self.ports.iter().any(|port| port.is_concerned(interface))
-                    || self
-                        .units
-                        .iter()
-                        .any(|unit| unit.elsewhere == Some(interface))
+                    || self.units.iter().any(|unit| {
+                        unit.elsewhere == Some(interface) || unit.is_concerned(interface)
+                    })
             }
             Event::LinkChanged { interface } => {
+                let mut units = self.units.iter();
                 self.ports.iter().any(|port| port.is_concerned(interface))
+                    || units.any(|unit| unit.is_concerned(interface))
             }
             Event::Overrun => {
                 tracing::warn!("network events were lost: looking at everything");
@@ -114,6 +117,10 @@ impl Driver {
             tracing::warn!(cause = error.cause(), "the kernel gives no answer");
             self.look_again = Some(now + RETRY);
         }
+        if let Err(error) = self.look_at_macvlans(now) {
+            tracing::warn!(cause = error.cause(), "a virtual router's interface");
+            self.look_again = Some(now + RETRY);
+        }
         changed
     }
 
@@ -122,10 +129,11 @@ impl Driver {
     pub(super) fn look_elsewhere(&mut self, addresses: &[Address]) -> bool {
         let mut changed = false;
         for unit in &mut self.units {
-            let own = self.ports[unit.port].index();
+            let port = &self.ports[unit.port];
             let mut others = addresses.iter();
-            let other = others
-                .find(|found| found.address == unit.address && is_elsewhere(found.interface, own));
+            let other = others.find(|found| {
+                found.address == unit.address && is_elsewhere(found.interface, unit, port)
+            });
             let elsewhere = other.map(|found| found.interface);
             changed |= elsewhere != unit.elsewhere;
             unit.elsewhere = elsewhere;
@@ -140,9 +148,8 @@ impl Driver {
             let mut gone = false;
             for place in self.groups[group].members.clone() {
                 let unit = &mut self.units[place];
-                let interface = self.ports[unit.port].index();
                 let there = addresses.iter().any(|found| {
-                    found.address == unit.address && Some(found.interface) == interface
+                    found.address == unit.address && Some(found.interface) == unit.leased_on
                 });
                 if unit.leased && !there {
                     unit.leased = false;
@@ -160,9 +167,9 @@ impl Driver {
     /// Active yet.
     pub(super) fn remove_stale(&mut self, addresses: &[Address]) -> Result<(), LinkError> {
         for unit in &self.units {
-            let interface = self.ports[unit.port].index();
+            let port = &self.ports[unit.port];
             let stale = addresses.iter().filter(|found| {
-                found.address == unit.address && Some(found.interface) == interface
+                found.address == unit.address && unit.is_seat(found.interface, port)
             });
             for found in stale {
                 match found.lifetime {
@@ -180,7 +187,7 @@ impl Driver {
     }
 }
 
-/// Neither the VIP's own interface nor the one of the shadows.
-fn is_elsewhere(interface: u32, own: Option<u32>) -> bool {
-    interface != LOOPBACK && Some(interface) != own
+/// Neither an interface that the VIP's lease may be on nor the one of the shadows.
+fn is_elsewhere(interface: u32, unit: &Unit, port: &Port) -> bool {
+    interface != LOOPBACK && !unit.is_seat(interface, port)
 }

@@ -7,9 +7,11 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkHeader, LinkMessa
 use super::{LinkError, RouteSocket, failed};
 
 /// Length of the header of a link message, `struct ifinfomsg`.
-const LINK_HEADER_BYTES: usize = 16;
+pub(super) const LINK_HEADER_BYTES: usize = 16;
 /// Attribute with the hardware address, `IFLA_ADDRESS`.
 const HARDWARE_ADDRESS: u16 = 1;
+/// Attribute with the index of the interface below, `IFLA_LINK`.
+const BELOW: u16 = 5;
 
 /// An interface as the kernel has it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Interface {
     pub index: u32,
     /// Zero for an interface that has none, such as `lo`.
     pub mac: [u8; 6],
+    /// Index of the interface that it is on, as a macvlan or a VLAN is; 0 for others.
+    pub parent: u32,
     /// Switched on.
     pub up: bool,
     /// Its lower layer can carry packets ("RUNNING": the cable is in, the bridge port forwards).
@@ -39,14 +43,19 @@ impl RouteSocket {
 /// Reads only what is needed: a kernel may send attributes that a codec does not know yet.
 pub(super) fn read_link(payload: &[u8]) -> Option<Interface> {
     let header = LinkHeader::parse(payload).ok()?;
-    let mac = NlasIterator::new(payload.get(LINK_HEADER_BYTES..)?)
-        .map_while(Result::ok)
-        .find(|attribute: &NlaBuffer<_>| attribute.kind() == HARDWARE_ADDRESS)
-        .and_then(|attribute| attribute.value().try_into().ok())
-        .unwrap_or_default();
+    let (mut mac, mut parent) = ([0; 6], [0; 4]);
+    for attribute in NlasIterator::new(payload.get(LINK_HEADER_BYTES..)?).map_while(Result::ok) {
+        let attribute: NlaBuffer<_> = attribute;
+        match attribute.kind() {
+            HARDWARE_ADDRESS => mac = attribute.value().try_into().unwrap_or_default(),
+            BELOW => parent = attribute.value().try_into().unwrap_or_default(),
+            _ => {}
+        }
+    }
     Some(Interface {
         index: header.index,
         mac,
+        parent: u32::from_ne_bytes(parent),
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::Running),
     })

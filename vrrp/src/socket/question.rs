@@ -10,16 +10,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::libc::{BPF_B, BPF_H};
+use nix::libc::{BPF_B, BPF_H, BPF_W};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockFilter, Socket, Type};
 
-use super::filter::{ADVERTISEMENT, MESSAGE_TYPE, OF_NEIGHBOURS, TARGET, all_of, is_at};
+use super::filter::{ADVERTISEMENT, MESSAGE_TYPE, OF_NEIGHBOURS, TARGET, Test, all_of, is_at};
 use super::{Datagram, PRIORITY, Read, ReceiveBuffer, receive};
 use crate::packet::{answer, question, solicitation};
 use crate::syscall::{self, PacketProtocol};
 
-/// Offsets in a frame: operation and sender address of an ARP packet (RFC 826).
+/// Offsets in a frame: where it goes to, operation and sender address of an ARP packet (RFC 826).
+const DESTINATION: u32 = 0;
 const OPERATION: u32 = 20;
 const SENDER_ADDRESS: u32 = 28;
 const REPLY: u32 = 2;
@@ -50,6 +51,27 @@ impl QuestionSocket {
         own: IpAddr,
         target: IpAddr,
     ) -> io::Result<Self> {
+        Self::open_for((index, mac), (own, target), filter(target))
+    }
+
+    /// From a hardware address that is not the interface's, by probes that nobody learns an address from (RFC 5227,
+    /// section 2.1.1): hears only answers to that address, which the interface accepts frames for as long as this lives.
+    pub(crate) fn open_from_second(
+        (index, mac): (u32, [u8; 6]),
+        target: Ipv4Addr,
+    ) -> io::Result<Self> {
+        let ends = (Ipv4Addr::UNSPECIFIED.into(), target.into());
+        let answers = to(mac).into_iter().chain(answers_of(target));
+        let this = Self::open_for((index, mac), ends, all_of(answers))?;
+        syscall::accept_frames_for(this.socket.as_fd(), index, mac)?;
+        Ok(this)
+    }
+
+    fn open_for(
+        (index, mac): (u32, [u8; 6]),
+        (own, target): (IpAddr, IpAddr),
+        filter: Vec<SockFilter>,
+    ) -> io::Result<Self> {
         let (ends, protocol) = match (own, target) {
             (IpAddr::V4(own), IpAddr::V4(target)) => (Ends::V4(own, target), PacketProtocol::Arp),
             (IpAddr::V6(own), IpAddr::V6(target)) => (Ends::V6(own, target), PacketProtocol::Ipv6),
@@ -61,7 +83,7 @@ impl QuestionSocket {
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::Priority, &PRIORITY)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-        socket.attach_filter(&filter(target))?;
+        socket.attach_filter(&filter)?;
         syscall::bind_packet_socket(socket.as_fd(), index, protocol)?;
         Ok(Self { socket, mac, ends })
     }
@@ -113,17 +135,26 @@ impl AsFd for QuestionSocket {
 
 /// ARP replies whose sender is `target`, or neighbour advertisements of it. The kernel has checked the type of the frame.
 fn filter(target: IpAddr) -> Vec<SockFilter> {
-    let at = match target {
-        IpAddr::V4(_) => SENDER_ADDRESS,
-        IpAddr::V6(_) => TARGET,
-    };
-    let address = is_at(at, target);
     match target {
-        IpAddr::V4(_) => all_of([(BPF_H, OPERATION, REPLY)].into_iter().chain(address)),
+        IpAddr::V4(target) => all_of(answers_of(target)),
         IpAddr::V6(_) => {
             let is_advertisement = (BPF_B, MESSAGE_TYPE, ADVERTISEMENT);
             let head = OF_NEIGHBOURS.into_iter().chain([is_advertisement]);
-            all_of(head.chain(address))
+            all_of(head.chain(is_at(TARGET, target)))
         }
     }
+}
+
+fn answers_of(target: Ipv4Addr) -> impl Iterator<Item = Test> {
+    let address = is_at(SENDER_ADDRESS, target.into());
+    [(BPF_H, OPERATION, REPLY)].into_iter().chain(address)
+}
+
+/// Frames to a hardware address.
+fn to(mac: [u8; 6]) -> [Test; 2] {
+    let [a, b, c, d, e, f] = mac;
+    [
+        (BPF_W, DESTINATION, u32::from_be_bytes([a, b, c, d])),
+        (BPF_H, DESTINATION + 4, u32::from_be_bytes([0, 0, e, f])),
+    ]
 }

@@ -15,7 +15,7 @@ use common::addr::{Priority, Vrid};
 use common::board::{AdminBoard, DropReason, ProxyBoard, SupervisorBoard, VipState, VrrpBoard};
 use common::config::{
     Admin, ChecksumForm, Config, Dns, Node, NodeIndex, Pair, Proxy, Runs, Signing, SilentTakeover,
-    Transport, Vip, VrrpVersion,
+    Transport, Vip, VirtualMac, VrrpVersion,
 };
 use vrrp::{Control, Inputs, RunError};
 
@@ -52,6 +52,7 @@ pub(crate) fn config(interval: Duration) -> Config {
         transport: Transport::Multicast,
         checksum: ChecksumForm::Pseudo,
         version: VrrpVersion::V3,
+        virtual_mac: VirtualMac::Off,
         followers: Vec::new(),
     };
     Config {

@@ -12,7 +12,7 @@ use crate::config::diagnostic::{Findings, Span};
 use crate::config::nearest::remedy_for_name;
 use crate::config::value::{At, Value, Values};
 use crate::config::{
-    ChecksumForm, MAX_NODES, Runs, Signing, SilentTakeover, Transport, VrrpVersion,
+    ChecksumForm, MAX_NODES, Runs, Signing, SilentTakeover, Transport, VirtualMac, VrrpVersion,
 };
 
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub(in crate::config) struct VipDraft {
     pub(in crate::config) checksum: Option<At<ChecksumForm>>,
     pub(in crate::config) version: Option<At<u64>>,
     pub(in crate::config) auth_pass: Option<At<String>>,
+    pub(in crate::config) virtual_mac: Option<At<VirtualMac>>,
     pub(in crate::config) routes: RoutesDraft,
 }
 
@@ -151,6 +152,12 @@ impl VipDraft {
             }),
             version: values.get("version").or_else(|| vrrp.get("version")),
             auth_pass: of_v4("auth_pass"),
+            virtual_mac: word("virtual_mac").and_then(|word| {
+                let (_, when) = VirtualMac::WORDS
+                    .iter()
+                    .find(|(name, _)| *name == word.value)?;
+                Some(word.with(*when))
+            }),
             routes: RoutesDraft::of(values),
             checksum: checksum.map(|word| {
                 word.with(match word.value {
