@@ -112,6 +112,25 @@ fn who_waits_for_a_lost_machine_is_told() -> Result<()> {
     })
 }
 
+/// As after a change of its card, or of a bond's: its heartbeats come, in frames that nobody knows yet.
+#[test]
+fn a_machine_with_another_hardware_address_is_found_and_not_taken_for_dead() -> Result<()> {
+    forwarding(&config_at(TENTH))?.watched("forwarding-another-address", |site| {
+        let at_lb1 = Held::open(&site.lab, web(), HELD)?;
+        let moved = site.pair.command(Node::Lb1, &["handover"])?;
+        ensure!(moved.status.success(), "{moved:?}");
+        site.lab
+            .ip(Node::Lb1, "link set dev eth0 address 02:00:00:00:77:11")?;
+        // More than three times as long as a machine is silent before it is dead.
+        std::thread::sleep(Duration::from_secs(2));
+        site.wait("its connections go on", |_| at_lb1.report().waiting < TENTH)?;
+        let deaths = metric(site, Node::Lb2, "fmc_lb_forward_peer_deaths_total")?;
+        ensure!(deaths == 0.0, "lb1 was taken for dead");
+        ensure!(at_lb1.broken() == 0, "{:?}", at_lb1.report());
+        Ok(())
+    })
+}
+
 #[test]
 fn it_outlives_its_supervisor_and_leaves_with_the_node() -> Result<()> {
     forwarding(&config_at(TENTH))?.watched("forwarding-supervisor", |site| {

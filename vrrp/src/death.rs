@@ -26,7 +26,7 @@ pub struct Turn {
     pub lateness: Duration,
     /// Last frame of that machine, as the kernel has stamped it.
     pub frame: Moment,
-    /// It can be asked, and its frames reach this machine if there are any.
+    /// It can be asked, and its frames reach this machine and are known by their hardware address if there are any.
     pub armed: bool,
 }
 
@@ -76,6 +76,11 @@ impl Death {
         }
         self.verdict = Some(frame);
         Some(Act::Dead(frame))
+    }
+
+    /// The question of the last turn could not be sent: nobody was asked, and those before it count no more.
+    pub fn handle_unasked(&mut self) {
+        self.asked = 0;
     }
 
     /// When the next turn is needed, if nothing comes of that machine after this frame; `None` = not for this.
@@ -157,6 +162,33 @@ mod tests {
         let done = run(&mut death, 1000, (3010, 4000));
         assert_eq!(done.len(), 5);
         assert_eq!(done.last(), Some(&(3250, Act::Dead(at(1000)))));
+    }
+
+    #[test]
+    fn a_question_that_was_not_sent_has_not_been_asked() {
+        let mut death = Death::default();
+        let mut asked = 0;
+        for now in (1000..5000).step_by(10) {
+            let act = death.turn(Turn {
+                now: at(now),
+                lateness: Duration::ZERO,
+                frame: at(1000),
+                armed: true,
+            });
+            match act {
+                None => {}
+                Some(Act::Ask) => {
+                    asked += 1;
+                    if asked % QUESTIONS == 0 {
+                        death.handle_unasked();
+                    }
+                }
+                Some(Act::Dead(_)) => {
+                    panic!("dead at {now} ms, and never asked five times in a row")
+                }
+            }
+        }
+        assert!(asked > 50, "{asked}");
     }
 
     #[test]

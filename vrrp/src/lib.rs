@@ -8,7 +8,8 @@
 //! [`router`] is the state machine of one VIP, [`timing`] its arithmetic, [`fitness`] judges
 //! whether this node can hold a VIP at all, [`tracking`] what follows from trackers, [`pair`] is the
 //! authenticated channel between the nodes, [`silence`] tells a lost machine from a lost
-//! heartbeat, [`death`] a lost machine from one that pauses, [`rival`] a foreign machine from the other node. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
+//! heartbeat, [`death`] a lost machine from one that pauses, `neighbour` the other node's hardware address from those that others
+//! say it has, [`rival`] a foreign machine from the other node. None of it reads a clock or opens a socket. The other half does: `driver` is the loop
 //! (one thread, no lock, nothing that blocks), `socket` its sockets, [`link`] the kernel's
 //! addresses and interfaces, `realtime` its place in the scheduler.
 //!
@@ -31,6 +32,7 @@ mod flap;
 pub mod handover;
 pub mod link;
 mod macvlan;
+mod neighbour;
 pub mod packet;
 pub mod pair;
 mod ports;

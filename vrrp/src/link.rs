@@ -21,7 +21,7 @@ pub use self::address::{Address, Placement, Removal};
 pub use self::events::{Event, EventSocket, RouteWatch};
 pub use self::interface::Interface;
 pub use self::macvlan::Macvlan;
-pub use self::route::Installed;
+pub use self::route::{Installed, RouteKey};
 
 /// Longest wait for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_millis(20);
@@ -70,6 +70,7 @@ pub fn read_everything(datagram: &[u8]) {
                 interface::read_link(payload),
                 macvlan::read_macvlan(payload),
                 route::tells_of_ours(kind, payload),
+                route::foreign_replacement(kind, message.flags(), payload),
                 route::our_route(payload),
                 route::our_rule(payload),
             );

@@ -145,6 +145,11 @@ impl Silence {
         }
     }
 
+    /// The question of the last turn could not be sent: nobody was asked, and those before it count no more.
+    pub fn handle_unasked(&mut self) {
+        self.questions = Questions::None;
+    }
+
     /// When the next turn is needed, as things stand; `None` = not for this.
     pub fn due(&self) -> Option<Moment> {
         let frame = self.frame?;

@@ -148,6 +148,24 @@ fn krn_77_addresses_that_are_flushed_are_back_at_once() {
     assert_eq!(one.board.vips[0].became_active.get(), 1);
 }
 
+#[test]
+fn a_holder_with_another_hardware_address_announces_itself_at_once() {
+    let lan = Lan::new(3);
+    let (one, two) = elected(&lan, Duration::from_millis(100));
+    // The announcements of its start are over, but for the one after ten seconds.
+    std::thread::sleep(SECOND * 7 / 2);
+    let neighbour = ["neighbour", "replace", "192.0.2.10", "dev", "eth0"];
+    let known = ["lladdr", "02:00:00:00:00:01", "nud", "stale"];
+    lan.ip(3, &[&neighbour[..], &known].concat());
+    lan.ip(1, &["link", "set", "eth0", "address", "02:00:00:00:00:77"]);
+    let gap = wait_for("the third host knows it", SECOND, || {
+        lan.ip(3, &["neighbour", "show", "192.0.2.10"])
+            .contains("02:00:00:00:00:77")
+    });
+    println!("another hardware address was announced after {gap:?}");
+    assert!(one.all(Active) && two.all(Backup), "and nothing moved");
+}
+
 /// Cuts the second node off and heals that: who is active then, and whom a third host asks.
 fn partition(name: &str, interval: Duration, config: Config) {
     let lan = Lan::new(3);
@@ -224,6 +242,37 @@ fn par_63_after_a_partition_one_node_is_active_within_an_interval() {
     let interval = Duration::from_millis(100);
     partition("plain", interval, config(interval));
     partition("with the pair channel", interval, paired_config(interval));
+}
+
+#[test]
+fn on_another_interface_than_the_pairs_the_other_node_is_no_rival() {
+    let lan = Lan::new(2);
+    let bridge = lan.bridge();
+    lan::ip(&["-n", &bridge, "link", "add", "br1", "type", "bridge"]);
+    lan::ip(&["-n", &bridge, "link", "set", "br1", "up"]);
+    for host in 1..=2 {
+        let (port, mac) = (format!("q{host}"), format!("02:00:00:00:01:0{host}"));
+        let veth = ["type", "veth", "peer", "name", &port, "netns", &bridge];
+        let add = ["link", "add", "eth1", "address", &mac];
+        lan.ip(host, &[&add[..], &veth].concat());
+        lan::ip(&["-n", &bridge, "link", "set", &port, "master", "br1", "up"]);
+        let address = format!("198.51.100.{host}/24");
+        lan.ip(host, &["address", "add", &address, "dev", "eth1"]);
+        lan.ip(host, &["link", "set", "eth1", "up"]);
+    }
+    let mut config = paired_config(Duration::from_millis(100));
+    config.vips[1].address = [198, 51, 100, 14].into();
+    config.vips[1].interface = "eth1".to_owned();
+    let (one, two) = elected_with(&lan, config);
+    // A node asks for each VIP a second after its start; whoever holds it answers.
+    std::thread::sleep(SECOND * 2);
+    let claims = |node: &Running| [0, 1].map(|vip| node.board.rivals[vip].claims.get());
+    assert_eq!((claims(&one), claims(&two)), ([0; 2], [0; 2]));
+    assert_ne!(
+        two.board.peer_mac.get(),
+        0,
+        "it knows the other node where the pair is"
+    );
 }
 
 /// A configuration whose VIPs, one of each family, are followed by routes and rules.
@@ -356,6 +405,18 @@ fn routes_and_rules_move_with_their_vip_and_are_put_back() {
     let restored = |place: usize| one.board.routes[place].restored.get();
     assert_eq!([0, 1, 2, 3, 4].map(restored), [1, 0, 0, 0, 1]);
     println!("put back after {back:?}");
+
+    // Somebody else's takes its place, and is left alone as long as it is there.
+    lan.ip(
+        1,
+        &["route", "replace", "10.99.0.0/16", "via", "192.0.2.201"],
+    );
+    wait_for("that is noticed", SECOND, || state(&one, 0) == Refused);
+    assert_eq!(followers(&lan, 1).len(), 4);
+    lan.ip(1, &["route", "del", "10.99.0.0/16", "via", "192.0.2.201"]);
+    wait_for("ours is back", SECOND * 2, || {
+        state(&one, 0) == Installed && followers(&lan, 1).len() == 5
+    });
 
     let two = Running::start(&lan, 2, &config);
     wait_for("the second node is up", SECOND, || two.all(Backup));

@@ -6,6 +6,7 @@ use common::time::Moment;
 
 use super::Driver;
 use crate::death::{Act, Death, Turn};
+use crate::neighbour::Evidence;
 
 /// The program's board, and what is concluded from its stamps.
 #[derive(Debug)]
@@ -57,8 +58,9 @@ impl Driver {
         let Some(frame) = self.stamped_frame() else {
             return;
         };
-        // A dead link of our own says nothing about others.
-        let hears = self.ports.iter().all(|port| port.fault.is_none());
+        // A dead link of our own says nothing about others, nor does a node that is heard in frames of another address.
+        let hears = self.ports.iter().all(|port| port.fault.is_none())
+            && self.evidence(now) != Evidence::Against;
         let (Some(forwarding), Some(questions)) = (&mut self.forwarding, &self.questions) else {
             return;
         };
@@ -66,11 +68,12 @@ impl Driver {
             now,
             lateness: self.lateness,
             frame,
-            armed: hears && questions.can_ask(),
+            armed: hears && questions.can_ask() && !questions.has_answered_after(frame),
         });
         match act {
             None => {}
-            Some(Act::Ask) => questions.ask_peer(),
+            Some(Act::Ask) if questions.ask_peer() => {}
+            Some(Act::Ask) => forwarding.death.handle_unasked(),
             Some(Act::Dead(frame)) => {
                 forwarding.board.dead_as_of.set(frame);
                 self.board.deaths.add(1);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use common::addr::Mac;
 use common::board::VipState;
 use common::config::{Config, NodeIndex, SilentTakeover};
 use common::time::Moment;
@@ -12,12 +13,13 @@ use super::wake::Wake;
 use super::{Driver, Queues};
 use crate::clock::Clocks;
 use crate::link::{Interface, LinkError, RouteSocket};
+use crate::neighbour::{Answer, Evidence, Neighbour, is_unstamped};
 use crate::silence::{Act, Silence, Turn};
 use crate::socket::{QuestionSocket, Read, ReceiveBuffer};
 
 /// The other node's hardware address is asked for so often, of everybody: its machine may be another one.
 const LEARN: Duration = Duration::from_secs(30);
-/// As long as it is heard and has not answered yet.
+/// As long as it is heard and has not answered yet, or is heard in frames of another one.
 const LEARN_FIRST: Duration = Duration::from_secs(1);
 /// A node that was not heard for so long is asked this often: a living kernel answers for a daemon that does not.
 const UNHEARD: Duration = Duration::from_secs(5);
@@ -34,7 +36,7 @@ pub(super) struct Questions {
     own: IpAddr,
     peer: IpAddr,
     socket: Option<(Interface, QuestionSocket)>,
-    peer_mac: Option<[u8; 6]>,
+    neighbour: Neighbour,
     answered: Option<Moment>,
     learn_at: Moment,
 }
@@ -56,7 +58,7 @@ impl Questions {
             own,
             peer,
             socket: None,
-            peer_mac: None,
+            neighbour: Neighbour::default(),
             answered: None,
             learn_at: now,
         })
@@ -64,7 +66,9 @@ impl Questions {
 
     /// Looks at the pair's interface again; the socket is opened anew when it is another one.
     pub(super) fn look(&mut self, route: &mut RouteSocket, wake: &Wake) -> Result<(), LinkError> {
-        let found = route.interface(&self.interface)?.filter(|one| one.up);
+        let found = route.interface(&self.interface)?;
+        // Without a carrier nobody can be asked, and nothing is concluded.
+        let found = found.filter(|one| one.up && one.carrier);
         let known = self.socket.as_ref().map(|(interface, _)| interface);
         let is = |interface: &Interface| (interface.index, interface.mac);
         if known.map(is) == found.as_ref().map(is) {
@@ -85,7 +89,18 @@ impl Questions {
         Ok(())
     }
 
-    fn read(&mut self, buffer: &mut ReceiveBuffer, clocks: Clocks, earliest: Moment) -> Queues {
+    /// Whether an event about this interface concerns it: the pair's, or any while that is missing.
+    pub(super) fn is_concerned(&self, interface: u32) -> bool {
+        let known = self.socket.as_ref().map(|(known, _)| known.index);
+        known.is_none_or(|index| index == interface)
+    }
+
+    fn read(
+        &mut self,
+        buffer: &mut ReceiveBuffer,
+        (clocks, earliest): (Clocks, Moment),
+        evidence: Evidence,
+    ) -> Queues {
         let Some((_, socket)) = &self.socket else {
             return Queues::default();
         };
@@ -95,12 +110,21 @@ impl Questions {
                 return Queues::default();
             };
             read_until = clocks.moment_of(datagram.stamp, earliest);
-            if let Some(mac) = socket.answer(&datagram) {
-                self.peer_mac = Some(mac);
-                self.answered = Some(read_until);
-                if let Some(silence) = &mut self.silence {
-                    silence.hear_frame(read_until);
+            let Some(mac) = socket.answer(&datagram) else {
+                continue;
+            };
+            match self.neighbour.hear(mac, evidence) {
+                Answer::Believed => {
+                    self.answered = Some(read_until);
+                    if let Some(silence) = &mut self.silence {
+                        silence.hear_frame(read_until);
+                    }
                 }
+                Answer::Disbelieved { first: true } => {
+                    let (mac, peer) = (Mac(mac), self.peer);
+                    tracing::warn!(%mac, %peer, "another machine says that it has the other node's address");
+                }
+                Answer::Disbelieved { first: false } => {}
             }
         }
         Queues {
@@ -109,28 +133,33 @@ impl Questions {
         }
     }
 
-    fn ask(&self, to: Option<[u8; 6]>) {
-        if let Some((_, socket)) = &self.socket
-            && let Err(error) = socket.ask(to)
-        {
+    /// Says whether it was sent.
+    fn ask(&self, to: Option<[u8; 6]>) -> bool {
+        let Some((_, socket)) = &self.socket else {
+            return false;
+        };
+        let sent = socket.ask(to);
+        if let Err(error) = &sent {
             tracing::debug!(%error, "a question was not sent");
         }
+        sent.is_ok()
     }
 
     /// Asks everybody where the other node is. Says whether it asked.
-    fn learn(&mut self, is_heard: bool, now: Moment) -> bool {
-        let pause = match (self.peer_mac, is_heard) {
+    fn learn(&mut self, is_heard: bool, evidence: Evidence, now: Moment) -> bool {
+        let pause = match (self.neighbour.mac(), is_heard) {
             (None, true) => LEARN_FIRST,
+            (Some(_), true) if evidence == Evidence::Against => LEARN_FIRST,
             (Some(_), true) => LEARN,
             (_, false) => UNHEARD,
         };
         self.learn_at = self.learn_at.min(now + pause);
-        let due = now >= self.learn_at;
-        if due {
-            self.learn_at = now + pause;
-            self.ask(None);
+        if now < self.learn_at {
+            return false;
         }
-        due
+        self.learn_at = now + pause;
+        self.neighbour.asked();
+        self.ask(None)
     }
 
     /// When the loop has to turn for this.
@@ -140,44 +169,60 @@ impl Questions {
 
     /// Whether the other node's kernel can be asked.
     pub(super) fn can_ask(&self) -> bool {
-        self.socket.is_some() && self.peer_mac.is_some()
+        self.socket.is_some() && self.neighbour.mac().is_some()
     }
 
-    /// Asks the other node's kernel.
-    pub(super) fn ask_peer(&self) {
-        self.ask(self.peer_mac);
+    /// Whether the other node's kernel has answered in a later frame than the last one that was stamped: then somebody has
+    /// taken the TC program off.
+    pub(super) fn has_answered_after(&self, frame: Moment) -> bool {
+        self.answered
+            .is_some_and(|answered| is_unstamped(answered, frame))
+    }
+
+    /// Asks the other node's kernel. Says whether the question was sent: who has asked nothing concludes nothing.
+    pub(super) fn ask_peer(&self) -> bool {
+        self.ask(self.neighbour.mac())
     }
 
     /// The other node's hardware address, once it has answered.
     pub(super) fn peer_mac(&self) -> Option<[u8; 6]> {
-        self.peer_mac
+        self.neighbour.mac()
     }
 }
 
 impl Driver {
+    /// What speaks for the hardware address that the other node is known by.
+    pub(super) fn evidence(&self, now: Moment) -> Evidence {
+        if !self.forwards() {
+            return Evidence::None;
+        }
+        Evidence::of(self.stamped_frame(), self.board.peer.heartbeat.get(), now)
+    }
+
     /// Reads answers, asks, and takes over what a silent node held.
     pub(super) fn question(&mut self, clocks: Clocks, now: Moment, queues: Queues) {
         let waits = |group: &Group| group.router.state() == VipState::Backup;
         let waiting = self.groups.iter().any(waits);
         let (board, slot) = (self.board, &self.board.peer);
         let frame = self.stamped_frame();
+        let evidence = self.evidence(now);
         let both_forward = self.forwards() && board.peer_forwards.get() != 0;
         let Some(questions) = &mut self.questions else {
             return;
         };
-        let answers = questions.read(&mut self.buffer, clocks, self.emptied);
+        let answers = questions.read(&mut self.buffer, (clocks, self.emptied), evidence);
         let (beat, heard) = (slot.heartbeat.get(), slot.heard.get());
         if let Some(at) = questions.answered {
             board.peer_answered.set(at);
         }
-        if let Some(mac) = questions.peer_mac {
+        if let Some(mac) = questions.peer_mac() {
             let [a, b, c, d, e, f] = mac;
             board
                 .peer_mac
                 .set(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
         }
         let is_heard = heard.is_some_and(|heard| now.since(heard) < UNHEARD);
-        if questions.learn(is_heard, now) && questions.socket.is_some() {
+        if questions.learn(is_heard, evidence, now) {
             board.peer_asked.set(now);
         }
         let can_ask = questions.can_ask();
@@ -197,10 +242,11 @@ impl Driver {
         });
         match act {
             None => {}
-            Some(Act::Ask) => {
-                board.questions.add(1);
-                questions.ask_peer();
-            }
+            Some(Act::Ask) if questions.ask_peer() => board.questions.add(1),
+            Some(Act::Ask) => questions
+                .silence
+                .iter_mut()
+                .for_each(Silence::handle_unasked),
             Some(Act::Saved) => board.silences_averted.add(1),
             Some(Act::Silent(unheard)) => {
                 board.silences.add(1);

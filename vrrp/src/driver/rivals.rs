@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::addr::Mac;
+use common::board::VipState;
 use common::time::Moment;
 
 use super::Driver;
@@ -37,11 +38,6 @@ impl Watch {
 impl Driver {
     /// Reads claims, and asks for silent ones.
     pub(super) fn watch_rivals(&mut self, clocks: Clocks, now: Moment) {
-        let peer = self
-            .questions
-            .as_ref()
-            .and_then(|one| one.peer_mac())
-            .map(Mac);
         for port in 0..self.ports.len() {
             for _ in 0..CLAIMS {
                 let Read::Datagram(datagram) = self.ports[port].receive_claim(&mut self.buffer)
@@ -57,7 +53,7 @@ impl Driver {
                     .iter()
                     .position(|unit| unit.port == port && unit.address == address);
                 if let Some(place) = place {
-                    self.hear_claim(place, (Mac(sender), peer), at);
+                    self.hear_claim(place, Mac(sender), at);
                 }
             }
         }
@@ -77,11 +73,34 @@ impl Driver {
         }
     }
 
-    fn hear_claim(&mut self, place: usize, (sender, peer): (Mac, Option<Mac>), at: Moment) {
+    /// The other node's hardware address where a VIP is, as far as it is known. It is asked for on the pair's interface
+    /// only; elsewhere whoever claims a VIP is the other node as long as that one is active for it.
+    fn peer_mac_at(&self, place: usize, claimant: Mac, at: Moment) -> Option<Mac> {
+        let vip = &self.config.vips[place];
+        if vip.interface == self.config.pair.interface {
+            return self.questions.as_ref()?.peer_mac().map(Mac);
+        }
+        let (slot, peer) = (self.units[place].slot(), &self.board.peer);
+        let said = self
+            .pair
+            .as_ref()
+            .is_some_and(|pair| pair.is_fresh(peer, at))
+            && VipState::from_board(peer.vip_state[place].get()) == VipState::Active;
+        let last = slot.advert_heard.get();
+        let heard = last.is_some_and(|last| at.since(last) <= vip.advert_interval * 3)
+            && slot.peer_priority.get() > 0;
+        (said || heard).then_some(claimant)
+    }
+
+    fn hear_claim(&mut self, place: usize, sender: Mac, at: Moment) {
         let held = self.units[place].leased;
         // The other node's too, if it has the VIP at the virtual router's address.
         let is_virtual = sender == self.config.vips[place].router_mac();
-        let peer = if is_virtual { Some(sender) } else { peer };
+        let peer = if is_virtual {
+            Some(sender)
+        } else {
+            self.peer_mac_at(place, sender, at)
+        };
         let is_rival = self.rivals.rivals[place].hear(Claim {
             sender,
             at,

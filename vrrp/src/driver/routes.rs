@@ -9,7 +9,7 @@ use common::config::{Config, Follower, VipIndex};
 use common::time::Moment;
 
 use super::Driver;
-use crate::link::{Installed, LinkError, RouteWatch};
+use crate::link::{Installed, LinkError, RouteKey, RouteWatch};
 
 /// Time between two looks at all of them: the kernel does not tell of routes that went with the state of
 /// an interface, and one that it refused may be possible by now.
@@ -77,6 +77,22 @@ fn judge(before: RouteState, result: Result<Installed, String>, follower: &Follo
     }
 }
 
+/// What has this place in the kernel now is not ours any more: it is left alone, and taken again when it is free. Says
+/// whether something of ours was there.
+fn disown(config: &Config, slots: &[RouteSlot], key: &RouteKey) -> bool {
+    let mut was_ours = false;
+    let vips = (0..config.vips.len()).map(VipIndex);
+    for (number, follower) in vips.flat_map(|vip| config.followers(vip)) {
+        let slot = &slots[number];
+        let is_it = matches!(follower, Follower::Route(route) if RouteKey::of(route) == *key);
+        if is_it && RouteState::from_board(slot.state.get()) == RouteState::Installed {
+            slot.state.set(RouteState::Absent.on_board());
+            was_ours = true;
+        }
+    }
+    was_ours
+}
+
 impl Driver {
     /// Takes away what an earlier run has left. Nobody is Active yet.
     pub(super) fn remove_stale_routes(&mut self) {
@@ -109,7 +125,9 @@ impl Driver {
         let Some(watch) = &mut self.routes.watch else {
             return;
         };
-        if !watch.lost_any() && now < self.routes.look_at {
+        let (config, slots) = (&self.config, self.routes.slots);
+        let lost = watch.lost_any(|key| disown(config, slots, key));
+        if !lost && now < self.routes.look_at {
             return;
         }
         self.routes.look_at = now + LOOK;

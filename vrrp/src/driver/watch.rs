@@ -77,9 +77,13 @@ impl Driver {
                     })
             }
             Event::LinkChanged { interface } => {
-                let mut units = self.units.iter();
-                self.ports.iter().any(|port| port.is_concerned(interface))
+                let (mut ports, mut units) = (self.ports.iter(), self.units.iter());
+                ports.any(|port| port.is_concerned(interface))
                     || units.any(|unit| unit.is_concerned(interface))
+                    || self
+                        .questions
+                        .as_ref()
+                        .is_some_and(|one| one.is_concerned(interface))
             }
             Event::Overrun => {
                 tracing::warn!("network events were lost: looking at everything");
@@ -92,8 +96,13 @@ impl Driver {
     pub(super) fn look_at_ports(&mut self, addresses: &[Address], now: Moment) -> bool {
         self.look_again = None;
         let mut changed = false;
+        let mut renewed = Vec::new();
         for (place, port) in self.ports.iter_mut().enumerate() {
+            let before = port.mac();
             let looked = port.look((&mut self.route, &self.wake), addresses, now);
+            if port.mac() != before {
+                renewed.push(place);
+            }
             for group in &mut self.groups {
                 if self.units[group.members.start].port == place {
                     group.router.handle_own_address(port.own);
@@ -109,6 +118,12 @@ impl Driver {
             if port.fault.is_some() {
                 let at = port.look_at.unwrap_or(now + RETRY);
                 self.look_again = Some(self.look_again.map_or(at, |other| other.min(at)));
+            }
+        }
+        // What neighbours know of a VIP is wrong from now on.
+        for place in 0..self.units.len() {
+            if self.units[place].leased && renewed.contains(&self.units[place].port) {
+                self.announce(place);
             }
         }
         if let Some(questions) = &mut self.questions

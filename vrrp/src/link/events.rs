@@ -15,7 +15,7 @@ use nix::libc::{
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
 use super::address::read_address;
-use super::route::tells_of_ours;
+use super::route::{RouteKey, foreign_replacement, tells_of_ours};
 use super::{LinkError, failed};
 
 /// Room for events while the loop does something else; beyond it the kernel says that events were
@@ -116,8 +116,9 @@ impl RouteWatch {
         })
     }
 
-    /// Reads some events, never many. Whether something of ours may be gone.
-    pub fn lost_any(&mut self) -> bool {
+    /// Reads some events, never many. Whether something of ours may be gone; `is_ours` is asked of each route whose
+    /// place one of somebody else has taken.
+    pub fn lost_any(&mut self, mut is_ours: impl FnMut(&RouteKey) -> bool) -> bool {
         let mut lost = false;
         for _ in 0..ROUTE_EVENTS {
             let received = recv(
@@ -127,8 +128,12 @@ impl RouteWatch {
             );
             match received {
                 Ok(length) => {
-                    lost |= Messages::of(&self.datagram[..length])
-                        .any(|message| tells_of_ours(message.message_type(), message.payload()));
+                    for message in Messages::of(&self.datagram[..length]) {
+                        let (kind, payload) = (message.message_type(), message.payload());
+                        let replaced = foreign_replacement(kind, message.flags(), payload);
+                        lost |= replaced.is_some_and(|key| is_ours(&key))
+                            || tells_of_ours(kind, payload);
+                    }
                 }
                 // ENOBUFS: events were lost.
                 Err(errno) => return lost || errno == Errno::ENOBUFS,

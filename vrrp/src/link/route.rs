@@ -8,13 +8,14 @@
 //! a destination that has one of the same metric in the same table.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use common::addr::Family;
 use common::config::{Follower, RouteScope as Scope, VipRoute, VipRule};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -25,6 +26,32 @@ use super::{LinkError, Removal, RouteSocket, failed};
 /// Who made a route or a rule, `rtm_protocol` and `FRA_PROTOCOL`: VRRP's IP protocol. Not registered by
 /// anybody (rtnetlink.h).
 const ORIGIN: RouteProtocol = RouteProtocol::Other(112);
+
+/// Metric of an IPv6 route that names none (`IP6_RT_PRIO_USER`, ipv6_route.h).
+const IPV6_METRIC: u32 = 1024;
+
+/// What the kernel knows a route by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteKey {
+    to: (IpAddr, u8),
+    table: u32,
+    metric: u32,
+}
+
+impl RouteKey {
+    /// Of a route that follows a VIP.
+    pub fn of(route: &VipRoute) -> Self {
+        let without = match route.to.addr() {
+            IpAddr::V4(_) => 0,
+            IpAddr::V6(_) => IPV6_METRIC,
+        };
+        Self {
+            to: (route.to.trunc().addr(), route.to.prefix_len()),
+            table: route.table,
+            metric: route.metric.filter(|metric| *metric > 0).unwrap_or(without),
+        }
+    }
+}
 
 /// What an installation found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,6 +275,43 @@ pub(super) fn tells_of_ours(kind: u16, payload: &[u8]) -> bool {
     }
 }
 
+/// Whose place a route of somebody else has taken (`ip route replace`): the kind, flags and payload of an event. The
+/// kernel tells of no removal then.
+pub(super) fn foreign_replacement(kind: u16, flags: u16, payload: &[u8]) -> Option<RouteKey> {
+    if kind != nix::libc::RTM_NEWROUTE || flags & NLM_F_REPLACE == 0 {
+        return None;
+    }
+    let header = RouteHeader::parse(payload).ok()?;
+    if header.protocol == ORIGIN {
+        return None;
+    }
+    let everywhere = if header.address_family == AddressFamily::Inet {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    } else if header.address_family == AddressFamily::Inet6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        return None;
+    };
+    let message = RouteMessage::parse(payload).ok()?;
+    let mut key = RouteKey {
+        to: (everywhere, header.destination_prefix_length),
+        table: header.table.into(),
+        metric: 0,
+    };
+    for attribute in message.attributes {
+        if let RouteAttribute::Destination(RouteAddress::Inet(to)) = attribute {
+            key.to.0 = to.into();
+        } else if let RouteAttribute::Destination(RouteAddress::Inet6(to)) = attribute {
+            key.to.0 = to.into();
+        } else if let RouteAttribute::Table(table) = attribute {
+            key.table = table;
+        } else if let RouteAttribute::Priority(metric) = attribute {
+            key.metric = metric;
+        }
+    }
+    Some(key)
+}
+
 #[cfg(test)]
 mod tests {
     use netlink_packet_core::Emitable;
@@ -312,11 +376,57 @@ mod tests {
     }
 
     #[test]
+    fn a_route_of_somebody_else_takes_the_place_of_the_one_with_its_destination_table_and_metric() {
+        let new = nix::libc::RTM_NEWROUTE;
+        let seen = |route: &VipRoute, protocol, kind, flags| {
+            let mut message = route_message(route, 7, Use::Install);
+            message.header.protocol = protocol;
+            foreign_replacement(kind, flags, &bytes(&message))
+        };
+        let v6 = VipRoute {
+            to: "fd99::/32".parse().expect("a network"),
+            via: None,
+            source: None,
+            metric: Some(IPV6_METRIC),
+            ..route()
+        };
+        let everything = VipRoute {
+            to: "0.0.0.0/0".parse().expect("a network"),
+            table: 254,
+            metric: None,
+            ..route()
+        };
+        for route in [&route(), &v6, &everything] {
+            let found = seen(route, RouteProtocol::Boot, new, NLM_F_REPLACE);
+            assert_eq!(found, Some(RouteKey::of(route)));
+            assert_eq!(seen(route, ORIGIN, new, NLM_F_REPLACE), None, "our own");
+            assert_eq!(seen(route, RouteProtocol::Boot, new, NLM_F_CREATE), None);
+            let gone = nix::libc::RTM_DELROUTE;
+            assert_eq!(seen(route, RouteProtocol::Boot, gone, NLM_F_REPLACE), None);
+        }
+        let without = VipRoute {
+            metric: None,
+            ..v6.clone()
+        };
+        assert_eq!(RouteKey::of(&without), RouteKey::of(&v6));
+        let other = VipRoute {
+            metric: Some(51),
+            ..route()
+        };
+        assert_ne!(RouteKey::of(&other), RouteKey::of(&route()));
+    }
+
+    #[test]
     fn cut_messages_are_nobodys() {
         let whole = bytes(&route_message(&route(), 7, Use::Install));
         for length in 0..12 {
             assert_eq!(our_route(&whole[..length]), None);
             assert_eq!(our_rule(&whole[..length]), None);
+            let new = nix::libc::RTM_NEWROUTE;
+            assert_eq!(
+                foreign_replacement(new, NLM_F_REPLACE, &whole[..length]),
+                None
+            );
         }
     }
 }

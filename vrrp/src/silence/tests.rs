@@ -100,6 +100,21 @@ fn one_answer_of_a_hung_process_s_kernel_saves_it() {
 }
 
 #[test]
+fn questions_that_cannot_be_sent_make_nobody_silent() {
+    let mut node = Node::new(20);
+    node.beat();
+    while node.now < 900_000 {
+        let asked = node.asked.len();
+        node.run(node.now / 1_000 + 5, false);
+        if node.asked.len() > asked {
+            node.silence.handle_unasked();
+        }
+    }
+    assert!(node.asked.len() > 10, "{:?}", node.asked);
+    assert!(node.silent.is_empty(), "{:?}", node.silent);
+}
+
+#[test]
 fn a_silence_ends_with_the_first_frame_and_may_come_again() {
     let mut node = Node::new(20);
     node.beat();
