@@ -56,9 +56,11 @@ pub(super) struct HeardHandover {
 impl HeardHandover {
     pub(super) fn of(summary: &Summary, units: &[Unit]) -> Self {
         let mut places = [None; MAX_VIPS];
-        for (place, record) in places.iter_mut().zip(summary.vips()) {
-            let router = (record.family, record.vrid);
-            *place = units.iter().position(|unit| unit.router_id() == router);
+        for (place, record) in places.iter_mut().zip(summary.records()) {
+            *place = record.as_ref().and_then(|record| {
+                let router = (record.family, record.vrid);
+                units.iter().position(|unit| unit.router_id() == router)
+            });
         }
         Self {
             handover: summary.handover,

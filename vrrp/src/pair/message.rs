@@ -127,6 +127,12 @@ impl Summary {
     pub fn vips(&self) -> impl Iterator<Item = &VipRecord> {
         self.vips.iter().flatten()
     }
+
+    /// The same by the numbers of their records, which a request for a handover names: those that are left out have
+    /// theirs, too.
+    pub fn records(&self) -> &[Option<VipRecord>; MAX_VIPS] {
+        &self.vips
+    }
 }
 
 /// Writes everything that is signed, and returns its length.
@@ -213,13 +219,12 @@ pub(super) fn decode(signed: &[u8]) -> Result<(Envelope, Summary), PairDrop> {
         .map(Handover::decode)
         .unwrap_or_default();
     summary.forwards = header[FLAGS] & FORWARDS != 0;
-    for (index, record) in records.chunks_exact(record_len).enumerate() {
-        if let Some(vip) = VipRecord::decode(record) {
-            summary.push(VipRecord {
-                faults: faults.get(index).copied().unwrap_or(0),
-                ..vip
-            });
-        }
+    let records = records.chunks_exact(record_len).map(VipRecord::decode);
+    for (index, (place, record)) in summary.vips.iter_mut().zip(records).enumerate() {
+        *place = record.map(|vip| VipRecord {
+            faults: faults.get(index).copied().unwrap_or(0),
+            ..vip
+        });
     }
     Ok((envelope, summary))
 }

@@ -356,6 +356,25 @@ fn records_that_cannot_be_are_left_out_and_unknown_states_are_init() {
     }
 }
 
+/// A request for a handover names VIPs by the numbers of their records.
+#[test]
+fn a_record_that_is_left_out_keeps_its_number() {
+    let (mut a, mut b) = pair();
+    let mut newer = unsigned(sealed(&mut a));
+    newer[112] = 0;
+    let told = b.open(&resigned(newer)).expect("authentic");
+    let mut vrids = told
+        .records()
+        .iter()
+        .map(|one| one.map(|vip| vip.vrid.value()));
+    assert_eq!([vrids.next(), vrids.next()], [Some(None), Some(Some(2))]);
+    assert_eq!(
+        told.vips().next().map(|vip| vip.faults),
+        Some(2),
+        "and its byte of faults"
+    );
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..1500)) {
