@@ -21,7 +21,8 @@
 //! The stamps of a sender rise, in each virtual router ([`Fresh`]). So that a recording from before a
 //! restart of the receiver is worth nothing either, a stamp has to be of now. What now is by the
 //! sender's clock, its heartbeats tell (they are protected against replay without a clock); so
-//! neither clock has to be right. Without heartbeats the receiver's own clock counts, if the kernel
+//! neither clock has to be right, and what was recorded before a sender started anew is old when its first heartbeat is
+//! heard. Without heartbeats the receiver's own clock counts, if the kernel
 //! says that it is synchronised. Without either only the rising counts: then a node that has just
 //! started believes a recording until the sender's next advert.
 
@@ -72,6 +73,12 @@ impl Stamp {
     #[must_use]
     pub fn after(self, last: Self) -> Self {
         self.max(Self(last.0 + 1))
+    }
+
+    /// The last one before it.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 
     /// Time since 1970, by the sender's clock.

@@ -45,8 +45,10 @@ impl Signing {
     pub(super) fn hear(&mut self, channel: &Channel, summary: &Summary, at: common::time::Moment) {
         let epoch = channel.peer_epoch();
         if epoch != self.epoch {
+            // What a sender that is heard for the first time has signed just before may be read just behind.
+            let next = self.epoch.and(summary.stamp);
             self.epoch = epoch;
-            self.fresh.restart();
+            self.fresh.restart(next);
         }
         if let Some(stamp) = summary.stamp {
             self.fresh.tell(stamp, at);

@@ -48,12 +48,20 @@ impl Default for Fresh {
 impl Fresh {
     /// A heartbeat said what the sender would stamp an advert with.
     pub fn tell(&mut self, stamp: Stamp, at: Moment) {
+        if self.told.is_some_and(|told| stamp < told.stamp) {
+            // Its clock was set back, and it has signed nothing before that: what it signs now is new.
+            let before = stamp.before();
+            let newest = self.newest.as_flattened_mut().iter_mut();
+            newest.for_each(|newest| *newest = before.min(*newest));
+        }
         self.told = Some(Told { stamp, at });
     }
 
-    /// The sender has started anew, as a heartbeat proves: its clock may be another one.
-    pub fn restart(&mut self) {
-        self.newest.fill([Stamp::default(); 256]);
+    /// The sender has started anew, as a heartbeat proves: its clock may be another one. It signs with `next` or later,
+    /// so what was recorded before is not new; `None` = it does not sign.
+    pub fn restart(&mut self, next: Option<Stamp>) {
+        let before = next.map(Stamp::before).unwrap_or_default();
+        self.newest.fill([before; 256]);
         self.told = None;
     }
 

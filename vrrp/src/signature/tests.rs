@@ -227,13 +227,42 @@ fn a_sender_that_started_anew_with_a_slow_clock_is_heard() {
     let stamp = |seconds| Stamp::at(Duration::from_secs(seconds));
     assert!(fresh.admit(router(), stamp(1_700_000_000)));
     assert!(!fresh.admit(router(), stamp(60)));
-    fresh.restart();
+    fresh.restart(Some(stamp(60)));
     fresh.tell(stamp(60), sight(5, None).now);
     assert!(fresh.admit(router(), stamp(60)));
     assert!(
         !of_now(&fresh, 1_700_000_000, sight(5, None)),
         "a recording"
     );
+}
+
+#[test]
+fn what_was_recorded_before_a_restart_of_the_sender_is_not_new_after_it() {
+    let stamp = |seconds| Stamp::at(Duration::from_secs(seconds));
+    for known in [false, true] {
+        // The receiver may have started anew, too.
+        let mut fresh = Fresh::default();
+        assert!(!known || fresh.admit(router(), stamp(1_000)));
+        fresh.restart(Some(stamp(1_003)));
+        fresh.tell(stamp(1_003), sight(5, None).now);
+        assert!(
+            of_now(&fresh, 1_001, sight(5, None)),
+            "by the clock it could be"
+        );
+        assert!(!fresh.admit(router(), stamp(1_001)), "a recording");
+        assert!(fresh.admit(router(), stamp(1_003)));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_before_anything_was_signed_costs_nothing() {
+    let mut fresh = Fresh::default();
+    let stamp = |seconds| Stamp::at(Duration::from_secs(seconds));
+    fresh.restart(Some(stamp(9_000)));
+    fresh.tell(stamp(9_000), sight(5, None).now);
+    fresh.tell(stamp(1_000), sight(6, None).now);
+    assert!(fresh.admit(router(), stamp(1_000)));
+    assert!(!fresh.admit(router(), stamp(999)));
 }
 
 proptest! {
