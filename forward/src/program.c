@@ -129,7 +129,7 @@ struct {
 	__type(value, __u32);
 } fragments SEC(".maps");
 
-// A segment is never further from what its connection expects: 16 MiB, or the largest receive buffer.
+// A segment is never further from what its connection expects: 16 MiB, or the largest buffer of either direction.
 const volatile __u32 WINDOW = 1 << 24;
 
 // What the kernel keeps of a connection without a full socket; the loader finds the offsets in the kernel's own BTF.

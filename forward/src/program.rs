@@ -16,8 +16,9 @@ const OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/program.
 /// Largest and smallest window that the program reckons with. A receive window is below 1 GiB (RFC 7323, section 2.3),
 /// and below 16 MiB nobody's settings are that unusual.
 const WINDOW: std::ops::RangeInclusive<u32> = 1 << 24..=1 << 30;
-/// What a receive buffer may grow to, the last number of three, in bytes.
-const TCP_RMEM: &str = "/proc/sys/net/ipv4/tcp_rmem";
+/// What a receive buffer and a send buffer may grow to, the last number of three, in bytes: so far ahead of what is
+/// acknowledged may either side be.
+const BUFFERS: [&str; 2] = ["/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_wmem"];
 
 /// The kernel does not take the program.
 #[derive(Debug, thiserror::Error)]
@@ -286,10 +287,38 @@ fn listener_key(address: SocketAddr) -> [u8; 20] {
 }
 
 fn window() -> u32 {
-    let largest = std::fs::read_to_string(TCP_RMEM)
-        .ok()
-        .and_then(|text| text.split_whitespace().last()?.parse().ok());
+    let settings = BUFFERS.map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    window_of(settings.each_ref().map(String::as_str))
+}
+
+/// As the settings of the two buffers have it.
+fn window_of(settings: [&str; 2]) -> u32 {
+    let largest = settings
+        .into_iter()
+        .filter_map(|text| text.split_whitespace().last()?.parse().ok());
     largest
+        .max()
         .unwrap_or(*WINDOW.start())
         .clamp(*WINDOW.start(), *WINDOW.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_may_be_as_far_away_as_the_larger_buffer_lets_it() {
+        let usual = "4096\t131072\t6291456\n";
+        let large = "4096\t65536\t67108864\n";
+        for (settings, window) in [
+            ([usual, usual], 1 << 24),
+            ([large, usual], 1 << 26),
+            ([usual, large], 1 << 26),
+            (["", large], 1 << 26),
+            (["", ""], 1 << 24),
+            (["4096 131072 2147483647", usual], 1 << 30),
+        ] {
+            assert_eq!(window_of(settings), window, "{settings:?}");
+        }
+    }
 }
