@@ -108,6 +108,8 @@ pub struct Config {
     pub vips: Vec<Vip>,
     /// All VIPs are elected as one, by what the first of them says.
     pub together: bool,
+    /// How long a node that has started takes nothing from nobody, unless it hears the other one before.
+    pub startup_delay: Duration,
     /// In the order of the file.
     pub trackers: Vec<Tracker>,
     /// In the order of the file.

@@ -21,20 +21,24 @@ pub(crate) fn wall() -> Duration {
     Duration::from_nanos(nanos(ClockId::CLOCK_REALTIME))
 }
 
-/// Both clocks, read together: kernel receive stamps are `CLOCK_REALTIME`, our timers are
-/// `CLOCK_MONOTONIC`.
+/// The clocks, read together: kernel receive stamps are `CLOCK_REALTIME`, our timers are
+/// `CLOCK_MONOTONIC`, and `CLOCK_BOOTTIME` alone goes on while the machine is suspended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clocks {
     monotonic: Moment,
     realtime: Duration,
+    suspended: Duration,
 }
 
 impl Clocks {
-    /// Reads both.
+    /// Reads them.
     pub(crate) fn read() -> Self {
+        let monotonic = now();
+        let boot = Moment::from_nanos(nanos(ClockId::CLOCK_BOOTTIME));
         Self {
-            monotonic: now(),
+            monotonic,
             realtime: wall(),
+            suspended: boot.since(monotonic),
         }
     }
 
@@ -46,6 +50,12 @@ impl Clocks {
     /// Time since 1970, UTC, as far as the machine knows it.
     pub(crate) const fn wall(&self) -> Duration {
         self.realtime
+    }
+
+    /// How long the machine has been suspended in all, and what passed between two readings: some microseconds, or
+    /// what a pause took just there.
+    pub(crate) const fn suspended(&self) -> Duration {
+        self.suspended
     }
 
     /// The moment of a kernel stamp, by its age at this reading. `earliest` bounds what a step of
@@ -62,7 +72,7 @@ pub(crate) fn is_synchronised() -> bool {
 }
 
 fn nanos(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock).expect("both clocks exist on every Linux");
+    let time = clock_gettime(clock).expect("these clocks exist on every Linux");
     u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -74,6 +84,7 @@ mod tests {
         Clocks {
             monotonic: Moment::from_nanos(10_000),
             realtime: Duration::from_nanos(1_000_000),
+            suspended: Duration::ZERO,
         }
     }
 

@@ -316,7 +316,7 @@ impl Driver {
     fn turn(&mut self, clocks: Clocks, due: Moment) -> Moment {
         let now = clocks.now();
         self.wall = clocks.wall();
-        let late = now.since(due);
+        let late = now.since(due) + self.note_suspension(clocks);
         if now >= due {
             self.board.lateness.take(late, self.patience, now);
         }

@@ -364,6 +364,14 @@ impl VirtualRouter {
         self.step(Event::Silent(unheard), now);
     }
 
+    /// The machine was suspended for so long, and the clock with it: an Active's lease is as much older. One that would
+    /// have lapsed has, so that the node comes back as Backup with the next that it is told.
+    pub fn handle_suspended(&mut self, time: Duration) {
+        if let State::Active(active) = &mut self.state {
+            active.grow_older(time);
+        }
+    }
+
     /// The time of [`VirtualRouter::poll_timeout`] has come. Harmless when called early.
     pub fn handle_timeout(&mut self, now: Moment) {
         // Every timer that fires moves beyond `now` or ends with its state, so this ends.

@@ -415,6 +415,30 @@ fn fo_58_a_dead_interface_is_a_fault_and_a_new_one_in_its_place_works() {
 }
 
 #[test]
+fn a_node_that_starts_waits_for_its_switch_unless_it_hears_the_other_one() {
+    let lan = Lan::new(2);
+    let mut config = config(TENTH);
+    config.startup_delay = SECOND * 2;
+    for vip in &mut config.vips {
+        vip.preempt_delay = Duration::ZERO;
+    }
+    let one = Running::start(&lan, 1, &config);
+    let alone = wait_for("it takes the VIPs", SECOND * 4, || one.all(Active));
+    println!("alone, with a startup_delay of 2 s: {alone:?}");
+    assert!(alone >= SECOND * 19 / 10, "{alone:?}");
+    one.stop();
+
+    let two = Running::start(&lan, 2, &config);
+    wait_for("the other one has them", SECOND * 4, || two.all(Active));
+    let one = Running::start(&lan, 1, &config);
+    let heard = wait_for("it takes them from one that it hears", SECOND * 4, || {
+        one.all(Active)
+    });
+    println!("beside the other one: {heard:?}");
+    assert!(heard < SECOND * 3 / 2, "{heard:?}");
+}
+
+#[test]
 fn a_stopped_node_says_that_it_is_in_init() {
     let lan = Lan::new(1);
     let mut config = config(TENTH);

@@ -46,6 +46,7 @@ pub(super) fn build(draft: &Draft) -> Option<Config> {
         },
         vips: draft.vips.iter().map(build_vip).collect::<Option<_>>()?,
         together: draft.together,
+        startup_delay: draft.startup_delay.as_ref()?.value,
         trackers: draft
             .trackers
             .iter()

@@ -45,6 +45,7 @@ pub(super) struct Draft {
     pub(super) pair: PairDraft,
     pub(super) allow_fast: bool,
     pub(super) together: bool,
+    pub(super) startup_delay: Option<At<Duration>>,
     pub(super) vips: Vec<VipDraft>,
     pub(super) trackers: Vec<TrackerDraft>,
     pub(super) backends: Vec<BackendDraft>,
@@ -105,6 +106,7 @@ impl Draft {
         Self {
             allow_fast: vrrp.get("allow_fast").is_some_and(|allow| allow.value),
             together: vrrp.get("together").is_some_and(|at| at.value),
+            startup_delay: vrrp.get("startup_delay"),
             proxy: proxy_of(proxy),
             drain: proxy.get("drain"),
             admin: AdminDraft::of(once(&keys::ADMIN)),

@@ -205,6 +205,15 @@ advert_interval = "100ms""#,
                   lowers its priority itself (trackers) is relieved at once",
         },
         Key {
+            name: "startup_delay",
+            kind: Kind::Duration(PREEMPT_DELAY),
+            default: Default::Toml("\"0s\""),
+            doc: "How long a node that has just started waits before it takes a VIP for want of another node, unless it \
+                  hears that one before: for a switch that lets nothing through at first (spanning tree, a bond), \
+                  behind which both nodes would hold it (Keepalived's vrrp_startup_delay). An owner (255) waits for \
+                  nothing",
+        },
+        Key {
             name: "advert_interval",
             kind: Kind::Duration(ADVERT_INTERVAL),
             default: Default::Toml("\"100ms\""),

@@ -79,7 +79,8 @@ impl Config {
     fn vrrp(&self) -> String {
         let fast = self.vips.iter().any(|vip| vip.advert_interval < FAST_BELOW);
         format!(
-            "[vrrp]\nallow_fast = {fast}\ntogether   = {}\n\n",
+            "[vrrp]\nstartup_delay = {}\nallow_fast    = {fast}\ntogether      = {}\n\n",
+            quoted(show_duration(self.startup_delay)),
             self.together
         )
     }

@@ -12,6 +12,9 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, TimerSetTimeFlags};
 use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
+use super::judging::ON_TIME;
+use crate::clock::Clocks;
+
 /// Every source is looked at in every turn, so events need no names.
 const EVENTS: usize = 32;
 
@@ -20,6 +23,8 @@ const EVENTS: usize = 32;
 pub(super) struct Wake {
     epoll: Epoll,
     timer: TimerFd,
+    /// How long the machine had been suspended in all when that was asked last.
+    suspended: Option<Duration>,
 }
 
 impl Wake {
@@ -31,6 +36,7 @@ impl Wake {
         let wake = Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             timer,
+            suspended: None,
         };
         wake.add(&wake.timer)?;
         Ok(wake)
@@ -41,6 +47,18 @@ impl Wake {
         Ok(self
             .epoll
             .add(source, EpollEvent::new(EpollFlags::EPOLLIN, 0))?)
+    }
+
+    /// How long the machine was suspended since this was asked last; what is no longer than a late turn is none.
+    pub(super) fn suspended(&mut self, clocks: Clocks) -> Duration {
+        let in_all = clocks.suspended();
+        let before = self.suspended.replace(in_all).unwrap_or(in_all);
+        let since = in_all.saturating_sub(before);
+        if since > ON_TIME {
+            since
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Waits for a source, at most until `due`.

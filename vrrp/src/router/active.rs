@@ -140,6 +140,14 @@ impl Active {
         self.is_leased() && now >= self.lease.since() + self.lifetime / 3
     }
 
+    /// The clock stood still for so long.
+    pub(super) fn grow_older(&mut self, time: Duration) {
+        self.lease = match self.lease {
+            Lease::Asked(since) => Lease::Asked(since - time),
+            Lease::Held(since) => Lease::Held(since - time),
+        };
+    }
+
     /// An advert of the grid is due: the grid goes on where it was, what was missed is missed.
     pub(super) fn advance(&mut self, now: Moment) {
         let missed = now.since(self.next_advert).as_nanos() / self.interval.as_nanos().max(1);

@@ -74,6 +74,7 @@ pub(crate) fn config(interval: Duration) -> Config {
         },
         vips: vec![vip("api", VIP, 51), vip("web", OTHER_VIP, 52)],
         together: false,
+        startup_delay: Duration::ZERO,
         trackers: Vec::new(),
         listeners: Vec::new(),
         backends: Vec::new(),
@@ -141,6 +142,8 @@ impl Running {
     pub(crate) fn start(lan: &Lan, number: u8, config: &Config) -> Self {
         let (board, proxy) = (leak(VrrpBoard::default()), leak(ProxyBoard::default()));
         let admin: &AdminBoard = leak(AdminBoard::default());
+        let supervisor = leak(SupervisorBoard::default());
+        supervisor.header.started.set(vrrp::now());
         let control = Control::new().expect("there are descriptors left");
         let accepting = Arc::new(AtomicBool::new(true));
         let over = Arc::new(AtomicBool::new(false));
@@ -150,7 +153,7 @@ impl Running {
             config_hash: config.effective_hash(),
             board,
             proxy,
-            supervisor: leak(SupervisorBoard::default()),
+            supervisor,
             admin,
             pair_key: config.pair.key_file.as_ref().map(|_| KEY_FILE.to_owned()),
             forward: None,

@@ -258,6 +258,28 @@ fn fsm_39_who_slept_through_its_lease_comes_back_as_backup_and_says_nothing() {
 }
 
 #[test]
+fn a_suspended_machine_has_slept_through_its_lease_though_its_clock_stood_still() {
+    let now = SECOND;
+    let mut bench = Bench::active(params());
+    bench.run(now);
+    bench.router.handle_suspended(LEASE - ms(1));
+    assert!(
+        bench
+            .hear(advert(50, now), now)
+            .contains(&Done::Advert(100))
+    );
+    bench.router.handle_suspended(LEASE);
+    let quiet = [Done::Remove, Done::Now(VipState::Backup)];
+    assert_eq!(bench.hear(advert(50, now), now), quiet);
+
+    let mut backup = Bench::started(params());
+    backup.perform(Duration::ZERO);
+    let due = backup.due();
+    backup.router.handle_suspended(SECOND * 3600);
+    assert_eq!(backup.due(), due, "nobody takes anything for that");
+}
+
+#[test]
 fn a_short_pause_and_a_higher_advert_in_the_queue_end_it_without_a_grid_advert() {
     let mut bench = Bench::active(params());
     bench.run(ms(900));

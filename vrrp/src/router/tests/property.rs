@@ -23,6 +23,7 @@ enum Happening {
     Take(Option<u8>),
     Giving(bool),
     Removed,
+    Suspended(u64),
     Turn,
 }
 
@@ -44,6 +45,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => prop_oneof![Just(None), (1..255_u8).prop_map(Some)].prop_map(Happening::Take),
         1 => any::<bool>().prop_map(Happening::Giving),
         1 => Just(Happening::Removed),
+        1 => (0..6000_u64).prop_map(Happening::Suspended),
         12 => Just(Happening::Turn),
     ]
 }
@@ -96,6 +98,7 @@ impl Model {
             Happening::Take(pin) => router.handle_take(pin.and_then(Priority::new), now),
             Happening::Giving(gives) => router.handle_giving(gives),
             Happening::Removed => router.handle_lease_removed(now),
+            Happening::Suspended(time) => router.handle_suspended(ms(time)),
             Happening::Turn => router.handle_timeout(now),
             Happening::Heard {
                 priority,
