@@ -65,6 +65,11 @@ fn a_doctor_finds_what_is_wrong_with_a_machine_and_nothing_else() -> Result<()> 
 
     site.pair.start(Node::Lb1)?;
     site.wait_ready(Node::Lb1)?;
+    let (said, _) = doctor(&site)?;
+    ensure!(
+        said.contains("arp_ignore is 1 and arp_announce 2 on eth0"),
+        "{said}"
+    );
     // lb2's machine is there, its fmc-lb is not.
     let says = |part: &'static str| {
         move |site: &Site| doctor(site).is_ok_and(|(said, _)| said.contains(part))

@@ -16,7 +16,7 @@ use common::order::Order;
 use common::time::Moment;
 use tokio::sync::Mutex;
 
-use self::words::{explain, list, peer};
+use self::words::{cut, explain, list, peer};
 use super::clock;
 use super::processes::Processes;
 use super::view::View;
@@ -67,11 +67,12 @@ async fn handover(names: &[String], forced: bool, view: &View) -> Result<String,
     let result = ask(vips, (forced, false), view).await?;
     match result.end {
         HandoverEnd::Done => Ok(format!(
-            "{} holds {} after {:.1} ms, and keeps what it holds until it gives it up or hands it back",
+            "{} holds {} after {:.1} ms, and keeps what it holds until it gives it up or hands it back{}",
             peer(view),
             list(result.vips, view),
             // Mostly less than one.
-            result.took as f64 / 1e6
+            result.took as f64 / 1e6,
+            cut(view)
         )),
         HandoverEnd::None
         | HandoverEnd::Refused
@@ -110,7 +111,7 @@ async fn maintenance(time: Option<Duration>, forced: bool, view: &View) -> Resul
             explain(&result, 0, (view, clock::now()))
         ),
         (None, Some(vips)) if vips != 0 => {
-            format!("; {} holds {}", peer(view), list(vips, view))
+            format!("; {} holds {}{}", peer(view), list(vips, view), cut(view))
         }
         (None, Some(_) | None) => String::new(),
     };

@@ -191,10 +191,13 @@ fn settings<'a>(interfaces: impl Iterator<Item = &'a String>) -> BTreeMap<String
         "ipv4/ip_local_port_range",
         "ipv4/conf/all/rp_filter",
         "ipv4/conf/all/arp_ignore",
+        "ipv4/conf/all/arp_announce",
         "netfilter/nf_conntrack_count",
         "netfilter/nf_conntrack_max",
     ];
-    let of_interfaces = interfaces.map(|name| format!("ipv4/conf/{name}/rp_filter"));
+    let each = ["rp_filter", "arp_ignore", "arp_announce"];
+    let of_interfaces =
+        interfaces.flat_map(|name| each.map(|setting| format!("ipv4/conf/{name}/{setting}")));
     fixed
         .map(str::to_owned)
         .into_iter()

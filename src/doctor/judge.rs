@@ -23,6 +23,7 @@ pub(super) fn findings(config: &Config, node: NodeIndex, facts: &Facts) -> Vec<F
     found.extend(way(config, node, facts));
     found.extend(firewalls(config, node, facts));
     found.extend(settings(facts));
+    found.extend(answering(config, facts));
     found.extend(forwarding(facts));
     found.extend(running(facts));
     found
@@ -292,7 +293,47 @@ fn settings(facts: &Facts) -> Vec<Finding> {
     found
 }
 
-/// What only a running node can know: rivals, both active, an advert that does not come.
+/// What keeps a node from answering ARP for VIPs that it does not hold. A running node has set it.
+fn answering(config: &Config, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for name in facts.interfaces.keys() {
+        let mut vips = config.vips.iter().filter(|vip| vip.interface == *name);
+        if !vips.any(|vip| vip.family() == Family::V4) {
+            continue;
+        }
+        // The larger of an interface's and that of all counts (kernel, ip-sysctl).
+        let of = |setting: &str| {
+            let values = ["all", name.as_str()].map(|whose| {
+                let value = facts.settings.get(&format!("ipv4/conf/{whose}/{setting}"));
+                value.and_then(|value| value.parse().ok()).unwrap_or(0)
+            });
+            values.into_iter().max().unwrap_or(0_u8)
+        };
+        let (ignore, announce) = (of("arp_ignore"), of("arp_announce"));
+        if ignore > 1 {
+            found.push(Finding::new(
+                Verdict::Bad,
+                format!("arp_ignore is {ignore} on {name}: with more than 1 nobody can resolve a VIP there"),
+                format!("sysctl net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.{name}.arp_ignore=1"),
+            ));
+        } else if facts.status.is_ok() && (ignore, announce) != (1, 2) {
+            found.push(Finding::new(
+                Verdict::Bad,
+                format!(
+                    "arp_ignore is {ignore} and arp_announce {announce} on {name}: this node answers for VIPs that it \
+                     does not hold"
+                ),
+                "a running node sets them to 1 and 2 within a second: find out who sets them back",
+            ));
+        } else if facts.status.is_ok() {
+            found.push(Finding::good(format!(
+                "arp_ignore is 1 and arp_announce 2 on {name}: only its holder answers for a VIP"
+            )));
+        }
+    }
+    found
+}
+
 fn forwarding(facts: &Facts) -> Option<Finding> {
     Some(match facts.forwarding.as_ref()? {
         Ok(()) => Finding::good("the kernel takes the TC program of flow forwarding"),
@@ -305,6 +346,7 @@ fn forwarding(facts: &Facts) -> Option<Finding> {
     })
 }
 
+/// What only a running node can know: rivals, both active, an advert that does not come.
 fn running(facts: &Facts) -> Vec<Finding> {
     match &facts.status {
         Err(why) => vec![Finding::new(

@@ -50,7 +50,7 @@ fn head(status: &Status) -> Vec<String> {
     if let Some(peer) = &status.peer {
         lines.extend(wrap(&peer_line(peer), "", "  "));
         let forwarding = status.forwarding.as_ref();
-        let line = forwarding.and_then(|one| forwarding::line(one, &peer.name));
+        let line = forwarding.and_then(|one| forwarding::line(one, peer));
         lines.extend(line.iter().flat_map(|line| wrap(line, "", "  ")));
     }
     for warning in &status.warnings {

@@ -16,6 +16,7 @@ fn view() -> View {
     fixture::beat(&view.boards, clock::now() + Duration::from_secs(60));
     let peer = &view.boards.vrrp.peer;
     peer.heartbeat.set(clock::now() + Duration::from_secs(60));
+    view.boards.vrrp.peer_forwards.set(1);
     view
 }
 
@@ -89,11 +90,28 @@ fn a_handover_says_who_holds_what() {
         said.starts_with("lb2 holds api, web after 12.0 ms"),
         "{said}"
     );
+    assert!(said.ends_with("or hands it back"), "{said}");
     let wish = playing.join().expect("it ends");
     assert_eq!(
         (wish.vips, wish.forced, wish.maintenance),
         (0b10, true, false)
     );
+}
+
+#[test]
+fn a_move_to_a_node_that_forwards_nothing_says_what_it_cost() {
+    let view = view();
+    view.boards.vrrp.peer_forwards.set(0);
+    let on = Order::MaintenanceOn {
+        for_ms: None,
+        force: false,
+    };
+    for order in [all(), on] {
+        let playing = vrrp(&view, DONE);
+        let said = follow(order, &view).expect("it was done");
+        assert!(said.contains("connections of this node are cut"), "{said}");
+        playing.join().expect("it ends");
+    }
 }
 
 #[test]

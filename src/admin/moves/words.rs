@@ -85,6 +85,16 @@ fn active_elsewhere(vip: Option<usize>, asked: u16, (view, now): (&View, Moment)
     }
 }
 
+/// What a move has cost, where it was not free.
+pub(super) fn cut(view: &View) -> &'static str {
+    match view.boards.vrrp.peer_forwards.get() {
+        0 => {
+            "; it forwards nothing, so the connections of this node are cut (`fmc-lb status` says why)"
+        }
+        _ => "",
+    }
+}
+
 pub(super) fn peer(view: &View) -> String {
     let peer = view.config.peer_of(view.node);
     peer.map_or_else(

@@ -34,6 +34,8 @@ fn healthy() -> Facts {
         ("ipv4/ip_local_port_range", "1024\t65535"),
         ("ipv4/conf/all/rp_filter", "0"),
         ("ipv4/conf/eth0/rp_filter", "2"),
+        ("ipv4/conf/eth0/arp_ignore", "1"),
+        ("ipv4/conf/eth0/arp_announce", "2"),
         ("netfilter/nf_conntrack_count", "10"),
         ("netfilter/nf_conntrack_max", "65536"),
     ];
@@ -179,6 +181,27 @@ fn a_strict_reverse_path_filter_matters_only_beside_other_interfaces() {
         strict(it);
         it.up = 2;
     });
+}
+
+#[test]
+fn what_makes_a_node_silent_for_vips_that_it_does_not_hold_is_looked_at() {
+    let set = |name: &'static str, value: &'static str| {
+        move |it: &mut Facts| {
+            it.settings
+                .insert(format!("ipv4/conf/{name}"), value.to_owned());
+        }
+    };
+    let answers = "this node answers for VIPs that it does not hold";
+    says(Verdict::Bad, answers, set("eth0/arp_ignore", "0"));
+    says(Verdict::Bad, answers, set("eth0/arp_announce", "0"));
+    let nobody = "arp_ignore is 2 on eth0: with more than 1 nobody can resolve a VIP there";
+    says(Verdict::Bad, nobody, set("all/arp_ignore", "2"));
+    // A node that does not run has not set it yet.
+    let said = said(|it| {
+        it.status = Err("no socket".to_owned());
+        set("eth0/arp_ignore", "0")(it);
+    });
+    assert!(matches!(said[..], [(Verdict::Unknown, _)]), "{said:?}");
 }
 
 #[test]
