@@ -35,6 +35,8 @@ struct Dialect {
     unicast: bool,
     ipv6: bool,
     preempt: bool,
+    /// A route follows the VIP.
+    followed: bool,
 }
 
 const V2: Dialect = Dialect {
@@ -45,6 +47,7 @@ const V2: Dialect = Dialect {
     unicast: false,
     ipv6: false,
     preempt: true,
+    followed: false,
 };
 
 const V2_PASS: Dialect = Dialect {
@@ -62,6 +65,7 @@ const V3: Dialect = Dialect {
     unicast: false,
     ipv6: false,
     preempt: true,
+    followed: false,
 };
 
 const V3_UNICAST: Dialect = Dialect {
@@ -82,6 +86,15 @@ const V3_IPV6_UNICAST: Dialect = Dialect {
     ipv6: true,
     ..V3_UNICAST
 };
+
+const V3_FOLLOWED: Dialect = Dialect {
+    name: "v3 with a route",
+    followed: true,
+    ..V3
+};
+
+/// What follows the VIP then.
+const ROUTE: &str = "10.99.0.0/16";
 
 /// What the adverts of fmc-lb's IPv6 VIP begin with, VRID 51, where the file names nothing else.
 const LINK_LOCAL: &str = "fe80::200:5eff:fe00:233";
@@ -161,7 +174,7 @@ impl Mixed {
              [nodes.lb2]\naddress = \"{}\"\n{}priority = {theirs}\nruns = \"keepalived\"\n\n\
              [pair]\ninterface = \"eth0\"\n\n\
              [vrrp]\n{}\n{}\n\n\
-             [vips.api]\naddress = \"{vip}/{length}\"\nvrid = 51\n\n\
+             [vips.api]\naddress = \"{vip}/{length}\"\nvrid = 51\n{}\n\
              [listeners.api]\nbind = [\"vips.api:6443\"]\nbackend = \"api\"\nrequired = false\n\n\
              [backends.api]\nservers = [\"10.17.4.21:6443\"]\nprobe = \"off\"\n",
             Node::Lb1.address(),
@@ -174,6 +187,14 @@ impl Mixed {
                 "preempt = false"
             },
             dialect.ours,
+            if dialect.followed {
+                format!(
+                    "routes = [{{ to = \"{ROUTE}\", via = \"{}\" }}]\n",
+                    Node::Client.address()
+                )
+            } else {
+                String::new()
+            },
         );
         let fmc_lb = FmcLb::new(&lab, Path::new(BINARY), &config)?;
         Ok(Self {
@@ -201,9 +222,15 @@ impl Mixed {
             self.dialect.address(Node::Lb2),
             self.dialect.address(Node::Lb1),
         );
+        let routes = if self.dialect.followed {
+            let via = Node::Client.address();
+            format!("    virtual_routes {{\n        {ROUTE} via {via} dev eth0\n    }}\n")
+        } else {
+            String::new()
+        };
         format!(
             "global_defs {{\n    router_id lb2\n}}\nvrrp_instance api {{\n    state BACKUP\n    \
-             interface eth0\n    virtual_router_id 51\n    priority {priority}\n    {}\n{}{}    \
+             interface eth0\n    virtual_router_id 51\n    priority {priority}\n    {}\n{}{}{routes}    \
              virtual_ipaddress {{\n        {}\n    }}\n}}\n",
             self.dialect.theirs,
             if self.dialect.preempt {
@@ -223,16 +250,30 @@ impl Mixed {
         self.keepalived.take().context("it runs")?.stop()
     }
 
-    /// As when the machine is lost: what Keepalived leaves on its interface goes with it.
+    /// As when the machine is lost: what a program leaves on its interface goes with it.
     fn kill(&mut self, node: Node) -> Result<()> {
         if node == Node::Lb1 {
-            return self.fmc_lb.kill_all(node);
+            self.fmc_lb.kill_all(node)?;
+        } else {
+            self.keepalived.take().context("it runs")?.kill()?;
+            for address in self.dialect.virtual_addresses() {
+                self.lab.ip(node, &format!("addr del {address} dev eth0"))?;
+            }
         }
-        self.keepalived.take().context("it runs")?.kill()?;
-        for address in self.dialect.virtual_addresses() {
-            self.lab.ip(node, &format!("addr del {address} dev eth0"))?;
+        if self.dialect.followed {
+            self.lab.ip(node, &format!("route del {ROUTE}"))?;
         }
         Ok(())
+    }
+
+    /// Who has the route that follows the VIP.
+    fn with_route(&self) -> Result<Vec<Node>> {
+        let mut with = Vec::new();
+        for node in Node::LBS {
+            let shown = self.lab.ip(node, &format!("route show {ROUTE}"))?;
+            with.extend((!shown.trim().is_empty()).then_some(node));
+        }
+        Ok(with)
     }
 
     fn priority(&self, node: Node) -> u8 {
@@ -270,6 +311,10 @@ impl Mixed {
             let holders = lease::holders(&self.lab, self.dialect.vip());
             ensure!(holders == [node], "{what}, but then: {holders:?}");
             std::thread::sleep(Duration::from_millis(10));
+        }
+        if self.dialect.followed {
+            let with = self.with_route()?;
+            ensure!(with == [node], "{what}, and the route is at {with:?}");
         }
         Ok(())
     }
@@ -377,6 +422,11 @@ fn ka_47_version_3_by_multicast_and_unicast() -> Result<()> {
 #[test]
 fn ka_47_version_3_over_ipv6_by_multicast_and_unicast() -> Result<()> {
     cases(&[V3_IPV6, V3_IPV6_UNICAST], Mixed::come_and_go)
+}
+
+#[test]
+fn a_route_follows_the_vip_from_keepalived_to_fmc_lb_and_back() -> Result<()> {
+    cases(&[V3_FOLLOWED], Mixed::come_and_go)
 }
 
 #[test]
