@@ -40,14 +40,14 @@ pub(crate) mod wire;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use common::board::{AdminBoard, LAYOUT, ProxyBoard, SupervisorBoard, VrrpBoard};
 use common::config::{Config, NodeIndex};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::commands::Asker;
@@ -93,13 +93,31 @@ pub(crate) struct Boards {
 #[derive(Debug)]
 pub(crate) struct Control {
     stop: Notify,
+    /// What everything is answered from, once it is there.
+    answers: OnceLock<Arc<Answers>>,
+    /// Who runs programs that are probes hears of another configuration here.
+    programs: watch::Sender<Option<Arc<Config>>>,
 }
 
 impl Control {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             stop: Notify::new(),
+            answers: OnceLock::new(),
+            programs: watch::Sender::new(None),
         })
+    }
+
+    /// The node runs by this configuration from now on: for every question and every program that is run
+    /// after this.
+    ///
+    /// # Errors
+    /// In words: the process is still starting.
+    pub(crate) fn go_over(&self, config: &Arc<Config>, hash: u64) -> Result<(), &'static str> {
+        let answers = self.answers.get().ok_or("it is still starting")?;
+        answers.go_over(Arc::clone(config), hash);
+        self.programs.send_replace(Some(Arc::clone(config)));
+        Ok(())
     }
 
     /// Makes [`run`] return, also when it has not begun yet.
@@ -129,11 +147,8 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     let boards = (inputs.boards.proxy, inputs.boards.admin);
     let _watching = trackers::start(&inputs.config, &node, inputs.boards.admin)
         .context("prepare for trackers")?;
-    let programs = external::Runner::new((&inputs.config, node), boards);
-    if let Some(runner) = programs.context("prepare for programs that probe")? {
-        tokio::spawn(runner.serve());
-    }
-    let allow = inputs.config.admin.allow.clone();
+    let programs = external::Programs::new((&inputs.config, node), boards);
+    tokio::spawn(programs.serve(control.programs.subscribe()));
     let view = View {
         config: inputs.config,
         node: inputs.node,
@@ -141,6 +156,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         boards: inputs.boards,
     };
     let answers = Arc::new(Answers::new(view, Clocks::read()));
+    let _first = control.answers.set(Arc::clone(&answers));
     let admin_socket = socket::listener(inputs.socket).context("take over the admin socket")?;
     let office = socket::Office {
         answers: Arc::clone(&answers),
@@ -149,7 +165,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         orders: moves::Orders::default(),
     };
     tokio::spawn(socket::serve(admin_socket, Arc::new(office)));
-    let server = http::Server::new(Arc::clone(&answers), allow);
+    let server = http::Server::new(Arc::clone(&answers));
     for socket in inputs.http {
         let listener = http::listener(socket).context("take over a socket of the HTTP server")?;
         tokio::spawn(Arc::clone(&server).serve(listener));
@@ -165,7 +181,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
             _ = sample.tick() => {
                 let clocks = Clocks::read();
                 answers.sample(clocks, cpu_times());
-                moves::end_if_over(answers.view(), clocks.now);
+                moves::end_if_over(&answers.view(), clocks.now);
             }
         }
     }

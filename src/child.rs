@@ -5,6 +5,7 @@
 //! waits for the next one.
 
 mod link;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -21,8 +22,9 @@ use nix::sys::signal::SigSet;
 use tracing_appender::non_blocking::WorkerGuard;
 
 use self::link::{Event, Kept, Link};
+use self::reload::Reload;
 use crate::cli::ChildKind;
-use crate::control::{CommandEnd, Handle, Setup, Writer};
+use crate::control::{CommandEnd, Given, Handle, Setup, Writer};
 use crate::memory::{self, Shared};
 use crate::{admin, commands, logging, rights};
 
@@ -52,7 +54,7 @@ pub(crate) fn run(kind: ChildKind) -> anyhow::Result<ExitCode> {
         tracing::warn!(what, "a right could not be given up or set");
     }
     let kept = Kept::new(setup.clone(), &handles).context("keep the set-up")?;
-    let work = Work::read(setup, handles)?;
+    let work = Work::read(setup, handles, None)?;
     let result = match child {
         Child::Vrrp => run_vrrp(work, link, kept),
         Child::Proxy => run_proxy(work, link, kept),
@@ -68,6 +70,8 @@ pub(crate) fn run(kind: ChildKind) -> anyhow::Result<ExitCode> {
 /// What came with the set-up, sorted.
 struct Work {
     config: Arc<Config>,
+    /// Of the configuration as its file has it, as vrrp says it to the other node.
+    config_hash: u64,
     node: NodeIndex,
     threads: usize,
     boards: BTreeMap<usize, OwnedFd>,
@@ -83,14 +87,13 @@ struct Work {
 }
 
 impl Work {
-    fn read(setup: Setup, handles: Vec<(Handle, OwnedFd)>) -> anyhow::Result<Self> {
-        let text = handles
-            .iter()
-            .find(|(handle, _)| *handle == Handle::Config)
-            .context("no configuration in the set-up")
-            .and_then(|(_, text)| memory::read_text(text).context("read the configuration"))?;
-        let text = String::from_utf8(text).context("the configuration is no text")?;
-        let config = Config::from_running(&text).context("parse the configuration")?;
+    /// `before` is what this process runs by until now.
+    fn read(
+        setup: Setup,
+        handles: Vec<(Handle, OwnedFd)>,
+        before: Option<&Config>,
+    ) -> anyhow::Result<Self> {
+        let Given { config, hash, .. } = Given::read(&handles, before)?;
         let node = config
             .nodes
             .iter()
@@ -99,6 +102,7 @@ impl Work {
             .with_context(|| format!("the configuration has no node {}", setup.node))?;
         let mut work = Self {
             config: Arc::new(config),
+            config_hash: hash,
             node,
             threads: setup.threads,
             boards: BTreeMap::new(),
@@ -158,7 +162,7 @@ impl Work {
                 self.files.insert(path, content);
             }
             // The name lives on in what is kept for the next supervisor.
-            Handle::Config | Handle::NodeName | Handle::Unknown => {}
+            Handle::Config | Handle::Arrangement | Handle::NodeName | Handle::Unknown => {}
         }
         Ok(())
     }
@@ -197,20 +201,34 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         proxy: work.board(Writer::Proxy)?,
         supervisor: work.board(Writer::Supervisor)?,
         admin: work.board(Writer::Admin)?,
-        config_hash: work.config.effective_hash(),
-        config: work.config,
+        config_hash: work.config_hash,
+        config: Arc::clone(&work.config),
         node: work.node,
         pair_key,
         forward,
         settle: rights::settle,
     };
     let told = Arc::clone(&control);
-    listen(link, kept, move |event| match event {
-        Event::Stop => told.request_stop(),
-        Event::Gone => told.supervisor_present(false),
-        Event::Back => told.supervisor_present(true),
-        // Its key is read at the start only.
-        Event::Files(_) => {}
+    let mut reload = Reload::new(work.config);
+    listen(link, kept, move |event| {
+        match event {
+            Event::Stop => told.request_stop(),
+            Event::Gone => told.supervisor_present(false),
+            Event::Back => told.supervisor_present(true),
+            Event::Prepare(setup, handles) => {
+                let next = reload.read(setup, handles)?;
+                reload.is_for_vrrp(&next)?;
+                reload.next = Some((next.config, next.config_hash));
+            }
+            Event::GoOver => {
+                let (config, hash) = reload.go_over()?;
+                told.reconfigure(config, hash);
+            }
+            Event::Abandon => reload.next = None,
+            // Its key is read at the start only.
+            Event::Files(_) => {}
+        }
+        Ok(())
     })?;
     Ok(vrrp::run(inputs, control)?)
 }
@@ -224,7 +242,7 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let inputs = lb_proxy::Inputs {
         board: work.own_board(Writer::Proxy)?,
         admin: work.board(Writer::Admin)?,
-        config: work.config,
+        config: Arc::clone(&work.config),
         node: work.node,
         threads: work.threads,
         sockets: work.listeners,
@@ -232,11 +250,32 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         process_log: logging::write_lines,
     };
     let told = Arc::clone(&control);
-    listen(link, kept, move |event| match event {
-        Event::Stop => told.request_stop(),
-        Event::Files(files) => told.replace_files(files),
-        // It serves whoever watches over it.
-        Event::Gone | Event::Back => {}
+    let mut reload = Reload::new(work.config);
+    listen(link, kept, move |event| {
+        match event {
+            Event::Stop => told.request_stop(),
+            Event::Files(files) => told.replace_files(files),
+            Event::Prepare(setup, handles) => {
+                let next = reload.read(setup, handles)?;
+                reload.next = Some((Arc::clone(&next.config), next.config_hash));
+                told.prepare(lb_proxy::Change {
+                    config: next.config,
+                    sockets: next.listeners,
+                    files: next.files,
+                })?;
+            }
+            Event::GoOver => {
+                told.switch()?;
+                reload.go_over()?;
+            }
+            Event::Abandon => {
+                reload.next = None;
+                told.abandon();
+            }
+            // It serves whoever watches over it.
+            Event::Gone | Event::Back => {}
+        }
+        Ok(())
     })?;
     Ok(lb_proxy::run(inputs, control)?)
 }
@@ -251,8 +290,8 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     };
     let socket = work.admin_socket.context("no admin socket in the set-up")?;
     let inputs = admin::Inputs {
-        config_hash: work.config.effective_hash(),
-        config: work.config,
+        config_hash: work.config_hash,
+        config: Arc::clone(&work.config),
         node: work.node,
         boards,
         socket: socket.into(),
@@ -265,9 +304,22 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
             .map(|socket| commands::Asker::new(socket, commands::SUPERVISOR)),
     };
     let told = Arc::clone(&control);
-    listen(link, kept, move |event| match event {
-        Event::Stop => told.request_stop(),
-        Event::Gone | Event::Back | Event::Files(_) => {}
+    let mut reload = Reload::new(work.config);
+    listen(link, kept, move |event| {
+        match event {
+            Event::Stop => told.request_stop(),
+            Event::Prepare(setup, handles) => {
+                let next = reload.read(setup, handles)?;
+                reload.next = Some((next.config, next.config_hash));
+            }
+            Event::GoOver => {
+                let (config, hash) = reload.go_over()?;
+                told.go_over(&config, hash).map_err(anyhow::Error::msg)?;
+            }
+            Event::Abandon => reload.next = None,
+            Event::Gone | Event::Back | Event::Files(_) => {}
+        }
+        Ok(())
     })?;
     admin::run(inputs, control)
 }
@@ -290,7 +342,11 @@ fn obey(socket: OwnedFd, control: Arc<lb_proxy::Control>) -> anyhow::Result<()> 
         .context("start the thread for commands")
 }
 
-fn listen(link: Link, kept: Kept, on: impl Fn(Event) + Send + 'static) -> anyhow::Result<()> {
+fn listen(
+    link: Link,
+    kept: Kept,
+    on: impl FnMut(Event) -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("control".to_owned())
         .stack_size(CONTROL_STACK)

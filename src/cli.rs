@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Give this node's VIPs away and take none while the other node can hold them (root only)
     #[command(subcommand)]
     Maintenance(Maintenance),
-    /// Check what the configuration file says now, and show what differs from what runs (root only); exit 2 = it is invalid
+    /// Take over what the configuration file says now, all of it or nothing (root only); exit 2 = the file is invalid
     Reload(Reload),
     /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file
     Doctor(Doctor),

@@ -13,10 +13,16 @@
 //! | child | `setup`, `handles`… | after a `hello` with `running`: what it was given |
 //! | supervisor | `adopt` | it has taken that over |
 //! | supervisor | `files` | files have changed; those of one message are used together |
+//! | supervisor | `prepare`, `handles`… | a reload: be ready to go over to this |
+//! | child | `prepared` | it is ready, or why not; nothing has changed yet |
+//! | supervisor | `go-over` | when all are ready: it runs by that from now on |
+//! | child | `gone-over` | it does |
+//! | supervisor | `abandon` | what was prepared will not be |
 //! | supervisor | `stop` | end in an orderly way |
 //!
 //! The end of the connection tells each side that the other is dead.
 
+mod configuration;
 mod setup;
 mod wire;
 
@@ -24,6 +30,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::configuration::Given;
 pub(crate) use self::wire::{
     ANSWER_LIMIT, Channel, ReceiveError, Received, SendError, Wait, connect, is_alive, listen,
 };
@@ -55,6 +62,23 @@ pub(crate) enum Body {
     Files {
         handles: Vec<Handle>,
     },
+    /// What a new child would be given from now on: as a set-up, whole. The answer has the same number,
+    /// so that a late one is not taken for that to a later question.
+    Prepare {
+        number: u64,
+        setup: Setup,
+    },
+    Prepared {
+        number: u64,
+        #[serde(default)]
+        refused: Option<String>,
+    },
+    GoOver,
+    GoneOver {
+        #[serde(default)]
+        failed: Option<String>,
+    },
+    Abandon,
     Stop,
     /// Said by a newer version.
     #[serde(other)]
@@ -107,6 +131,8 @@ pub(crate) struct Identity {
 pub(crate) enum Handle {
     /// The configuration's bytes, sealed.
     Config,
+    /// Which place everything in it has on the boards, sealed: a `common::config::Arrangement`.
+    Arrangement,
     /// A board, by the name of its writer.
     Board { writer: Writer },
     /// A listening socket of the proxy.
@@ -176,6 +202,13 @@ mod tests {
         for body in [
             Body::Stop,
             Body::Adopt,
+            Body::GoOver,
+            Body::Abandon,
+            Body::Prepared {
+                number: 7,
+                refused: Some("no room".to_owned()),
+            },
+            Body::GoneOver { failed: None },
             Body::Hello(Hello {
                 layout: 1,
                 pid: 77,

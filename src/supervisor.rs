@@ -33,8 +33,10 @@ mod watch;
 mod watcher;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use common::board::Child;
 use common::config::{Config, NodeIndex};
 use vrrp::release::Will;
 
@@ -51,8 +53,8 @@ use self::kit::{Kit, Place};
 use self::reader::{Reader, Source};
 use self::watch::{Loop, Reload, Watch};
 use crate::check::{self, LoadError, Purpose};
-use crate::control::Handle;
-use crate::{cli, logging, memory, output, rights};
+use crate::control::Given;
+use crate::{cli, logging, output, rights};
 
 /// Below vrrp's, above every normal process: a busy machine must not delay a last will.
 const FIFO_PRIORITY: i32 = 5;
@@ -72,7 +74,7 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     let place = running.place(&folder);
-    require_rights(place.config)?;
+    require_rights(&place.config)?;
     let address = place.config.nodes[place.node.0].address;
     let presence = Presence::inherit_or_take(&mut survivors, address)?;
     let name = presence.handle().context("keep the node's name")?;
@@ -80,27 +82,24 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         .into_iter()
         .map(|survivor| (survivor.process, survivor.inheritance))
         .unzip();
-    let mut kit = Kit::new(place, inheritance, name)?;
-    let will = prepare_will(place, &kit)?;
+    let mut kit = Kit::new(&place, inheritance, name)?;
+    let will = prepare_will(&place, &kit)?;
     kit.warnings
-        .extend(shadows::install(place.config, &folder)?);
-    let forwarding = Forwarding::start(place, &mut kit);
+        .extend(shadows::install(&place.config, &folder)?);
+    let forwarding = Forwarding::start(&place, &mut kit);
     for warning in &kit.warnings {
         tracing::warn!("{warning}");
     }
     let boards = kit.boards().context("map the boards")?;
     let files =
-        Files::start(place.config, &kit, boards.supervisor).context("watch changing files")?;
+        Files::start(&place.config, &kit, boards.supervisor).context("watch changing files")?;
     let source = Source {
         path: args.config.clone(),
         node: place.config.nodes[place.node.0].name.clone(),
     };
-    let reader = Reader::start(
-        source,
-        running.text.as_str().into(),
-        &boards.supervisor.reload,
-    )
-    .context("start to look at the configuration file")?;
+    let text = Arc::clone(&place.text);
+    let reader = Reader::start(source, text, &boards.supervisor.reload)
+        .context("start to look at the configuration file")?;
     if let Err(error) = vrrp::schedule_fifo(FIFO_PRIORITY) {
         tracing::warn!(%error, "no real-time priority for the supervisor");
     }
@@ -115,8 +114,8 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         will,
         events: Events::new(&signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
     };
-    Loop::new(watch, processes)?.run()?;
-    shadows::remove(Some(place.config), &folder)?;
+    Loop::new(watch, processes, &running.others)?.run()?;
+    shadows::remove(Some(&running.config), &folder)?;
     folder.clear();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -124,28 +123,26 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
 
 /// The configuration that this node runs by.
 struct Running {
-    text: String,
-    config: Config,
+    text: Arc<str>,
+    config: Arc<Config>,
     node: NodeIndex,
+    /// Survivors that run by another one: a supervisor has died within a reload.
+    others: Vec<Child>,
 }
 
 impl Running {
     /// The file's, or that of the survivors if there are any; then the file only matters at the
     /// next start. `None` = the file is not valid, and the user was told.
     fn find(args: &cli::Run, survivors: &[Survivor]) -> anyhow::Result<Option<Self>> {
-        let Some(survivor) = survivors.first() else {
+        // The one whose end would cost most.
+        let is_proxy = |one: &&Survivor| one.inheritance.child == Child::Proxy;
+        let Some(survivor) = survivors.iter().find(is_proxy).or(survivors.first()) else {
             let on_disk = check::load_for_node(&args.config, args.node.as_deref(), Purpose::Start);
             return Ok(Self::of_file(on_disk));
         };
-        let text = survivor
-            .inheritance
-            .handles
-            .iter()
-            .find(|(handle, _)| *handle == Handle::Config)
-            .context("the survivors hand no configuration over")
-            .and_then(|(_, text)| Ok(String::from_utf8(memory::read_text(text)?)?))
+        let given = Given::read(&survivor.inheritance.handles, None)
             .context("read the running configuration")?;
-        let config = Config::from_running(&text).context("parse the running configuration")?;
+        let Given { text, config, .. } = given;
         let name = &survivor.inheritance.setup.node;
         let node = config
             .nodes
@@ -153,7 +150,17 @@ impl Running {
             .position(|node| node.name == *name)
             .map(NodeIndex)
             .with_context(|| format!("the running configuration has no node {name}"))?;
-        Ok(Some(Self { text, config, node }))
+        let runs_by_another = |one: &&Survivor| {
+            let theirs = Given::read(&one.inheritance.handles, None);
+            theirs.is_ok_and(|theirs| theirs.text != text)
+        };
+        let others = survivors.iter().filter(runs_by_another);
+        Ok(Some(Self {
+            others: others.map(|one| one.inheritance.child).collect(),
+            text: text.into(),
+            config: Arc::new(config),
+            node,
+        }))
     }
 
     fn of_file(on_disk: Result<(check::Loaded, NodeIndex), LoadError>) -> Option<Self> {
@@ -163,9 +170,10 @@ impl Running {
                     tracing::warn!(remedy = finding.help, "configuration: {}", finding.message);
                 }
                 Some(Self {
-                    text: loaded.text,
-                    config: loaded.config,
+                    text: loaded.text.into(),
+                    config: Arc::new(loaded.config),
                     node,
+                    others: Vec::new(),
                 })
             }
             Err(error) => {
@@ -177,8 +185,8 @@ impl Running {
 
     fn place<'a>(&'a self, folder: &'a Folder) -> Place<'a> {
         Place {
-            config: &self.config,
-            text: self.text.as_bytes(),
+            config: Arc::clone(&self.config),
+            text: Arc::clone(&self.text),
             node: self.node,
             folder,
         }
@@ -196,12 +204,12 @@ fn require_rights(config: &Config) -> anyhow::Result<()> {
     )
 }
 
-fn prepare_will(place: Place<'_>, kit: &Kit) -> anyhow::Result<Option<Will>> {
+fn prepare_will(place: &Place<'_>, kit: &Kit) -> anyhow::Result<Option<Will>> {
     if place.config.vips.is_empty() {
         return Ok(None);
     }
-    let key = kit.pair_key(place.config)?;
-    Will::prepare(place.config, place.node, key.as_deref())
+    let key = kit.pair_key(&place.config)?;
+    Will::prepare(&place.config, place.node, key.as_deref())
         .map(Some)
         .context("prepare to resign for vrrp")
 }

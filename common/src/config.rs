@@ -5,6 +5,7 @@
 //! [`Config`]. Every step reports all it finds, with the place in the file and a remedy ([`Report`]).
 
 mod agent;
+mod arrangement;
 mod backend;
 mod build;
 pub mod capacity;
@@ -47,6 +48,7 @@ use ipnet::IpNet;
 use crate::addr::{Family, Mac, Priority, Vrid};
 
 pub use agent::Agent;
+pub use arrangement::{Arrangement, NoPlace, Occupied, PlacedServer};
 pub use backend::{
     AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, OnMarkedUp, PortOffset, PortRange,
     SendProxy, SendTlvs, Server, Track,

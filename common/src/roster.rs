@@ -1,7 +1,8 @@
 //! Who the servers are now: those of the configuration, and what came and went at run time. Pure.
 //!
-//! The configuration's servers have the first places on the proxy's board. What comes at run time
-//! gets a spare place behind them, of which there are [`MAX_SERVERS`] in all. One that leaves keeps
+//! The configuration's servers have places on the proxy's board, at the start the first ones. What comes
+//! at run time, or stays after a reload for its last sessions, has a spare place, one that the
+//! configuration has nobody at; there are [`MAX_SERVERS`] in all. One that leaves keeps
 //! its place until its last session has ended. Another address is another server: the old one
 //! leaves, a new one comes. So a place means one server, whatever happens to the backend.
 //!
@@ -51,7 +52,7 @@ impl Member {
 
     /// Whether the configuration has it.
     pub fn is_configured(&self, config: &Config) -> bool {
-        self.place < config.server_count()
+        config.has_server_at(self.place)
     }
 }
 
@@ -69,8 +70,8 @@ impl Roster {
     fn of_slots(config: &Config, slots: &[RosterSlot]) -> Self {
         let mut members: Vec<Vec<Member>> = vec![Vec::new(); config.backends.len()];
         for (index, backend) in config.backends.iter().enumerate() {
-            for (number, server) in backend.servers.iter().enumerate() {
-                let place = backend.first_server + number;
+            for (server, place) in backend.servers.iter().zip(&backend.places) {
+                let place = *place;
                 let slot = slots.get(place);
                 members[index].push(Member {
                     place,
@@ -84,7 +85,8 @@ impl Roster {
                 });
             }
         }
-        let spare = slots.iter().enumerate().skip(config.server_count());
+        let spare = slots.iter().enumerate();
+        let spare = spare.filter(|(place, _)| !config.has_server_at(*place));
         for member in spare.filter_map(|(place, slot)| entered(place, slot)) {
             if let Some(backend) = members.get_mut(member.backend.0) {
                 backend.push(member);
@@ -148,9 +150,13 @@ impl Roster {
         members.find(|one| one.server.address == address)
     }
 
-    /// A place where nobody is.
-    pub fn spare_place(&self, config: &Config) -> Option<usize> {
-        (config.server_count()..MAX_SERVERS).find(|place| self.at(*place).is_none())
+    /// A place where nobody is, and that is not kept for somebody.
+    pub fn spare_place(&self, config: &Config, kept: &[usize]) -> Option<usize> {
+        let is_spare = |place: &usize| {
+            let is_of_file = config.has_server_at(*place);
+            self.at(*place).is_none() && !is_of_file && !kept.contains(place)
+        };
+        (0..MAX_SERVERS).find(is_spare)
     }
 
     /// The place of the server whose probes count for one: its own, or the end of what it follows.
@@ -212,7 +218,7 @@ fn entered(place: usize, slot: &RosterSlot) -> Option<Member> {
 }
 
 fn place_of(config: &Config, track: Track) -> usize {
-    config.backends[track.backend.0].first_server + track.server
+    config.backends[track.backend.0].places[track.server]
 }
 
 #[cfg(test)]
@@ -272,7 +278,8 @@ backend = "two"
             addresses(&roster, 0),
             ["10.0.0.1:1", "10.0.0.2:1", "[fd00::1]:1"]
         );
-        assert_eq!(roster.spare_place(&config), Some(3));
+        assert_eq!(roster.spare_place(&config, &[]), Some(3));
+        assert_eq!(roster.spare_place(&config, &[3]), Some(5));
         slots[0].say(Presence::Leaving, now);
         slots[1].say(Presence::Removed, now);
         slots[4].say(Presence::Leaving, now);

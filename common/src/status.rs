@@ -197,6 +197,8 @@ pub struct PeerVipStatus {
 #[serde(default)]
 pub struct ListenerStatus {
     pub name: String,
+    /// The configuration has it no more; its last sessions go on.
+    pub removed: bool,
     pub binds: Vec<String>,
     pub backend: String,
     pub sessions: u64,
@@ -249,6 +251,8 @@ pub struct ListenerStatus {
 #[serde(default)]
 pub struct BackendStatus {
     pub name: String,
+    /// The configuration has it no more; the last sessions of its servers go on.
+    pub removed: bool,
     pub balance: String,
     /// `tcp`, `kube-apiserver`, `track` (all servers follow others) or `none`.
     pub probe: String,

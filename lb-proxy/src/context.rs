@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use common::board::{AdminBoard, Cell, ProxyBoard};
-use common::config::Config;
+use common::config::{Config, NodeIndex};
 use common::roster::Roster;
 use common::time::Moment;
 use tracing::error;
@@ -30,23 +30,25 @@ use crate::tls::Tls;
 use crate::turns::Turns;
 use crate::waiting::Waiting;
 
-/// What all threads share.
+/// What all threads share. A reload makes another one ([`crate::generation`]): sessions keep the one that
+/// they began with, and what outlives them is shared by both.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) config: Arc<Config>,
+    pub(crate) node: NodeIndex,
     pub(crate) board: &'static ProxyBoard,
     /// What the admin process says.
     pub(crate) admin: &'static AdminBoard,
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     /// As it stands on the board; the keeper publishes it.
-    pub(crate) roster: ArcSwap<Roster>,
-    pub(crate) paces: Paces,
+    pub(crate) roster: Arc<ArcSwap<Roster>>,
+    pub(crate) paces: Arc<Paces>,
     pub(crate) sources: Sources,
     pub(crate) limits: Limits,
     /// By listener.
     pub(crate) access: Vec<Access>,
     pub(crate) lists: Lists,
-    pub(crate) lack_warnings: Warnings,
+    pub(crate) lack_warnings: Arc<Warnings>,
     pub(crate) waiting: Waiting,
     pub(crate) session_log: SessionLog,
     /// By listener.
@@ -55,7 +57,7 @@ pub(crate) struct Proxy {
     /// The sessions of each relay thread.
     pub(crate) registries: Vec<Arc<Registry>>,
     /// Sessions with a name of their own so far: the next one's number.
-    pub(crate) named: AtomicU64,
+    pub(crate) named: Arc<AtomicU64>,
     /// When this process began, in nanoseconds: its sessions' names are not those of another one.
     pub(crate) began: u64,
 }
@@ -115,40 +117,52 @@ impl Proxy {
     }
 }
 
-/// What the sessions of one relay thread share.
+/// What the sessions of one relay thread share that began with the same configuration.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) proxy: Arc<Proxy>,
     /// Its place in [`ProxyBoard::accepting`].
     pub(crate) index: usize,
-    pub(crate) clock: CoarseClock,
+    pub(crate) clock: Arc<CoarseClock>,
     /// Bytes that are not on the board yet, by listener.
     pub(crate) traffic: Vec<Traffic>,
-    pub(crate) sessions: Tracker,
+    pub(crate) sessions: Arc<Tracker>,
     /// When its sessions look whether they have lasted too long.
-    pub(crate) rounds: Rounds,
+    pub(crate) rounds: Arc<Rounds>,
     /// Of what many of its sessions do at once.
-    pub(crate) turns: Turns,
+    pub(crate) turns: Arc<Turns>,
     /// Of those that have much to move.
-    pub(crate) bulk: Turns,
-    drain: OnceLock<Window>,
+    pub(crate) bulk: Arc<Turns>,
+    drain: Arc<OnceLock<Window>>,
 }
 
 impl Thread {
     pub(crate) fn new(proxy: Arc<Proxy>, index: usize, now: Moment) -> Self {
-        let listeners = proxy.config.listeners.len();
         Self {
+            traffic: no_traffic(&proxy),
             proxy,
             index,
-            clock: CoarseClock::new(now),
-            traffic: std::iter::repeat_with(Traffic::default)
-                .take(listeners)
-                .collect(),
-            sessions: Tracker::default(),
-            rounds: Rounds::new(now),
-            turns: Turns::default(),
-            bulk: Turns::default(),
-            drain: OnceLock::new(),
+            clock: Arc::new(CoarseClock::new(now)),
+            sessions: Arc::default(),
+            rounds: Arc::new(Rounds::new(now)),
+            turns: Arc::default(),
+            bulk: Arc::default(),
+            drain: Arc::default(),
+        }
+    }
+
+    /// For the sessions that begin from now on with another configuration.
+    pub(crate) fn after(&self, proxy: Arc<Proxy>) -> Self {
+        Self {
+            traffic: no_traffic(&proxy),
+            proxy,
+            index: self.index,
+            clock: Arc::clone(&self.clock),
+            sessions: Arc::clone(&self.sessions),
+            rounds: Arc::clone(&self.rounds),
+            turns: Arc::clone(&self.turns),
+            bulk: Arc::clone(&self.bulk),
+            drain: Arc::clone(&self.drain),
         }
     }
 
@@ -163,14 +177,31 @@ impl Thread {
         self.drain.get().copied()
     }
 
-    /// A turn of the thread's loop: sets its clock and brings its sums to the board.
+    /// A turn of the thread's loop: sets its clock.
     pub(crate) fn tick(&self, now: Moment) {
         self.clock.set(now);
         self.rounds.turn(now);
+        self.flush();
+    }
+
+    /// Brings its sums to the board.
+    pub(crate) fn flush(&self) {
         for (traffic, slot) in self.traffic.iter().zip(&self.proxy.board.listeners) {
             traffic.flush(&slot.bytes_in, &slot.bytes_out);
         }
     }
+}
+
+/// The last session of a configuration that does not run any more has ended.
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+fn no_traffic(proxy: &Proxy) -> Vec<Traffic> {
+    let each = std::iter::repeat_with(Traffic::default);
+    each.take(proxy.config.listeners.len()).collect()
 }
 
 /// Bytes that one thread has relayed for one listener since the last flush.

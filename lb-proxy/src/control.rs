@@ -3,27 +3,42 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::command::{Command, Reply};
 use common::time::Moment;
 use tokio::sync::{mpsc, watch};
 
+use crate::accepting::Turn;
 use crate::clock;
 use crate::context::Proxy;
+use crate::generation::{self, Change, ChangeError, Prepared};
+use crate::keeper::KeeperTurn;
 
 /// Commands that wait; more are refused.
 const WAITING: usize = 16;
+/// How long a thread may take to hear of a reload; they turn each 10 ms.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Handle to a running data plane; may be used from any thread.
 #[derive(Debug)]
 pub struct Control {
     stop: watch::Sender<bool>,
     orders: mpsc::Sender<Order>,
-    /// Until [`crate::run`] takes it.
-    receiver: Mutex<Option<mpsc::Receiver<Order>>>,
+    turns: mpsc::Sender<KeeperTurn>,
+    /// Until [`crate::run`] takes them.
+    receivers: Mutex<Receivers>,
     files: Mutex<Files>,
+    /// The generation that may begin.
+    prepared: Mutex<Option<Prepared>>,
+}
+
+/// What the probe thread is told.
+#[derive(Debug)]
+struct Receivers {
+    orders: Option<mpsc::Receiver<Order>>,
+    turns: Option<mpsc::Receiver<KeeperTurn>>,
 }
 
 /// Where new contents of files go.
@@ -31,7 +46,13 @@ pub struct Control {
 enum Files {
     /// [`crate::run`] has not come so far: what it will find changed already.
     Early(BTreeMap<PathBuf, Vec<u8>>),
-    Running(Arc<Proxy>),
+    Running {
+        proxy: Arc<Proxy>,
+        /// The relay threads, in their order.
+        relays: Vec<mpsc::UnboundedSender<Turn>>,
+    },
+    /// It ends.
+    Over,
 }
 
 /// A command, and where its reply goes.
@@ -57,12 +78,18 @@ pub enum Unanswered {
 impl Control {
     /// A handle for [`crate::run`].
     pub fn new() -> Arc<Self> {
-        let (orders, receiver) = mpsc::channel(WAITING);
+        let (orders, ordered) = mpsc::channel(WAITING);
+        let (turns, turned) = mpsc::channel(WAITING);
         Arc::new(Self {
             stop: watch::Sender::new(false),
             orders,
-            receiver: Mutex::new(Some(receiver)),
+            turns,
+            receivers: Mutex::new(Receivers {
+                orders: Some(ordered),
+                turns: Some(turned),
+            }),
             files: Mutex::new(Files::Early(BTreeMap::new())),
+            prepared: Mutex::new(None),
         })
     }
 
@@ -76,20 +103,116 @@ impl Control {
     /// accepted from now on; what is going on is not touched. Contents that cannot be used change
     /// nothing. Takes its time for long lists, on the calling thread. May be called before `run`.
     pub fn replace_files(&self, files: BTreeMap<PathBuf, Vec<u8>>) {
-        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *known {
+        match &mut *self.files() {
             Files::Early(early) => early.extend(files),
-            Files::Running(proxy) => proxy.replace_files(&files),
+            Files::Running { proxy, .. } => proxy.replace_files(&files),
+            Files::Over => {}
         }
     }
 
-    /// From now on new contents go to this proxy; it is given those that came before it.
-    pub(crate) fn attach(&self, proxy: &Arc<Proxy>) {
-        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Prepares what a reload changes to, in place of what was prepared before; nothing is in force yet,
+    /// and nothing that serves is held up. Takes its time on the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// Why the data plane cannot change to it.
+    pub fn prepare(&self, change: Change) -> Result<(), ChangeError> {
+        self.abandon();
+        let running = match &*self.files() {
+            Files::Running { proxy, .. } => Arc::clone(proxy),
+            Files::Early(_) | Files::Over => return Err(ChangeError::NotRunning),
+        };
+        let prepared = generation::next(&running, change)?;
+        let config = Arc::clone(&prepared.proxy.config);
+        let taken = self.tell_keeper(|reply| KeeperTurn::Reserve { config, reply })?;
+        if let Some(what) = taken {
+            self.abandon();
+            return Err(ChangeError::Taken(what));
+        }
+        *self.prepared() = Some(prepared);
+        Ok(())
+    }
+
+    /// Goes over to what was prepared: for the connections, probes and commands to come. What is going on
+    /// is not touched. Returns when every thread has.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was prepared, or a thread hangs: then the process is to be replaced.
+    pub fn switch(&self) -> Result<(), ChangeError> {
+        let prepared = self.prepared().take();
+        let Prepared { proxy, sockets } = prepared.ok_or(ChangeError::NothingPrepared)?;
+        let mut known = self.files();
+        let Files::Running {
+            proxy: running,
+            relays,
+        } = &mut *known
+        else {
+            return Err(ChangeError::NotRunning);
+        };
+        // Servers are there before the listeners that want them, and go after.
+        let next = Arc::clone(&proxy);
+        self.tell_keeper(|done| KeeperTurn::GoOver { proxy: next, done })?;
+        proxy.take_over();
+        let (done, told) = sync_channel(relays.len().max(1));
+        for (relay, sockets) in relays.iter().zip(sockets) {
+            let turn = Turn {
+                proxy: Arc::clone(&proxy),
+                sockets,
+                done: done.clone(),
+            };
+            relay.send(turn).map_err(|_| ChangeError::Late)?;
+        }
+        for _ in &*relays {
+            told.recv_timeout(ANSWER).map_err(|_| ChangeError::Late)?;
+        }
+        *running = proxy;
+        Ok(())
+    }
+
+    /// What was prepared will not be.
+    pub fn abandon(&self) {
+        if self.prepared().take().is_some() {
+            // Whoever hangs reserves nothing either.
+            let _late = self.tell_keeper(|done| KeeperTurn::Abandon { done });
+        }
+    }
+
+    fn tell_keeper<T>(
+        &self,
+        turn: impl FnOnce(SyncSender<T>) -> KeeperTurn,
+    ) -> Result<T, ChangeError> {
+        let (reply, answer) = sync_channel(1);
+        let sent = self.turns.try_send(turn(reply));
+        sent.map_err(|_| ChangeError::Late)?;
+        answer.recv_timeout(ANSWER).map_err(|_| ChangeError::Late)
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, Option<Prepared>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on new contents and reloads go to this proxy and its threads; it is given the contents that
+    /// came before it.
+    pub(crate) fn attach(&self, proxy: &Arc<Proxy>, relays: Vec<mpsc::UnboundedSender<Turn>>) {
+        let mut known = self.files();
         if let Files::Early(early) = &*known {
             proxy.replace_files(early);
         }
-        *known = Files::Running(Arc::clone(proxy));
+        *known = Files::Running {
+            proxy: Arc::clone(proxy),
+            relays,
+        };
+    }
+
+    /// Nothing goes there any more, and nothing of it is held here.
+    pub(crate) fn detach(&self) {
+        *self.files() = Files::Over;
+        self.prepared().take();
     }
 
     /// Gives a command and waits for its reply, at most so long. Blocks the calling thread.
@@ -124,7 +247,17 @@ impl Control {
 
     /// Where commands come from; `None` = somebody has it already.
     pub(crate) fn take_orders(&self) -> Option<mpsc::Receiver<Order>> {
-        let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
-        receiver.take()
+        self.receivers().orders.take()
+    }
+
+    /// Where the keeper is told of reloads; `None` = somebody has it already.
+    pub(crate) fn take_turns(&self) -> Option<mpsc::Receiver<KeeperTurn>> {
+        self.receivers().turns.take()
+    }
+
+    fn receivers(&self) -> MutexGuard<'_, Receivers> {
+        self.receivers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

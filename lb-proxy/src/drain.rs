@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
+use crate::accepting::Generations;
 use crate::clock;
-use crate::context::Thread;
 use crate::rounds::ROUND;
 use crate::threads::ticker;
 
@@ -37,9 +37,12 @@ impl Window {
     }
 }
 
-/// Lets the sessions of a thread go on for `limit`, and resets what is left then with the thread's runtime.
-pub(crate) async fn drain_sessions(thread: &Thread, limit: Duration) {
+/// Lets the sessions of a thread go on for as long as the configuration says, and resets what is left then
+/// with the thread's runtime.
+pub(crate) async fn drain_sessions(generations: &mut Generations) {
     let now = clock::now();
+    let thread = std::sync::Arc::clone(&generations.current);
+    let limit = thread.proxy.config.proxy.drain;
     thread.proxy.board.drain.until.set(now + limit);
     thread.begin_drain(Window::new(now, limit));
     let mut ticker = ticker();
@@ -47,12 +50,12 @@ pub(crate) async fn drain_sessions(thread: &Thread, limit: Duration) {
     loop {
         tokio::select! {
             biased;
-            _ = ticker.tick() => thread.tick(clock::now()),
+            _ = ticker.tick() => generations.tick(clock::now()),
             () = thread.sessions.empty() => break,
             () = sleep_until(deadline) => break,
         }
     }
-    thread.tick(clock::now());
+    generations.tick(clock::now());
     let left = thread.sessions.alive();
     if left > 0 {
         info!(

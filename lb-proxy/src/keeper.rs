@@ -6,6 +6,7 @@
 mod agent;
 mod change;
 mod follow;
+mod generation;
 mod membership;
 mod names;
 
@@ -20,6 +21,7 @@ use common::time::Moment;
 use tracing::{debug, info, warn};
 
 use self::follow::Followers;
+pub(crate) use self::generation::KeeperTurn;
 use crate::balance::slow_start;
 use crate::clock;
 use crate::context::Proxy;
@@ -71,6 +73,8 @@ pub(crate) struct Keeper {
     leaving_since: Option<Moment>,
     /// When a server in slow start gets more, or something ends that an administrator has said.
     next_step: Option<Moment>,
+    /// Places of servers that a reload brings.
+    reserved: Vec<usize>,
 }
 
 /// Where the states of a new proxy come from.
@@ -149,6 +153,7 @@ impl Keeper {
             roster,
             proxy,
             next_step: None,
+            reserved: Vec::new(),
         };
         keeper.follow_all();
         keeper.publish(clock::now());

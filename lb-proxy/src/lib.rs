@@ -16,6 +16,7 @@
 //! | the roster: who the servers are, swapped whole, and on the board | probe thread | commands, session log; the next proxy |
 //! | verdicts and health of the VIPs on the board | probe thread | vrrp, admin; the next proxy starts from them |
 //! | what an administrator has said, on the board | probe thread | keeper, probes, accept loops; the next proxy |
+//! | a generation: the configuration and what is made of it; a reload makes another ([`generation`]) | thread that [`Control::switch`] is called on | accept loops, sessions that begin, probes, commands |
 //! | registry of a thread's sessions | the thread: their start and end; each its bytes | commands: listing, cutting |
 //! | lists of networks in files, certificates and authorities, each swapped whole | thread that [`Control::replace_files`] is called on | accept loops, handshakes |
 //! | closed entries of the session log, in a bounded queue | relay threads; full = the line is lost, and counted | the log's thread |
@@ -38,6 +39,7 @@
 //! the files of session logs, and reads /etc/resolv.conf where servers have names and the
 //! configuration no name server; every other file is opened by the supervisor.
 
+mod accepting;
 pub mod access;
 mod agent;
 mod announce;
@@ -49,6 +51,7 @@ mod control;
 mod drain;
 mod fail_open;
 mod finding;
+mod generation;
 mod hash;
 mod health;
 pub mod hello;
@@ -97,6 +100,7 @@ use common::board::{AdminBoard, ProxyBoard};
 use common::config::{Config, NodeIndex};
 
 pub use self::control::{Control, Unanswered};
+pub use self::generation::{Change, ChangeError};
 pub use self::lists::ListError;
 pub use self::probe::tls::check_files;
 pub use self::session_log::ProcessLog;

@@ -32,7 +32,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 struct Limit {
     max_sessions: Option<u64>,
-    accepts: Option<Accepts>,
+    accepts: Option<Arc<Accepts>>,
     /// `None` = a client may have as many as it likes.
     clients: Option<Arc<Clients>>,
 }
@@ -40,6 +40,7 @@ struct Limit {
 /// A rate that several threads take from.
 #[derive(Debug)]
 struct Accepts {
+    per_second: u64,
     rate: Rate,
     /// When the rate allows the next one, in nanoseconds.
     next: AtomicU64,
@@ -61,14 +62,36 @@ impl Limits {
         (board, lists): (&'static ProxyBoard, &Lists),
         possible: u64,
     ) -> Self {
+        let none = Self {
+            max_sessions: 0,
+            listeners: Vec::new(),
+        };
+        none.after(config, (board, lists), possible)
+    }
+
+    /// Those of the configuration after this one: what clients have is known on, whatever becomes of the
+    /// limits. In force from [`Limits::take_over`] on.
+    pub(crate) fn after(
+        &self,
+        config: &Config,
+        (board, lists): (&'static ProxyBoard, &Lists),
+        possible: u64,
+    ) -> Self {
         let wanted = config.proxy.max_sessions.unwrap_or(possible);
-        let listeners = config.listeners.iter().zip(&board.listeners);
+        let listeners = config.listeners.iter().zip(&board.listeners).enumerate();
+        let limit = |(index, (listener, slot))| {
+            Limit::new((listener, slot), lists, self.listeners.get(index))
+        };
         Self {
             max_sessions: wanted.min(possible),
-            listeners: listeners
-                .map(|(listener, slot)| Limit::new(listener, slot, lists))
-                .collect(),
+            listeners: listeners.map(limit).collect(),
         }
+    }
+
+    /// From now on these count.
+    pub(crate) fn take_over(&self) {
+        let clients = self.listeners.iter().flat_map(|limit| &limit.clients);
+        clients.for_each(|clients| clients.take_over());
     }
 
     /// Whether a listener may serve one more. Threads that ask at the same time may each get a yes,
@@ -108,16 +131,31 @@ impl Limits {
 }
 
 impl Limit {
-    fn new(listener: &Listener, slot: &'static ListenerSlot, lists: &Lists) -> Self {
+    fn new(
+        (listener, slot): (&Listener, &'static ListenerSlot),
+        lists: &Lists,
+        before: Option<&Self>,
+    ) -> Self {
         let limit = &listener.source_limit;
+        let known = before.and_then(|before| before.clients.as_ref());
+        let paced = before.and_then(|before| before.accepts.as_ref());
         let exempt = || lists.list(&limit.exempt, limit.exempt_file.as_deref());
         Self {
             max_sessions: listener.max_sessions,
-            accepts: listener.accept_rate.map(|per_second| Accepts {
-                rate: Rate::per_second(per_second),
-                next: AtomicU64::new(0),
+            accepts: listener.accept_rate.map(|per_second| {
+                let same = paced.filter(|paced| paced.per_second == per_second);
+                same.cloned().unwrap_or_else(|| {
+                    Arc::new(Accepts {
+                        per_second,
+                        rate: Rate::per_second(per_second),
+                        next: AtomicU64::new(0),
+                    })
+                })
             }),
-            clients: Clients::new(limit, exempt, &slot.clients_at_limit),
+            clients: match known {
+                Some(known) => known.after(limit, exempt),
+                None => Clients::new(limit, exempt, &slot.clients_at_limit),
+            },
         }
     }
 }

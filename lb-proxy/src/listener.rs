@@ -1,4 +1,4 @@
-//! The accept loop of one listening socket.
+//! The accept loop of one listening socket: its life is that of the socket, see [`crate::accepting`].
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use crate::accepting::{Door, Post};
 use crate::access::Verdict;
 use crate::clock;
 use crate::connect::keepalive_options;
-use crate::context::Thread;
 use crate::limit::{Refusal, Wait};
 use crate::session::{self, Client};
 use crate::session_log::refuse;
@@ -36,6 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// While a limit of sessions is reached it is looked at this often.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(2);
 
+/// Clients that are served after the listener was taken away: as many as may have waited before.
+const MOST_WAITING: u32 = 4_096;
 /// While an administrator has paused a listener it is looked at this often.
 const LOOK_FOR_END: Duration = Duration::from_millis(20);
 
@@ -45,31 +47,38 @@ const LOOK_FOR_END: Duration = Duration::from_millis(20);
 pub(crate) fn adopt(socket: OwnedFd, listener: &Listener) -> io::Result<TcpListener> {
     let socket = std::net::TcpListener::from(socket);
     socket.set_nonblocking(true)?;
+    SockRef::from(&socket).set_tcp_nodelay(true)?;
+    set_options(socket.as_fd(), listener)?;
+    TcpListener::from_std(socket)
+}
+
+/// Sets what the connections to come inherit, as the listener has it.
+pub(crate) fn set_options(socket: BorrowedFd<'_>, listener: &Listener) -> io::Result<()> {
     let options = SockRef::from(&socket);
-    options.set_tcp_nodelay(true)?;
     match listener.keepalive {
         Some(keepalive) => options.set_tcp_keepalive(&keepalive_options(keepalive))?,
         None => options.set_keepalive(false)?,
     }
-    options.set_tcp_user_timeout(listener.user_timeout)?;
-    TcpListener::from_std(socket)
+    options.set_tcp_user_timeout(listener.user_timeout)
 }
 
-/// Accepts for ever.
-pub(crate) async fn accept_loop(
-    socket: TcpListener,
-    listener: usize,
-    thread: Arc<Thread>,
-) -> std::convert::Infallible {
-    let slot = &thread.proxy.board.listeners[listener];
+/// Accepts until the door closes.
+pub(crate) async fn accept_loop(socket: TcpListener, door: Arc<Door>) {
     let mut pause = FIRST_PAUSE;
     let mut in_a_row = 0;
     loop {
-        match socket.accept().await {
-            Ok((client, address)) => {
+        let accepted = tokio::select! {
+            biased;
+            () = door.closes() => break,
+            accepted = socket.accept() => accepted,
+        };
+        let post = door.post();
+        let slot = &post.thread.proxy.board.listeners[post.listener];
+        match accepted {
+            Ok(client) => {
                 pause = FIRST_PAUSE;
                 slot.accepted.add(1);
-                admit((client, address), listener, &thread).await;
+                admit(client, (post, &door)).await;
                 in_a_row += 1;
                 if in_a_row == BATCH {
                     in_a_row = 0;
@@ -83,7 +92,7 @@ pub(crate) async fn accept_loop(
             Err(error) => {
                 slot.accept_errors.add(1);
                 if pause == FIRST_PAUSE {
-                    let listener = &thread.proxy.config.listeners[listener].name;
+                    let listener = &post.thread.proxy.config.listeners[post.listener].name;
                     warn!(listener, %error, "connections cannot be accepted, trying again");
                 }
                 sleep(pause).await;
@@ -91,14 +100,39 @@ pub(crate) async fn accept_loop(
             }
         }
     }
+    serve_who_waits(socket, &door).await;
+}
+
+/// A listener that a reload has taken away serves who came before that.
+async fn serve_who_waits(socket: TcpListener, door: &Door) {
+    let Ok(socket) = socket.into_std() else {
+        return;
+    };
+    for number in 1..=MOST_WAITING {
+        let Ok((stream, address)) = socket.accept() else {
+            return;
+        };
+        let adopted = stream.set_nonblocking(true);
+        let adopted = adopted.and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = adopted {
+            let post = door.post();
+            post.thread.proxy.board.listeners[post.listener]
+                .accepted
+                .add(1);
+            admit((stream, address), (post, door)).await;
+        }
+        if number % BATCH == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Serves a client, unless a list says otherwise.
-async fn admit((client, address): (TcpStream, SocketAddr), listener: usize, thread: &Arc<Thread>) {
-    let proxy = &thread.proxy;
+async fn admit((client, address): (TcpStream, SocketAddr), (post, door): (Arc<Post>, &Door)) {
+    let (proxy, listener) = (&post.thread.proxy, post.listener);
     let slot = &proxy.board.listeners[listener];
     match proxy.access[listener].verdict(address.ip()) {
-        Verdict::Served => serve(client, address, listener, thread).await,
+        Verdict::Served => serve((client, address), (post, door)).await,
         Verdict::Denied => {
             slot.denied.add(1);
             let listener_name = &proxy.config.listeners[listener].name;
@@ -115,21 +149,21 @@ async fn admit((client, address): (TcpStream, SocketAddr), listener: usize, thre
 }
 
 /// Starts a session, unless its client has as much as it may have.
-async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: &Arc<Thread>) {
-    let proxy = &thread.proxy;
+async fn serve((stream, address): (TcpStream, SocketAddr), (post, door): (Arc<Post>, &Door)) {
+    let (proxy, listener) = (&post.thread.proxy, post.listener);
     let slot = &proxy.board.listeners[listener];
     match proxy.limits.admit(listener, address.ip(), clock::now()) {
         Ok(admitted) => {
             // It is held here, and those behind it wait in the kernel's queue.
             let held = Held {
                 client: Some((stream, address)),
-                listener,
-                thread,
+                post: &post,
             };
-            wait_for_room(thread, listener).await;
-            let client = Client::new(held.release(), admitted, (listener, thread));
+            let now = wait_for_room(door).await;
+            let Post { thread, listener } = &*now;
+            let client = Client::new(held.release(), admitted, (*listener, thread));
             let thread = Arc::clone(thread);
-            if proxy.tls.is_spoken(listener) {
+            if thread.proxy.tls.is_spoken(*listener) {
                 drop(tokio::spawn(tls::session::serve(client, thread)));
             } else {
                 drop(tokio::spawn(session::serve(client, thread)));
@@ -150,8 +184,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, listener: usize, thread: 
 /// A client that is accepted and not served yet. If the proxy stops before it is, that is its end.
 struct Held<'a> {
     client: Option<(TcpStream, SocketAddr)>,
-    listener: usize,
-    thread: &'a Thread,
+    post: &'a Post,
 }
 
 impl Held<'_> {
@@ -163,12 +196,10 @@ impl Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if let Some((stream, address)) = &self.client {
-            let Self {
-                listener, thread, ..
-            } = *self;
+            let Post { thread, listener } = self.post;
             refuse(
                 &thread.proxy,
-                listener,
+                *listener,
                 (stream, *address),
                 &Ending::Stopped,
             );
@@ -176,18 +207,19 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Returns when the limits let one more session be served.
-async fn wait_for_room(thread: &Thread, listener: usize) {
-    let proxy = &thread.proxy;
-    let slot = &proxy.board.listeners[listener];
+/// Returns when the limits let one more session be served, with what it is served for: who waits while
+/// a reload raises a limit waits no longer.
+async fn wait_for_room(door: &Door) -> Arc<Post> {
     let mut held: Option<HeldBack> = None;
     loop {
-        let now = clock::now();
+        let (post, now) = (door.post(), clock::now());
+        let (proxy, listener) = (&post.thread.proxy, post.listener);
+        let slot = &proxy.board.listeners[listener];
         let (hold, pause) = if slot.paused(now).is_some() {
             (Hold::Paused, LOOK_FOR_END)
         } else {
             match proxy.limits.may_serve(listener, proxy.board, now) {
-                Ok(()) => break,
+                Ok(()) => return post,
                 Err(Wait::Full(hold)) => (hold, LOOK_FOR_ROOM),
                 Err(Wait::Pace(pause)) => (Hold::Rate, pause),
             }
@@ -198,6 +230,7 @@ async fn wait_for_room(thread: &Thread, listener: usize) {
         if held.as_ref().is_none_or(|held| held.why != hold) {
             held = Some(HeldBack::new(&proxy.board.holding[listener], hold));
         }
+        drop(post);
         sleep(pause).await;
     }
 }

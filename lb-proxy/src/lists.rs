@@ -2,6 +2,7 @@
 //! sessions come and go. A file that several listeners name is in memory once. Pure.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,14 +25,22 @@ struct ListFile {
     path: PathBuf,
     /// By place in [`Config::watched`].
     place: usize,
-    networks: Arc<ArcSwap<NetSet>>,
+    content: Arc<ArcSwap<Content>>,
+}
+
+/// What stands in a file.
+#[derive(Debug)]
+struct Content {
+    networks: NetSet,
+    /// Of its bytes, and how many these are: the same in all that a reload leaves as it is.
+    digest: (u64, usize),
 }
 
 /// Networks that the configuration names in one place, and those of the file beside them.
 #[derive(Debug)]
 pub struct List {
     own: NetSet,
-    file: Option<Arc<ArcSwap<NetSet>>>,
+    file: Option<Arc<ArcSwap<Content>>>,
 }
 
 /// Why a list cannot be used.
@@ -55,6 +64,19 @@ impl Lists {
     /// # Errors
     /// One of them is not among the files, or cannot be used.
     pub fn new(config: &Config, files: &BTreeMap<PathBuf, Vec<u8>>) -> Result<Self, ListError> {
+        Self::default().after(config, files)
+    }
+
+    /// The same of the configuration after this one. A file whose content is the one in use is in memory
+    /// once.
+    ///
+    /// # Errors
+    /// As [`Lists::new`].
+    pub(crate) fn after(
+        &self,
+        config: &Config,
+        files: &BTreeMap<PathBuf, Vec<u8>>,
+    ) -> Result<Self, ListError> {
         let mut lists = Vec::new();
         for (place, watched) in config.watched().into_iter().enumerate() {
             match watched.holds {
@@ -65,10 +87,17 @@ impl Lists {
                 let Some(content) = files.get(&path) else {
                     return Err(ListError::Missing { path });
                 };
+                let known = self.files.iter().find(|known| {
+                    known.path == path && known.content.load().digest == digest(content)
+                });
+                let content = match known {
+                    Some(known) => Arc::clone(&known.content),
+                    None => Arc::new(ArcSwap::from_pointee(read(&path, content)?)),
+                };
                 lists.push(ListFile {
-                    networks: Arc::new(ArcSwap::from_pointee(read(&path, content)?)),
                     path,
                     place,
+                    content,
                 });
             }
         }
@@ -80,7 +109,7 @@ impl Lists {
         let find = |path: &Path| {
             let mut files = self.files.iter();
             let found = files.find(|file| file.path == path);
-            Arc::clone(&found.expect("each that is named was read").networks)
+            Arc::clone(&found.expect("each that is named was read").content)
         };
         List {
             own: NetSet::new(own),
@@ -97,13 +126,13 @@ impl Lists {
         let Some(file) = self.files.iter().find(|file| file.path == path) else {
             return Ok(None);
         };
-        file.networks.store(Arc::new(read(path, content)?));
+        file.content.store(Arc::new(read(path, content)?));
         Ok(Some(file.place))
     }
 
     /// Entries of each list, by place on the board.
     pub fn entries(&self) -> impl Iterator<Item = (usize, usize)> {
-        let entries = |file: &ListFile| (file.place, file.networks.load().entries());
+        let entries = |file: &ListFile| (file.place, file.content.load().networks.entries());
         self.files.iter().map(entries)
     }
 }
@@ -111,12 +140,12 @@ impl Lists {
 impl List {
     /// Whether it has the address, which is not IPv4 written as IPv6.
     pub fn has(&self, address: IpAddr) -> bool {
-        let in_file = |file: &Arc<ArcSwap<NetSet>>| file.load().has(address);
+        let in_file = |file: &Arc<ArcSwap<Content>>| file.load().networks.has(address);
         self.own.has(address) || self.file.as_ref().is_some_and(in_file)
     }
 }
 
-fn read(path: &Path, content: &[u8]) -> Result<NetSet, ListError> {
+fn read(path: &Path, content: &[u8]) -> Result<Content, ListError> {
     let text = str::from_utf8(content).map_err(|_| ListError::NoText {
         path: path.to_owned(),
     })?;
@@ -124,7 +153,16 @@ fn read(path: &Path, content: &[u8]) -> Result<NetSet, ListError> {
         path: path.to_owned(),
         source,
     })?;
-    Ok(NetSet::new(&networks))
+    Ok(Content {
+        networks: NetSet::new(&networks),
+        digest: digest(content),
+    })
+}
+
+fn digest(content: &[u8]) -> (u64, usize) {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(content);
+    (hasher.finish(), content.len())
 }
 
 #[cfg(test)]
@@ -174,5 +212,22 @@ mod tests {
         assert_eq!(lists.entries().collect::<Vec<_>>(), [(0, 2)]);
         let other = lists.replace(Path::new("/etc/tls.crt"), b"certificate");
         assert_eq!(other.expect("it is not ours"), None);
+    }
+
+    #[test]
+    fn a_reload_reads_only_files_that_have_changed() {
+        let config = Config::from_running(CONFIG).expect("it is valid");
+        let path = PathBuf::from("/lists/bad");
+        let files = |text: &str| BTreeMap::from([(path.clone(), text.as_bytes().to_vec())]);
+        let lists = Lists::new(&config, &files("10.0.0.0/8\n")).expect("it is good");
+        let same = lists.after(&config, &files("10.0.0.0/8\n")).expect("good");
+        assert!(Arc::ptr_eq(&lists.files[0].content, &same.files[0].content));
+        let other = lists
+            .after(&config, &files("172.16.0.0/12\n"))
+            .expect("good");
+        let (old, new) = (lists.list(&[], Some(&path)), other.list(&[], Some(&path)));
+        assert!(old.has(ip("10.0.0.1")) && !old.has(ip("172.16.0.1")));
+        assert!(!new.has(ip("10.0.0.1")) && new.has(ip("172.16.0.1")));
+        assert!(lists.after(&config, &files("ten\n")).is_err());
     }
 }

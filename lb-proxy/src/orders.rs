@@ -156,7 +156,7 @@ fn pause(
     until: Option<Moment>,
     now: Moment,
 ) -> Result<String, Refusal> {
-    let index = index_of(&proxy.config, name)?;
+    let index = accepting(&proxy.config, name)?;
     proxy.board.listeners[index].pause.set(1, until);
     keeper.handle_override(now);
     let time = for_words(until, now);
@@ -166,7 +166,7 @@ fn pause(
 }
 
 fn resume(proxy: &Proxy, name: &str) -> Result<String, Refusal> {
-    let index = index_of(&proxy.config, name)?;
+    let index = accepting(&proxy.config, name)?;
     proxy.board.listeners[index].pause.clear();
     Ok(format!("listener {name} accepts"))
 }
@@ -267,18 +267,37 @@ fn backend_of(config: &Config, name: &ServerName) -> Result<BackendIndex, Refusa
     let found = backends.position(|backend| backend.name == name.backend);
     found.map(BackendIndex).ok_or_else(|| Refusal::NoBackend {
         name: name.backend.clone(),
-        known: words(config.backends.iter().map(|backend| &backend.name)),
+        known: backends_of(config),
     })
+}
+
+fn backends_of(config: &Config) -> String {
+    let there = config.backends.iter().filter(|backend| !backend.retired);
+    words(there.map(|backend| &backend.name))
+}
+
+/// A listener that the file has: what was said of another one would hold for nothing.
+fn accepting(config: &Config, name: &str) -> Result<usize, Refusal> {
+    let index = index_of(config, name)?;
+    match config.listeners[index].retired {
+        false => Ok(index),
+        true => Err(no_listener(config, name)),
+    }
+}
+
+fn no_listener(config: &Config, name: &str) -> Refusal {
+    let there = config.listeners.iter().filter(|listener| !listener.retired);
+    Refusal::NoListener {
+        name: name.to_owned(),
+        known: words(there.map(|listener| &listener.name)),
+    }
 }
 
 fn index_of(config: &Config, name: &str) -> Result<usize, Refusal> {
     let mut listeners = config.listeners.iter();
     listeners
         .position(|listener| listener.name == name)
-        .ok_or_else(|| Refusal::NoListener {
-            name: name.to_owned(),
-            known: words(config.listeners.iter().map(|listener| &listener.name)),
-        })
+        .ok_or_else(|| no_listener(config, name))
 }
 
 fn words(all: impl Iterator<Item = impl ToString>) -> String {

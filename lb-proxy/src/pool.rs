@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use common::board::{AgentSlot, ProxyBoard};
@@ -90,11 +90,16 @@ pub(crate) struct Snapshot {
 }
 
 /// The servers of a backend.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Choice {
     servers: Vec<Candidate>,
     /// Of their addresses and weights, where the algorithm wants one.
     table: Option<Arc<Maglev>>,
+    /// How it chooses; `None` before it is published.
+    method: Option<Arc<Method>>,
+    /// The configuration has it no more. Sessions that began before may still choose, among those who
+    /// were there at the last.
+    retired: bool,
 }
 
 impl Snapshot {
@@ -139,6 +144,8 @@ impl Snapshot {
             Choice {
                 servers: candidates.collect(),
                 table: None,
+                method: None,
+                retired: backend.retired,
             }
         });
         Self {
@@ -146,18 +153,26 @@ impl Snapshot {
         }
     }
 
-    /// Gives the backends that choose by a table theirs: those of an earlier snapshot where that
-    /// had the same servers.
-    fn with_tables(mut self, methods: &[Method], before: Option<&Self>) -> Self {
+    /// Gives the backends what they choose by, and a table where that wants one: those of an earlier
+    /// snapshot where that had the same servers.
+    fn with_methods(mut self, methods: &[Arc<Method>], before: Option<&Self>) -> Self {
         let known = |servers: &[Candidate]| -> Vec<_> {
             let known = servers.iter().map(|server| (server.address, server.weight));
             known.collect()
         };
         for (index, choice) in self.backends.iter_mut().enumerate() {
-            let Method::ConsistentHash(_) = methods[index] else {
+            let old = before.and_then(|before| before.backends.get(index));
+            if let (true, Some(old)) = (choice.retired, old) {
+                *choice = Choice {
+                    retired: true,
+                    ..old.clone()
+                };
+                continue;
+            }
+            choice.method = Some(Arc::clone(&methods[index]));
+            let Way::ConsistentHash(_) = methods[index].way else {
                 continue;
             };
-            let old = before.map(|before| &before.backends[index]);
             let old = old.filter(|old| known(&old.servers) == known(&choice.servers));
             let table = old.and_then(|old| old.table.clone());
             choice.table = table.or_else(|| Some(Maglev::new(&choice.servers).into()));
@@ -172,9 +187,17 @@ impl Snapshot {
     }
 }
 
-/// How a backend chooses, and what it remembers between two picks.
+/// How a backend chooses.
 #[derive(Debug)]
-enum Method {
+struct Method {
+    /// What the configuration says.
+    said: (Balance, Option<u32>),
+    way: Way,
+}
+
+/// The same with what it remembers between two picks.
+#[derive(Debug)]
+enum Way {
     /// Shared by all relay threads, so that the shares are even over all of them; held for the walk
     /// over the servers.
     RoundRobin(Mutex<RoundRobin>),
@@ -194,7 +217,8 @@ pub(crate) struct Pool {
     published: ArcSwap<Snapshot>,
     /// Snapshots that were published.
     generation: AtomicU64,
-    methods: Vec<Method>,
+    /// What the next snapshot chooses by, by backend.
+    methods: Mutex<Vec<Arc<Method>>>,
 }
 
 /// Who wants a server.
@@ -209,19 +233,29 @@ pub(crate) struct Wanted<'a> {
 impl Pool {
     /// `seed` makes the random numbers of this process differ from another's.
     pub(crate) fn new(config: &Config, snapshot: Snapshot, seed: u64) -> Self {
-        let backends = config.backends.iter();
-        let methods: Vec<_> = backends.map(|one| Method::new(one, seed)).collect();
+        let methods = methods(config, &[], seed);
         Self {
-            published: ArcSwap::from_pointee(snapshot.with_tables(&methods, None)),
+            published: ArcSwap::from_pointee(snapshot.with_methods(&methods, None)),
             generation: AtomicU64::new(0),
-            methods,
+            methods: Mutex::new(methods),
         }
+    }
+
+    /// From the next snapshot on backends choose as this configuration says. Where it says the same as
+    /// before, what was remembered is remembered on.
+    pub(crate) fn reconfigure(&self, config: &Config, seed: u64) {
+        let mut known = self.methods();
+        *known = methods(config, &known, seed);
+    }
+
+    fn methods(&self) -> MutexGuard<'_, Vec<Arc<Method>>> {
+        self.methods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces the snapshot; every pick from now on sees the new one.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         let before = self.published.load();
-        let snapshot = snapshot.with_tables(&self.methods, Some(&before));
+        let snapshot = snapshot.with_methods(&self.methods(), Some(&before));
         self.published.store(snapshot.into());
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
@@ -242,11 +276,16 @@ impl Pool {
         board: &ProxyBoard,
     ) -> Result<Candidate, Vacancy> {
         let snapshot = self.published.load();
-        let Choice { servers, table } = &snapshot.backends[wanted.backend.0];
+        let Choice {
+            servers,
+            table,
+            method,
+            ..
+        } = &snapshot.backends[wanted.backend.0];
         let sessions = |index: usize| board.servers[servers[index].place].sessions.get();
         let slate = Slate::new(servers, wanted.tried, sessions);
-        let method = &self.methods[wanted.backend.0];
-        let index = method.pick(&slate, (wanted.client, table.as_deref()));
+        let method = method.as_ref().expect("what is published has a method");
+        let index = method.way.pick(&slate, (wanted.client, table.as_deref()));
         match index {
             Some(index) => Ok(servers[index]),
             None => Err(slate.vacancy()),
@@ -254,7 +293,23 @@ impl Pool {
     }
 }
 
-impl Method {
+/// Those of a configuration: the known ones where it says the same of a backend.
+fn methods(config: &Config, known: &[Arc<Method>], seed: u64) -> Vec<Arc<Method>> {
+    let backends = config.backends.iter().enumerate();
+    let method = |(index, backend): (usize, &Backend)| {
+        let said = (backend.balance, backend.hash_balance_factor);
+        let same = known.get(index).filter(|known| known.said == said);
+        same.cloned().unwrap_or_else(|| {
+            Arc::new(Method {
+                said,
+                way: Way::new(backend, seed),
+            })
+        })
+    };
+    backends.map(method).collect()
+}
+
+impl Way {
     fn new(backend: &Backend, seed: u64) -> Self {
         match backend.balance {
             Balance::RoundRobin => Self::RoundRobin(Mutex::default()),

@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::board::{AdminState, ProbeStatus};
 use common::config::{BackendIndex, ProbeProxy};
 use common::roster::Member;
@@ -45,7 +46,7 @@ use crate::spread::jittered;
 
 /// One server and how it is probed.
 pub(crate) struct Target {
-    proxy: Arc<Proxy>,
+    current: Arc<ArcSwap<Proxy>>,
     backend: BackendIndex,
     place: usize,
     server: SocketAddr,
@@ -82,7 +83,12 @@ impl Intervals {
 
 impl Target {
     /// How a server is probed, from so long after now on; `None` = it is not.
-    pub(crate) fn of(proxy: &Arc<Proxy>, member: &Member, offset: Duration) -> Option<Self> {
+    pub(crate) fn of(
+        current: &Arc<ArcSwap<Proxy>>,
+        member: &Member,
+        offset: Duration,
+    ) -> Option<Self> {
+        let proxy = current.load();
         let backend = &proxy.config.backends[member.backend.0];
         let probe = backend.probe.as_ref()?;
         if member.follows.is_some() {
@@ -91,7 +97,7 @@ impl Target {
         let recipe = Recipe::new(&probe.kind, proxy.tls.probe(member.backend));
         let address = backend.probe_target(&member.server);
         Some(Self {
-            proxy: Arc::clone(proxy),
+            current: Arc::clone(current),
             backend: member.backend,
             place: member.place,
             server: member.server.address,
@@ -129,7 +135,7 @@ pub(crate) async fn probe_loop(mut target: Target, outcomes: mpsc::Sender<Outcom
 
 impl Target {
     fn in_maintenance(&self, now: Moment) -> bool {
-        let slot = &self.proxy.board.servers[self.place];
+        let slot = &self.current.load().board.servers[self.place];
         slot.effective_admin(now) == AdminState::Maintenance
     }
 
@@ -165,7 +171,7 @@ impl Target {
     async fn probe(&self, deadline: Instant) -> Verdict {
         let Some(kind) = &self.kind else {
             let place = (self.backend, self.place);
-            let program = External::of(&self.proxy, place, (self.address, self.timeout));
+            let program = External::of(&self.current.load(), place, (self.address, self.timeout));
             return program.run().await;
         };
         let stream = match self.connect(deadline).await {
@@ -176,8 +182,9 @@ impl Target {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, Verdict> {
+        let proxy = self.current.load_full();
         let connecting = connect::open(
-            &self.proxy,
+            &proxy,
             self.backend,
             (self.place, self.address),
             First::Either,

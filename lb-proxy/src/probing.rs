@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use common::config::{Backend, ProbeProxy};
 use common::roster::{Member, Roster};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -16,10 +18,13 @@ use crate::keeper::Outcome;
 use crate::probe::agent::{self, Patron, Report};
 use crate::probe::{self, Target};
 use crate::spread::first_start;
+use crate::tls::client::Clients;
 
 /// The tasks that probe; they end when this is dropped.
 pub(crate) struct Probing {
     proxy: Arc<Proxy>,
+    /// The same for the tasks, which outlive it.
+    current: Arc<ArcSwap<Proxy>>,
     outcomes: mpsc::Sender<Outcome>,
     reports: mpsc::Sender<Report>,
     running: JoinSet<Infallible>,
@@ -43,6 +48,7 @@ impl Probing {
         (outcomes, reports): (mpsc::Sender<Outcome>, mpsc::Sender<Report>),
     ) -> Self {
         Self {
+            current: Arc::new(ArcSwap::new(Arc::clone(&proxy))),
             proxy,
             outcomes,
             reports,
@@ -50,6 +56,26 @@ impl Probing {
             tasks: BTreeMap::new(),
             roster: None,
         }
+    }
+
+    /// Goes over to the next generation: who is asked as before is asked on, at the times that are due.
+    pub(crate) fn go_over(&mut self, next: Arc<Proxy>) {
+        if Arc::ptr_eq(&next, &self.proxy) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.proxy, Arc::clone(&next));
+        self.current.store(Arc::clone(&next));
+        let (old, new) = (self.roster.clone(), next.roster.load_full());
+        self.tasks.retain(|(place, _, asked), task| {
+            let was = old.as_ref().and_then(|old| old.at(*place));
+            let stays = was.zip(new.at(*place)).is_some_and(|(was, is)| {
+                Question::of(&before, was, *asked) == Question::of(&next, is, *asked)
+            });
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
     }
 
     /// Begins to probe who has come, and ends it for who has gone. Those of the start are spread over
@@ -98,12 +124,12 @@ impl Probing {
     ) -> Option<AbortHandle> {
         Some(match asked {
             Asked::Server => {
-                let target = Target::of(&self.proxy, member, offset)?;
+                let target = Target::of(&self.current, member, offset)?;
                 let task = probe::probe_loop(target, self.outcomes.clone());
                 self.running.spawn(task)
             }
             Asked::Agent => {
-                let patron = Patron::of(&self.proxy, member, offset)?;
+                let patron = Patron::of(&self.current, member, offset)?;
                 let task = agent::ask_loop(patron, self.reports.clone());
                 self.running.spawn(task)
             }
@@ -138,6 +164,48 @@ impl Probing {
             Asked::Agent => backend.agent.as_ref().map(|agent| agent.interval),
         };
         interval.unwrap_or_default()
+    }
+}
+
+/// How a server, or its agent, is asked: where two of them are equal the same task asks on.
+struct Question<'a> {
+    backend: &'a Backend,
+    asked: Asked,
+    address: SocketAddr,
+    header: ProbeProxy,
+    tls: Option<&'a Arc<Clients>>,
+}
+
+impl<'a> Question<'a> {
+    fn of(proxy: &'a Proxy, member: &Member, asked: Asked) -> Self {
+        let backend = &proxy.config.backends[member.backend.0];
+        Self {
+            backend,
+            asked,
+            address: backend.probe_target(&member.server),
+            header: backend.probe_proxy(&member.server),
+            tls: proxy.tls.probe(member.backend),
+        }
+    }
+}
+
+impl PartialEq for Question<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let same_backend = self.backend.name == other.backend.name;
+        same_backend
+            && match self.asked {
+                Asked::Server => {
+                    let same_tls = match (self.tls, other.tls) {
+                        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                        (None, None) => true,
+                        (None, Some(_)) | (Some(_), None) => false,
+                    };
+                    same_tls
+                        && self.backend.probe == other.backend.probe
+                        && (self.address, self.header) == (other.address, other.header)
+                }
+                Asked::Agent => self.backend.agent == other.backend.agent,
+            }
     }
 }
 

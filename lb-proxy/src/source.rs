@@ -18,6 +18,7 @@
 mod ports;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::config::{BackendIndex, Config, MAX_SERVERS, NodeIndex};
@@ -30,7 +31,7 @@ struct Configured {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
     turn: AtomicUsize,
-    ports: Option<Ports>,
+    ports: Option<Arc<Ports>>,
 }
 
 /// Where a connection is to come from.
@@ -49,28 +50,54 @@ pub(crate) struct Sources {
     own: IpAddr,
     /// By backend.
     configured: Vec<Configured>,
-    /// By place on the board.
-    from_own: [AtomicBool; MAX_SERVERS],
+    /// By place on the board; stays over a reload.
+    from_own: Arc<[AtomicBool; MAX_SERVERS]>,
 }
 
 impl Sources {
     /// `has` tells whether the node has an address.
     pub(crate) fn new(config: &Config, node: NodeIndex, has: impl Fn(IpAddr) -> bool) -> Self {
-        let configured = config.backends.iter().map(|backend| {
+        Self::with((config, node), has, None)
+    }
+
+    /// The same for the configuration after this one: ports rest on.
+    pub(crate) fn after(
+        &self,
+        config: &Config,
+        node: NodeIndex,
+        has: impl Fn(IpAddr) -> bool,
+    ) -> Self {
+        Self::with((config, node), has, Some(self))
+    }
+
+    fn with(
+        (config, node): (&Config, NodeIndex),
+        has: impl Fn(IpAddr) -> bool,
+        before: Option<&Self>,
+    ) -> Self {
+        let backends = config.backends.iter().enumerate();
+        let configured = backends.map(|(index, backend)| {
+            let known = before.and_then(|before| before.configured.get(index)?.ports.as_ref());
             let of_node = backend.source.iter().copied().filter(|source| has(*source));
             let (v4, v6) = of_node.partition(IpAddr::is_ipv4);
             Configured {
                 v4,
                 v6,
                 turn: AtomicUsize::new(0),
-                ports: backend.source_ports.map(Ports::new),
+                ports: backend.source_ports.map(|range| {
+                    let same = known.filter(|known| known.is_of(range));
+                    same.map_or_else(|| Arc::new(Ports::new(range)), Arc::clone)
+                }),
             }
         });
         Self {
             configured: configured.collect(),
             vips: config.vips.iter().map(|vip| vip.address).collect(),
             own: config.nodes[node.0].address,
-            from_own: [const { AtomicBool::new(false) }; MAX_SERVERS],
+            from_own: match before {
+                Some(before) => Arc::clone(&before.from_own),
+                None => Arc::new([const { AtomicBool::new(false) }; MAX_SERVERS]),
+            },
         }
     }
 

@@ -1,53 +1,31 @@
 //! The threads: one for each core that relays, one that probes; their start, their heartbeats,
 //! their end.
-#![expect(
-    clippy::disallowed_types,
-    reason = "hands listening sockets to threads"
-)]
-
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use common::board::{HoldSlot, LAYOUT, ProxyBoard};
-use common::config::capacity::RESERVED_DESCRIPTORS;
 use common::config::{Config, MAX_THREADS};
-use common::roster::Roster;
-use nix::sys::resource::{Resource, getrlimit};
-use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::access::Access;
-use crate::balance::slow_start;
+use crate::accepting::{Generations, Turn, accept_until_stop};
 use crate::clock;
-use crate::context::{Proxy, Thread};
+use crate::context::Thread;
 use crate::control::Order;
 use crate::drain::drain_sessions;
-use crate::keeper::{self, Keeper, Verdicts};
-use crate::lack::Warnings;
-use crate::limit::Limits;
-use crate::listener::{accept_loop, adopt};
-use crate::lists::{ListError, Lists};
+use crate::generation;
+use crate::keeper::{Keeper, KeeperTurn};
+use crate::lists::ListError;
 use crate::names::resolver;
-use crate::pace::Paces;
-use crate::pool::{AgentShare, Pool, Snapshot, Standing};
 use crate::probing::Probing;
-use crate::registry::Registry;
 use crate::relay;
-use crate::route::Router;
 use crate::session_log::SessionLog;
-use crate::source::Sources;
-use crate::tls::Tls;
 use crate::tls::files::TlsError;
-use crate::waiting::Waiting;
 use crate::{Control, Inputs, ListeningSocket, orders};
 
 /// Interval of the heartbeats; a node gives its VIPs up when one is 100 ms old.
@@ -95,24 +73,30 @@ pub enum RunError {
 pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError> {
     check(&inputs)?;
     let log_slot = &inputs.board.session_log;
-    let (session_log, writing) = SessionLog::start(&inputs.config, log_slot, inputs.process_log)
-        .map_err(|source| RunError::Start {
-            name: "session-log".into(),
-            source,
-        })?;
-    let proxy = prepare(&inputs, session_log)?;
+    let session_log = SessionLog::start(&inputs.config, log_slot, inputs.process_log);
+    let session_log = session_log.map_err(|source| RunError::Start {
+        name: "session-log".into(),
+        source,
+    })?;
+    let writing = session_log.writing();
+    let proxy = generation::first(&inputs, session_log)?;
     let keeper = Keeper::new(Arc::clone(&proxy));
     sign_on(inputs.board, inputs.threads);
-    control.attach(&proxy);
+    let channels = (0..inputs.threads).map(|_| tokio::sync::mpsc::unbounded_channel());
+    let (relays, turns): (Vec<_>, Vec<_>) = channels.unzip();
+    control.attach(&proxy, relays);
 
     let (ended, endings) = mpsc::channel();
     let (probe_stop, stopped) = oneshot::channel();
     let board = inputs.board;
-    let orders = control.take_orders();
+    let inboxes = Inboxes {
+        orders: control.take_orders(),
+        turns: control.take_turns(),
+    };
     let names = inputs.config.names().count();
     let (resolved, found) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
     let (dns_stop, dns_stopped) = oneshot::channel();
-    let probes = move || probe_thread(keeper, (orders, found), board, stopped);
+    let probes = move || probe_thread(keeper, (inboxes, found), board, stopped);
     spawn("probe".into(), &ended, probes)?;
     if names > 0 {
         let config = Arc::clone(&inputs.config);
@@ -125,13 +109,11 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
         };
         spawn("dns".into(), &ended, dns)?;
     }
-    for (index, sockets) in by_thread(inputs.sockets, inputs.threads)
-        .into_iter()
-        .enumerate()
-    {
+    let sockets = by_thread(inputs.sockets, inputs.threads).into_iter();
+    for (index, (sockets, turns)) in sockets.zip(turns).enumerate() {
         let thread = Arc::new(Thread::new(Arc::clone(&proxy), index, clock::now()));
-        let stop = control.stop_signal();
-        let relay = move || relay_thread(thread, sockets, stop);
+        let told = (turns, control.stop_signal());
+        let relay = move || relay_thread(thread, sockets, told);
         spawn(format!("relay-{index}"), &ended, relay)?;
     }
     info!(threads = inputs.threads, "the data plane serves");
@@ -146,11 +128,10 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     }
     drop(probe_stop);
     wait_for_end(&endings, control)?;
-    // The last one who could send a line.
+    // The last ones who could send a line.
+    control.detach();
     drop(proxy);
-    if let Some(writing) = writing {
-        writing.wait(LAST_LINES);
-    }
+    writing.wait(LAST_LINES);
     info!("the data plane has stopped");
     Ok(())
 }
@@ -159,12 +140,12 @@ fn check(inputs: &Inputs) -> Result<(), RunError> {
     if !(1..=MAX_THREADS).contains(&inputs.threads) {
         return Err(RunError::ThreadCount(inputs.threads));
     }
-    let known = |socket: &ListeningSocket| {
-        let listener = inputs.config.listeners.get(socket.listener);
-        let bind = listener.and_then(|listener| listener.binds.get(socket.bind));
-        bind.is_some_and(|bind| socket.port < bind.ports()) && socket.thread < inputs.threads
-    };
-    match inputs.sockets.iter().find(|socket| !known(socket)) {
+    let whose = (&*inputs.config, inputs.threads);
+    match inputs
+        .sockets
+        .iter()
+        .find(|socket| !is_known(socket, whose))
+    {
         Some(socket) => Err(RunError::UnknownSocket {
             listener: socket.listener,
             bind: socket.bind,
@@ -174,81 +155,11 @@ fn check(inputs: &Inputs) -> Result<(), RunError> {
     }
 }
 
-/// Reads what an earlier proxy left on the board, and builds what the threads share.
-fn prepare(inputs: &Inputs, session_log: SessionLog) -> Result<Arc<Proxy>, RunError> {
-    let Inputs {
-        config,
-        node,
-        board,
-        ..
-    } = inputs;
-    let verdicts = match board.header.pid.load(Ordering::Acquire) {
-        0 => Verdicts::None,
-        _ => Verdicts::Earlier,
-    };
-    let roster = Roster::read(config, board);
-    keeper::first_states((config, &roster), board, (verdicts, clock::now()));
-    let now = clock::now();
-    let standing = |place: usize| Standing {
-        candidacy: keeper::candidacy(&board.servers[place], now),
-        ramp: slow_start::FULL,
-        weight: board.servers[place]
-            .admin_weight(now)
-            .map(|said| said.value),
-        share: AgentShare::of(&board.servers[place].agent),
-    };
-    let sources = Sources::new(config, *node, is_of_this_node);
-    for backend in sources.without_any(config) {
-        warn!(
-            backend,
-            "this node has no address of the backend's `source`: the kernel chooses one"
-        );
-    }
-    let lists = Lists::new(config, &inputs.files).map_err(RunError::Lists)?;
-    let listeners = config.listeners.iter();
-    Ok(Arc::new(Proxy {
-        config: Arc::clone(config),
-        board,
-        admin: inputs.admin,
-        pool: Pool::new(
-            config,
-            Snapshot::new(config, &roster, standing),
-            now.as_nanos(),
-        ),
-        roster: ArcSwap::from_pointee(roster),
-        paces: Paces::default(),
-        waiting: Waiting::new(config),
-        session_log,
-        sources,
-        lack_warnings: Warnings::default(),
-        limits: Limits::new(
-            config,
-            (board, &lists),
-            possible_sessions(inputs.sockets.len()),
-        ),
-        access: listeners.map(|one| Access::new(one, &lists)).collect(),
-        lists,
-        routers: config.listeners.iter().map(Router::new).collect(),
-        tls: Tls::new(config, &inputs.files, board).map_err(RunError::Tls)?,
-        registries: (0..inputs.threads)
-            .map(|thread| Arc::new(Registry::new(thread, now)))
-            .collect(),
-        named: AtomicU64::new(0),
-        began: now.as_nanos(),
-    }))
-}
-
-/// The kernel lets a socket be bound to an address of the machine only (without IP_FREEBIND).
-fn is_of_this_node(address: IpAddr) -> bool {
-    std::net::UdpSocket::bind((address, 0)).is_ok()
-}
-
-/// Each session has two descriptors, and so has each listening socket, one of which is kept for the
-/// next supervisor; probes and the process itself need a few more.
-fn possible_sessions(sockets: usize) -> u64 {
-    let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
-    let free = most.saturating_sub(RESERVED_DESCRIPTORS + 2 * sockets as u64);
-    (free / 2).max(1)
+/// Whether the configuration has what a socket is bound to, and there is its thread.
+pub(crate) fn is_known(socket: &ListeningSocket, (config, threads): (&Config, usize)) -> bool {
+    let listener = config.listeners.get(socket.listener);
+    let bind = listener.and_then(|listener| listener.binds.get(socket.bind));
+    bind.is_some_and(|bind| socket.port < bind.ports()) && socket.thread < threads
 }
 
 /// The board is ours from here on: gauges of an earlier proxy are cleared, counters and verdicts
@@ -283,7 +194,10 @@ fn sign_on(board: &ProxyBoard, threads: usize) {
         .store(std::process::id(), Ordering::Release);
 }
 
-fn by_thread(sockets: Vec<ListeningSocket>, threads: usize) -> Vec<Vec<ListeningSocket>> {
+pub(crate) fn by_thread(
+    sockets: Vec<ListeningSocket>,
+    threads: usize,
+) -> Vec<Vec<ListeningSocket>> {
     let mut sorted: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(threads).collect();
     for socket in sockets {
         sorted[socket.thread].push(socket);
@@ -329,16 +243,19 @@ fn wait_for_end(endings: &mpsc::Receiver<Ending>, control: &Control) -> Result<(
 fn relay_thread(
     thread: Arc<Thread>,
     sockets: Vec<ListeningSocket>,
-    stop: watch::Receiver<bool>,
+    told: (
+        tokio::sync::mpsc::UnboundedReceiver<Turn>,
+        watch::Receiver<bool>,
+    ),
 ) -> Result<(), RunError> {
     let name = format!("relay-{}", thread.index);
     let threads = thread.proxy.board.threads.get();
     let threads = usize::try_from(threads).unwrap_or(1).max(1);
     relay::share_pipes(thread.index, threads);
+    let mut generations = Generations::new(thread);
     in_runtime(&name, async move {
-        let adopted = adopt_all(&thread.proxy.config, sockets)?;
-        accept_until_stop(&thread, adopted, stop).await?;
-        drain_sessions(&thread, thread.proxy.config.proxy.drain).await;
+        accept_until_stop(&mut generations, sockets, told).await?;
+        drain_sessions(&mut generations).await;
         Ok(())
     })
 }
@@ -365,66 +282,21 @@ fn in_runtime(
     runtime.block_on(work)
 }
 
-fn adopt_all(
-    config: &Config,
-    sockets: Vec<ListeningSocket>,
-) -> Result<Vec<(usize, TcpListener)>, RunError> {
-    let adopt_one = |socket: ListeningSocket| {
-        let listener = &config.listeners[socket.listener];
-        match adopt(socket.socket, listener) {
-            Ok(adopted) => Ok((socket.listener, adopted)),
-            Err(source) => Err(RunError::Adopt {
-                listener: listener.name.clone(),
-                source,
-            }),
-        }
-    };
-    sockets.into_iter().map(adopt_one).collect()
-}
-
-/// Accepts until the stop. The heartbeat says that this thread turns and its accept loops live: when
-/// one of them ends, so does the thread. That accept(2) fails for want of descriptors is counted
-/// and no reason for silence, since the sessions that hold them are served.
-async fn accept_until_stop(
-    thread: &Arc<Thread>,
-    sockets: Vec<(usize, TcpListener)>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), RunError> {
-    let heartbeat = &thread.proxy.board.accepting[thread.index];
-    let mut accepting = JoinSet::new();
-    for (listener, socket) in sockets {
-        accepting.spawn(accept_loop(socket, listener, Arc::clone(thread)));
-    }
-    let mut ticker = ticker();
-    let ended = loop {
-        tokio::select! {
-            biased;
-            _ = ticker.tick() => {
-                let now = clock::now();
-                thread.tick(now);
-                heartbeat.set(now);
-            }
-            // A closed channel means that the handle is gone, which is a stop as well.
-            _ = stop.wait_for(|stop| *stop) => break Ok(()),
-            Some(_) = accepting.join_next() => {
-                break Err(RunError::Ended(format!("relay-{}", thread.index)));
-            }
-        }
-    };
-    accepting.shutdown().await;
-    heartbeat.clear();
-    ended
-}
-
 pub(crate) fn ticker() -> tokio::time::Interval {
     let mut ticker = interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticker
 }
 
-/// The next command, `None` when nobody can give any more.
-async fn next_order(orders: &mut Option<tokio::sync::mpsc::Receiver<Order>>) -> Option<Order> {
-    orders.as_mut()?.recv().await
+/// What the probe thread is told.
+struct Inboxes {
+    orders: Option<tokio::sync::mpsc::Receiver<Order>>,
+    turns: Option<tokio::sync::mpsc::Receiver<KeeperTurn>>,
+}
+
+/// The next one, `None` when nobody can give any more.
+async fn next<T>(inbox: &mut Option<tokio::sync::mpsc::Receiver<T>>) -> Option<T> {
+    inbox.as_mut()?.recv().await
 }
 
 fn obey(order: Order, keeper: &mut Keeper) {
@@ -440,10 +312,7 @@ fn obey(order: Order, keeper: &mut Keeper) {
 /// Probes, keeps the verdicts and the process's heartbeat until `stopped`'s sender is dropped.
 fn probe_thread(
     mut keeper: Keeper,
-    (mut orders, mut names): (
-        Option<tokio::sync::mpsc::Receiver<Order>>,
-        tokio::sync::mpsc::Receiver<resolver::Outcome>,
-    ),
+    (mut inboxes, mut names): (Inboxes, tokio::sync::mpsc::Receiver<resolver::Outcome>),
     board: &'static ProxyBoard,
     mut stopped: oneshot::Receiver<std::convert::Infallible>,
 ) -> Result<(), RunError> {
@@ -462,10 +331,14 @@ fn probe_thread(
                     keeper.tick(now);
                 }
                 _ = &mut stopped => return Ok(()),
+                Some(turn) = next(&mut inboxes.turns) => {
+                    turn.take(&mut keeper, clock::now());
+                    probing.go_over(keeper.proxy());
+                }
                 Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
                 Some(report) = reports.recv() => keeper.handle_agent(report),
                 Some(found) = names.recv() => keeper.handle_names(found, clock::now()),
-                Some(order) = next_order(&mut orders) => obey(order, &mut keeper),
+                Some(order) = next(&mut inboxes.orders) => obey(order, &mut keeper),
                 () = probing.ended() => return Err(RunError::Ended("probe".into())),
             }
         }

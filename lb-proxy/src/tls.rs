@@ -27,7 +27,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::board::ProxyBoard;
 use common::config::{BackendIndex, Config, Listener, Probe, ProbeKind};
@@ -50,11 +50,11 @@ pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 #[derive(Debug)]
 pub(crate) struct Tls {
     /// By listener; `None` = TLS passes through.
-    listeners: Vec<Option<Ended>>,
+    listeners: Vec<Option<Arc<Ended>>>,
     /// By listener: whether its sessions speak TLS on any side.
     spoken: Vec<bool>,
     /// By backend; `None` = its servers are spoken to in plain.
-    servers: Vec<Option<Begun>>,
+    servers: Vec<Option<Arc<Begun>>>,
     /// By backend; `None` = its probes speak none.
     probes: Vec<Option<Arc<Clients>>>,
     /// The files that all of it is made of.
@@ -62,7 +62,7 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Prepares every listener and probe, and puts the listeners' certificates on the board.
+    /// Prepares every listener and probe.
     ///
     /// # Errors
     ///
@@ -72,24 +72,72 @@ impl Tls {
         files: &Files,
         board: &'static ProxyBoard,
     ) -> Result<Self, TlsError> {
-        let mut places = board.certificates.iter();
-        let listeners = config.listeners.iter().map(|listener| {
-            let Some(tls) = &listener.tls else {
+        Self::after(None, (config, files), board)
+    }
+
+    /// The same for the configuration after another one, whose listeners, backends and probes are kept
+    /// where neither what is said of them nor the contents of their files have changed: sessions are
+    /// resumed on.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be used.
+    pub(crate) fn after(
+        before: Option<(&Config, &Self)>,
+        (config, files): (&Config, &Files),
+        board: &'static ProxyBoard,
+    ) -> Result<Self, TlsError> {
+        let old_files = before.map(|(_, tls)| tls.files().clone());
+        let is_same = |path: &PathBuf| {
+            let old = old_files.as_ref().and_then(|old| old.get(path));
+            old.is_some() && old == files.get(path)
+        };
+        let listeners = config
+            .listeners
+            .iter()
+            .enumerate()
+            .map(|(index, listener)| {
+                let Some(tls) = &listener.tls else {
+                    return Ok(None);
+                };
+                let known = before.and_then(|(config, known)| {
+                    let same = config.listeners.get(index)?.tls.as_ref() == Some(tls);
+                    known.listeners.get(index)?.as_ref().filter(|_| same)
+                });
+                match known.filter(|_| tls.files().all(is_same)) {
+                    Some(known) => Ok(Some(Arc::clone(known))),
+                    None => Ended::new(tls, files).map(|ended| Some(Arc::new(ended))),
+                }
+            });
+        let listeners = listeners.collect::<Result<_, _>>()?;
+        let probes = config.backends.iter().enumerate().map(|(index, backend)| {
+            let Some(probe) = &backend.probe else {
                 return Ok(None);
             };
-            let slots = places.by_ref().take(tls.certificates.len()).collect();
-            Ended::new(tls, files, slots).map(Some)
-        });
-        let listeners = listeners.collect::<Result<_, _>>()?;
-        let probes = config.backends.iter().map(|backend| {
-            let settings = backend.probe.as_ref().and_then(|one| of_probe(one, files));
-            let clients = settings.transpose()?.map(Clients::new);
+            let known = before.and_then(|(config, known)| {
+                let same = config.backends.get(index)?.probe.as_ref() == Some(probe);
+                known.probes.get(index)?.as_ref().filter(|_| same)
+            });
+            let same_files = || probe.kind.tls().is_some_and(|tls| tls.files().all(is_same));
+            if let Some(known) = known.filter(|_| same_files()) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            let clients = of_probe(probe, files).transpose()?.map(Clients::new);
             Ok(clients.map(Arc::new))
         });
-        let servers = config.backends.iter().zip(&board.server_tls);
-        let servers = servers.map(|(backend, slot)| {
-            let begun = |tls| Begun::new(tls, files, slot);
-            backend.tls.as_ref().map(begun).transpose()
+        let servers = config.backends.iter().zip(&board.server_tls).enumerate();
+        let servers = servers.map(|(index, (backend, slot))| {
+            let Some(tls) = &backend.tls else {
+                return Ok(None);
+            };
+            let known = before.and_then(|(config, known)| {
+                let same = config.backends.get(index)?.tls.as_ref() == Some(tls);
+                known.servers.get(index)?.as_ref().filter(|_| same)
+            });
+            match known.filter(|_| tls.files().all(is_same)) {
+                Some(known) => Ok(Some(Arc::clone(known))),
+                None => Begun::new(tls, files, slot).map(|begun| Some(Arc::new(begun))),
+            }
         });
         let named = config.tls_files();
         let kept = files.iter().filter(|(path, _)| named.contains(*path));
@@ -109,9 +157,21 @@ impl Tls {
         })
     }
 
+    /// Puts the listeners' certificates on the board: this is what serves from now on.
+    pub(crate) fn show(&self, board: &'static ProxyBoard) {
+        let mut places = board.certificates.iter();
+        for ended in self.listeners.iter().flatten() {
+            ended.show_at(places.by_ref().take(ended.certificates()).collect());
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What ends the clients' TLS at a listener, if anything does.
     pub(crate) fn ended(&self, listener: usize) -> Option<&Ended> {
-        self.listeners[listener].as_ref()
+        self.listeners[listener].as_deref()
     }
 
     /// Whether the sessions of a listener may speak TLS on any side.
@@ -121,7 +181,7 @@ impl Tls {
 
     /// What speaks TLS with the servers of a backend, if that is wanted.
     pub(crate) fn begun(&self, backend: BackendIndex) -> Option<&Begun> {
-        self.servers[backend.0].as_ref()
+        self.servers[backend.0].as_deref()
     }
 
     /// How the servers of a backend are spoken to by its probes, if that is in TLS.
@@ -136,7 +196,7 @@ impl Tls {
     ///
     /// One of them cannot be used, and everything stays as it was.
     pub(crate) fn replace(&self, config: &Config, new: &Files) -> Result<(), TlsError> {
-        let mut current = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.files();
         let new = new.iter().filter(|(path, _)| current.contains_key(*path));
         let new: Files = new
             .map(|(path, text)| (path.clone(), text.clone()))

@@ -23,14 +23,21 @@ use crate::session_log::Entry;
 /// The queues of all backends.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    queues: Vec<Queue>,
+    queues: Vec<Bounded>,
 }
 
+/// A queue, and what it may grow to.
 #[derive(Debug)]
-struct Queue {
-    waiting: AtomicUsize,
+struct Bounded {
+    /// Stays where a reload changes the bounds.
+    queue: Arc<Queue>,
     longest: usize,
     timeout: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: AtomicUsize,
     line: Mutex<Line>,
 }
 
@@ -81,20 +88,33 @@ impl Patience<'_> {
 
 impl Waiting {
     pub(crate) fn new(config: &Config) -> Self {
-        let queue = |backend: &common::config::Backend| Queue {
-            waiting: AtomicUsize::new(0),
+        let none = Self { queues: Vec::new() };
+        none.after(config)
+    }
+
+    /// The same for the configuration after this one: who waits stands in line on.
+    pub(crate) fn after(&self, config: &Config) -> Self {
+        let backends = config.backends.iter().enumerate();
+        let queues = backends.map(|(index, backend)| Bounded {
+            queue: self
+                .queues
+                .get(index)
+                .map_or_else(Arc::default, |known| Arc::clone(&known.queue)),
             longest: backend.queue,
             timeout: backend.queue_timeout,
-            line: Mutex::default(),
-        };
+        });
         Self {
-            queues: config.backends.iter().map(queue).collect(),
+            queues: queues.collect(),
         }
+    }
+
+    fn queue(&self, backend: BackendIndex) -> &Queue {
+        &self.queues[backend.0].queue
     }
 
     /// Whether somebody waits, behind whom a new client has to go.
     pub(crate) fn has_waiters(&self, backend: BackendIndex) -> bool {
-        self.queues[backend.0].waiting.load(Ordering::Relaxed) > 0
+        self.queue(backend).waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Returns when there may be a free slot, and it is this client's turn: until it leaves the line.
@@ -109,16 +129,21 @@ impl Waiting {
         entry: &mut Entry,
         look: impl Fn() -> Look,
     ) -> Result<(), WaitError> {
-        let queue = &self.queues[backend.0];
+        let Bounded {
+            queue,
+            longest,
+            timeout,
+        } = &self.queues[backend.0];
+        let queue: &Queue = queue;
         let Patience { began, place } = patience;
         let ahead = queue.waiting.load(Ordering::Relaxed);
-        if place.is_none() && ahead >= queue.longest {
+        if place.is_none() && ahead >= *longest {
             slot.queue_full.add(1);
             return Err(WaitError::QueueFull);
         }
         let (since, deadline) = *began.get_or_insert_with(|| {
             slot.waited.add(1);
-            (clock::now(), Instant::now() + queue.timeout)
+            (clock::now(), Instant::now() + *timeout)
         });
         let place = place.get_or_insert_with(|| Place::take((queue, slot), since));
         if place.looks_first(&look) {
@@ -141,14 +166,14 @@ impl Waiting {
         // Either this sees the one that waits, or that one sees the free slot.
         fence(Ordering::SeqCst);
         if self.has_waiters(backend) {
-            self.queues[backend.0].wake_first();
+            self.queue(backend).wake_first();
         }
     }
 
     /// Servers have changed: everybody looks again, in turn.
     pub(crate) fn look_again(&self) {
         fence(Ordering::SeqCst);
-        for queue in &self.queues {
+        for Bounded { queue, .. } in &self.queues {
             if queue.waiting.load(Ordering::Relaxed) > 0 {
                 queue.wake_first();
             }

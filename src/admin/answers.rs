@@ -1,8 +1,9 @@
 //! What the sockets answer from: the view of the boards, and the samples of the last seconds.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::board::AdminBoard;
+use common::config::Config;
 use common::status::Status;
 
 use super::clock::Clocks;
@@ -14,7 +15,8 @@ use super::view::View;
 /// Answers every question about this node; shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    view: View,
+    view: Mutex<Arc<View>>,
+    counters: &'static AdminBoard,
     kept: Mutex<Kept>,
 }
 
@@ -29,7 +31,8 @@ struct Kept {
 impl Answers {
     pub(crate) fn new(view: View, clocks: Clocks) -> Self {
         Self {
-            view,
+            counters: view.boards.admin,
+            view: Mutex::new(Arc::new(view)),
             kept: Mutex::new(Kept {
                 rates: Rates::default(),
                 steal: Steal::default(),
@@ -40,36 +43,51 @@ impl Answers {
 
     /// Takes a sample of the listeners' counters and of the machine's CPU time; called each second.
     pub(crate) fn sample(&self, clocks: Clocks, cpu: Option<CpuTimes>) {
-        let slots = &self.view.boards.proxy.listeners[..self.view.config.listeners.len()];
+        let view = self.view();
+        let slots = &view.boards.proxy.listeners[..view.config.listeners.len()];
         let totals = slots.iter().map(Totals::of).collect();
         let mut kept = self.kept();
         kept.clocks = clocks.with_epoch_of(kept.clocks);
         kept.rates.record(clocks.now, totals);
         if let Some(cpu) = cpu {
-            kept.steal.take(cpu, self.view.boards.admin);
+            kept.steal.take(cpu, view.boards.admin);
         }
     }
 
     /// What is answered from.
-    pub(crate) fn view(&self) -> &View {
-        &self.view
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.current())
+    }
+
+    /// The node runs by this configuration from now on.
+    pub(crate) fn go_over(&self, config: Arc<Config>, config_hash: u64) {
+        let view = View {
+            config,
+            config_hash,
+            ..View::clone(&self.view())
+        };
+        *self.current() = Arc::new(view);
+    }
+
+    fn current(&self) -> MutexGuard<'_, Arc<View>> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where admin counts what it refuses.
     pub(crate) fn counters(&self) -> &'static AdminBoard {
-        self.view.boards.admin
+        self.counters
     }
 
     /// The node's state.
     pub(crate) fn status(&self, clocks: Clocks) -> Status {
         let kept = self.kept();
-        self.view
+        self.view()
             .status(&kept.rates, clocks.with_epoch_of(kept.clocks))
     }
 
     /// The page of metrics, in Prometheus' text format 0.0.4.
     pub(crate) fn metrics(&self, clocks: Clocks) -> String {
-        metrics::page(&self.view, &self.status(clocks), clocks)
+        metrics::page(&self.view(), &self.status(clocks), clocks)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

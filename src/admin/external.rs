@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use common::board::{AdminBoard, ExternalGroup, ExternalWish, ProxyBoard};
 use common::config::{Backend, Config, MAX_SERVERS, ProbeKind};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{debug, warn};
 
 pub(super) use self::run::Job;
@@ -28,13 +29,75 @@ use super::clock;
 
 /// How often the boards are looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// Time before the next try, where this machine could not run any.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Programs that run at a time.
 pub(super) const MOST_AT_ONCE: usize = 8;
 /// What programs find others in.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The programs of the configuration that runs: somebody who runs them is there while there are any.
+pub(super) struct Programs {
+    config: Arc<Config>,
+    node: String,
+    boards: (&'static ProxyBoard, &'static AdminBoard),
+}
+
+impl Programs {
+    /// Ends what an earlier process has left.
+    pub(super) fn new(
+        (config, node): (&Arc<Config>, String),
+        boards: (&'static ProxyBoard, &'static AdminBoard),
+    ) -> Self {
+        end_abandoned(&boards.1.external_groups);
+        Self {
+            config: Arc::clone(config),
+            node,
+            boards,
+        }
+    }
+
+    /// Runs what is wanted for ever, as the configuration has it that came last.
+    pub(super) async fn serve(self, mut configs: watch::Receiver<Option<Arc<Config>>>) {
+        let Self {
+            mut config,
+            node,
+            boards,
+        } = self;
+        let mut runner = None;
+        loop {
+            if runner.is_none() && config.backends.iter().any(is_external) {
+                match Runner::new((&config, node.clone()), boards) {
+                    Ok(new) => runner = Some(new),
+                    Err(error) => warn!(%error, "no program can be run, trying again"),
+                }
+            }
+            let changed = match &mut runner {
+                Some(runner) => {
+                    runner.config = Arc::clone(&config);
+                    tokio::select! {
+                        changed = configs.changed() => changed.is_ok(),
+                        never = runner.serve() => match never {},
+                    }
+                }
+                None if config.backends.iter().any(is_external) => {
+                    let changed = timeout(AGAIN, configs.changed()).await;
+                    changed.is_err() || changed.is_ok_and(|changed| changed.is_ok())
+                }
+                None => configs.changed().await.is_ok(),
+            };
+            if !changed {
+                return;
+            }
+            if let Some(next) = configs.borrow_and_update().clone() {
+                config = next;
+            }
+        }
+    }
+}
+
 /// Runs the programs of a configuration.
-pub(super) struct Runner {
+struct Runner {
     config: Arc<Config>,
     node: String,
     proxy: &'static ProxyBoard,
@@ -51,22 +114,16 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Ends what an earlier process has left. `None` = no probe is a program.
-    ///
     /// # Errors
     /// This machine has no more descriptors.
-    pub(super) fn new(
+    fn new(
         (config, node): (&Arc<Config>, String),
         (proxy, board): (&'static ProxyBoard, &'static AdminBoard),
-    ) -> io::Result<Option<Self>> {
-        end_abandoned(&board.external_groups);
-        if !config.backends.iter().any(is_external) {
-            return Ok(None);
-        }
+    ) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         board.external_running.set(0);
         board.external_waiting.set(0);
-        Ok(Some(Self {
+        Ok(Self {
             config: Arc::clone(config),
             node,
             proxy,
@@ -76,11 +133,11 @@ impl Runner {
             places: BTreeSet::new(),
             left: Vec::new(),
             stop: (Arc::new(reader), writer),
-        }))
+        })
     }
 
-    /// Runs what is wanted for ever.
-    pub(super) async fn serve(mut self) -> Infallible {
+    /// Runs what is wanted for ever; goes on where it was when it is called again.
+    async fn serve(&mut self) -> Infallible {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -20,7 +20,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -56,16 +55,14 @@ pub(crate) fn listener(socket: OwnedFd) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub(crate) struct Server {
     answers: Arc<Answers>,
-    allow: Vec<IpNet>,
     places: Arc<Semaphore>,
     denied_places: Arc<Semaphore>,
 }
 
 impl Server {
-    pub(crate) fn new(answers: Arc<Answers>, allow: Vec<IpNet>) -> Arc<Self> {
+    pub(crate) fn new(answers: Arc<Answers>) -> Arc<Self> {
         Arc::new(Self {
             answers,
-            allow,
             places: Arc::new(Semaphore::new(CONNECTIONS)),
             denied_places: Arc::new(Semaphore::new(DENIED_CONNECTIONS)),
         })
@@ -90,7 +87,13 @@ impl Server {
 
     fn begin(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
         let address = client.ip().to_canonical();
-        let allowed = self.allow.iter().any(|net| net.contains(&address));
+        let view = self.answers.view();
+        let allowed = view
+            .config
+            .admin
+            .allow
+            .iter()
+            .any(|net| net.contains(&address));
         let places = if allowed {
             &self.places
         } else {

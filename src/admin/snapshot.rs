@@ -64,6 +64,13 @@ impl View {
         };
         status.drain = drain::status(self, &status.listeners, now);
         status.warnings = warnings::of((self, rates), &processes, &status, now);
+        // Of what a reload has taken away only what is left of it.
+        status
+            .listeners
+            .retain(|one| !one.removed || one.sessions > 0);
+        status
+            .backends
+            .retain(|one| !one.removed || !one.servers.is_empty());
         status
     }
 
@@ -143,6 +150,7 @@ impl View {
                 let per_second = rates.of(index, now, Totals::of(slot));
                 ListenerStatus {
                     name: listener.name.clone(),
+                    removed: listener.retired,
                     binds: listener.binds.iter().map(ToString::to_string).collect(),
                     backend: self.config.backends[listener.backend.0].name.clone(),
                     sessions: sessions(proxy, slot.sessions.get()),
@@ -214,6 +222,7 @@ impl View {
         let now = clocks.now;
         BackendStatus {
             name: backend.name.clone(),
+            removed: backend.retired,
             balance: backend.balance.word().to_owned(),
             probe: match (&backend.probe, backend.follows()) {
                 (Some(probe), _) => probe.kind.word(),

@@ -172,7 +172,7 @@ impl Office {
         if uid != ROOT {
             return Err(only_root(uid));
         }
-        self.orders.follow(order, self.answers.view()).await
+        self.orders.follow(order, &self.answers.view()).await
     }
 
     async fn command(&self, command: Command, uid: u32) -> anyhow::Result<Reply> {

@@ -230,6 +230,9 @@ fn backend_warning(
     now: Moment,
 ) -> Option<String> {
     let backend = &view.config.backends[index.0];
+    if backend.retired {
+        return None;
+    }
     if let Some(millis) = shown.fail_open_ms_ago {
         return Some(format!(
             "backend {}: every server is down, for {} sessions have been tried on all of them (all_down)",

@@ -32,7 +32,7 @@ const RESERVE: u64 = 4;
 const RETRY: Duration = Duration::from_millis(100);
 
 /// What the supervisor does, as a child sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Event {
     /// End in an orderly way.
     Stop,
@@ -42,6 +42,12 @@ pub(super) enum Event {
     Back,
     /// Files have changed that are used together.
     Files(BTreeMap<PathBuf, Vec<u8>>),
+    /// A reload: everything is to be ready for this, and nothing changes yet.
+    Prepare(Setup, Vec<(Handle, OwnedFd)>),
+    /// What was prepared holds from now on.
+    GoOver,
+    /// What was prepared will not be.
+    Abandon,
 }
 
 /// What a child was given, kept for a supervisor to come.
@@ -49,6 +55,8 @@ pub(super) enum Event {
 pub(super) struct Kept {
     setup: Setup,
     handles: Vec<(Handle, OwnedFd)>,
+    /// The same as a reload will have it.
+    next: Option<Box<Self>>,
 }
 
 impl Kept {
@@ -58,7 +66,31 @@ impl Kept {
             .iter()
             .map(|(handle, descriptor)| Ok((handle.clone(), descriptor.try_clone()?)))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { setup, handles })
+        Ok(Self {
+            setup,
+            handles,
+            next: None,
+        })
+    }
+
+    /// Keeps what a reload brings beside what is; `on` prepares.
+    fn prepare(
+        &mut self,
+        (setup, handles): (Setup, Vec<(Handle, OwnedFd)>),
+        on: &mut impl FnMut(Event) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.next = None;
+        let next = Self::new(setup.clone(), &handles).context("keep what is new")?;
+        on(Event::Prepare(setup, handles))?;
+        self.next = Some(Box::new(next));
+        Ok(())
+    }
+
+    fn go_over(&mut self, on: &mut impl FnMut(Event) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let next = self.next.take().context("nothing was prepared")?;
+        on(Event::GoOver)?;
+        *self = *next;
+        Ok(())
     }
 
     /// Keeps new contents of files in place of the old ones, and reads them.
@@ -120,7 +152,7 @@ impl Link {
 
     /// Listens to the supervisor, and to the next one once it is dead, for as long as the process
     /// lives.
-    pub(super) fn serve(self, mut kept: Kept, on: impl Fn(Event)) {
+    pub(super) fn serve(self, mut kept: Kept, mut on: impl FnMut(Event) -> anyhow::Result<()>) {
         let Self {
             child,
             listening,
@@ -128,8 +160,10 @@ impl Link {
             highest,
         } = self;
         loop {
-            listen(&channel, &mut kept, &on);
-            on(Event::Gone);
+            listen(&channel, &mut kept, &mut on);
+            kept.next = None;
+            tell(&mut on, Event::Abandon);
+            tell(&mut on, Event::Gone);
             tracing::warn!(process = child.word(), "the supervisor is gone");
             // Its place is the next one's.
             drop(channel);
@@ -150,29 +184,57 @@ impl Link {
     }
 }
 
+fn tell(on: &mut impl FnMut(Event) -> anyhow::Result<()>, event: Event) {
+    if let Err(error) = on(event) {
+        tracing::error!("what the supervisor says cannot be done: {error:#}");
+    }
+}
+
 /// Passes on what the supervisor says, until it is gone.
-fn listen(channel: &Channel, kept: &mut Kept, on: &impl Fn(Event)) {
+fn listen(channel: &Channel, kept: &mut Kept, on: &mut impl FnMut(Event) -> anyhow::Result<()>) {
     loop {
         match channel.receive(Wait::Yes) {
             Ok(Received::Message(Body::Stop, _)) => {
                 // Whoever drains must not hold listening sockets open on the side.
                 kept.handles
                     .retain(|(handle, _)| !matches!(handle, Handle::Listener { .. }));
-                on(Event::Stop);
+                kept.next = None;
+                tell(on, Event::Stop);
             }
             Ok(Received::Message(Body::Adopt, _)) => {
                 tracing::info!("a new supervisor has taken over");
-                on(Event::Back);
+                tell(on, Event::Back);
             }
             Ok(Received::Message(Body::Files { handles }, descriptors)) => {
                 match kept.replace_files(handles.into_iter().zip(descriptors).collect()) {
-                    Ok(contents) => on(Event::Files(contents)),
+                    Ok(contents) => tell(on, Event::Files(contents)),
                     Err(error) => tracing::error!(%error, "changed files cannot be read"),
                 }
             }
+            Ok(Received::Message(Body::Prepare { number, setup }, _)) => {
+                let handles = channel.receive_handles(&setup);
+                let prepared = handles
+                    .context("receive what to prepare for")
+                    .and_then(|handles| kept.prepare((setup, handles), on));
+                let refused = prepared.err().map(|error| format!("{error:#}"));
+                answer(channel, Body::Prepared { number, refused });
+            }
+            Ok(Received::Message(Body::GoOver, _)) => {
+                let failed = kept.go_over(on).err().map(|error| format!("{error:#}"));
+                answer(channel, Body::GoneOver { failed });
+            }
+            Ok(Received::Message(Body::Abandon, _)) => {
+                kept.next = None;
+                tell(on, Event::Abandon);
+            }
             Ok(
                 Received::Message(
-                    Body::Hello(_) | Body::Setup(_) | Body::Handles { .. } | Body::Unknown,
+                    Body::Hello(_)
+                    | Body::Setup(_)
+                    | Body::Handles { .. }
+                    | Body::Prepared { .. }
+                    | Body::GoneOver { .. }
+                    | Body::Unknown,
                     _,
                 )
                 | Received::Nothing,
@@ -187,6 +249,13 @@ fn listen(channel: &Channel, kept: &mut Kept, on: &impl Fn(Event)) {
                 tracing::warn!("an unreadable control message: {error:#}");
             }
         }
+    }
+}
+
+fn answer(channel: &Channel, body: Body) {
+    if let Err(error) = channel.send(body, &[]) {
+        let error = anyhow::Error::from(error);
+        tracing::warn!("the supervisor was not answered: {error:#}");
     }
 }
 

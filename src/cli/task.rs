@@ -6,8 +6,8 @@ use super::RuntimeDir;
 
 #[derive(Debug, Args)]
 pub(crate) struct Reload {
-    /// Check the file that the node was started with, and show what would change; nothing is changed
-    #[arg(long, required = true)]
+    /// Only check the file that the node was started with, and show what would change
+    #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) runtime: RuntimeDir,
@@ -22,10 +22,7 @@ mod tests {
     #[test]
     fn a_reload_names_no_file() {
         let parse = |line: &str| Cli::try_parse_from(line.split_whitespace());
-        for good in [
-            "fmc-lb reload --dry-run",
-            "fmc-lb reload --dry-run --runtime-dir /x",
-        ] {
+        for good in ["fmc-lb reload", "fmc-lb reload --dry-run --runtime-dir /x"] {
             assert!(parse(good).is_ok(), "{good}");
         }
         assert!(parse("fmc-lb reload /etc/fmc-lb/fmc-lb.toml").is_err());

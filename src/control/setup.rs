@@ -25,11 +25,32 @@ impl Channel {
     /// Sends a set-up and its descriptors.
     pub(crate) fn send_setup(
         &self,
-        mut setup: Setup,
+        setup: Setup,
         handles: &[(Handle, OwnedFd)],
     ) -> Result<(), SendError> {
-        setup.handles = handles.len();
+        let setup = Setup {
+            handles: handles.len(),
+            ..setup
+        };
         self.send_patiently(&Body::Setup(setup), &[])?;
+        self.send_handles(handles)
+    }
+
+    /// Sends what a running child is to prepare for, likewise.
+    pub(crate) fn send_prepare(
+        &self,
+        (number, setup): (u64, Setup),
+        handles: &[(Handle, OwnedFd)],
+    ) -> Result<(), SendError> {
+        let setup = Setup {
+            handles: handles.len(),
+            ..setup
+        };
+        self.send_patiently(&Body::Prepare { number, setup }, &[])?;
+        self.send_handles(handles)
+    }
+
+    fn send_handles(&self, handles: &[(Handle, OwnedFd)]) -> Result<(), SendError> {
         for some in handles.chunks(MAX_DESCRIPTORS) {
             let (names, descriptors): (Vec<_>, Vec<_>) = some
                 .iter()
@@ -64,12 +85,26 @@ impl Channel {
                     | Body::Handles { .. }
                     | Body::Adopt
                     | Body::Files { .. }
+                    | Body::Prepare { .. }
+                    | Body::Prepared { .. }
+                    | Body::GoOver
+                    | Body::GoneOver { .. }
+                    | Body::Abandon
                     | Body::Stop
                     | Body::Unknown,
                     _,
                 ) => {}
             }
         };
+        let handles = self.receive_handles(&setup)?;
+        Ok((setup, handles))
+    }
+
+    /// Waits for what follows a set-up.
+    pub(crate) fn receive_handles(
+        &self,
+        setup: &Setup,
+    ) -> Result<Vec<(Handle, OwnedFd)>, SetupError> {
         let mut all = Vec::new();
         while all.len() < setup.handles {
             let (Body::Handles { handles }, descriptors) = self.next()? else {
@@ -83,7 +118,7 @@ impl Channel {
             }
             all.extend(handles.into_iter().zip(descriptors));
         }
-        Ok((setup, all))
+        Ok(all)
     }
 
     fn next(&self) -> Result<(Body, Vec<OwnedFd>), SetupError> {

@@ -188,7 +188,10 @@ fn listeners(listeners: &[ListenerStatus]) -> Vec<String> {
     for listener in listeners {
         grid.row([
             listener.name.clone(),
-            listener.binds.first().cloned().unwrap_or_default(),
+            match listener.removed {
+                true => "removed".to_owned(),
+                false => listener.binds.first().cloned().unwrap_or_default(),
+            },
             listener.sessions.to_string(),
             human::quantity(listener.accepted_per_second),
             human::quantity(listener.bytes_in_per_second),
@@ -266,6 +269,9 @@ fn backend(backend: &BackendStatus, listeners: &[ListenerStatus]) -> Vec<String>
     );
     if !used_by.is_empty() {
         title += &format!("  for {}", used_by.join(", "));
+    }
+    if backend.removed {
+        title += "  removed";
     }
     if backend.fail_open {
         title += "  FAIL OPEN";

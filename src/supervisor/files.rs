@@ -21,7 +21,7 @@ use crate::memory;
 #[derive(Debug)]
 pub(super) struct Files {
     watched: Vec<Watched>,
-    /// `None` = there is nothing to watch.
+    /// `None` = it has failed.
     watcher: Option<Watcher>,
     /// Groups whose new contents the proxy has not been sent yet.
     unsent: Vec<usize>,
@@ -35,14 +35,8 @@ impl Files {
         board: &'static SupervisorBoard,
     ) -> io::Result<Self> {
         let watched = config.watched();
-        let groups = watched.iter().map(|one| group(one, kit));
-        let groups = groups.collect::<io::Result<Vec<Group>>>()?;
-        let watcher = if groups.is_empty() {
-            None
-        } else {
-            let looked = || board.files_looked.set(vrrp::now());
-            Some(Watcher::start(groups, looked)?)
-        };
+        let looked = || board.files_looked.set(vrrp::now());
+        let watcher = Some(Watcher::start(groups(&watched, kit)?, looked)?);
         for slot in board.files.iter().take(watched.len()) {
             // An earlier supervisor has said it, and the survivors have used them since.
             if slot.since.get().is_none() {
@@ -81,6 +75,33 @@ impl Files {
         });
     }
 
+    /// Watches what the next kit has instead. What is said of a file that stays is said of it at its new
+    /// place.
+    pub(super) fn go_over(
+        &mut self,
+        (config, kit): (&Config, &Kit),
+        slots: &[FileSlot],
+        now: Moment,
+    ) -> io::Result<()> {
+        let next = config.watched();
+        let groups = groups(&next, kit)?;
+        let before = self.watched.iter().zip(slots);
+        let said: Vec<_> = before
+            .map(|(one, slot)| (one.names(), Said::of(slot)))
+            .collect();
+        for (one, slot) in next.iter().zip(slots) {
+            let known = said.iter().find(|(names, _)| *names == one.names());
+            let said = known.map_or(Said::new(now), |(_, said)| *said);
+            said.set(slot);
+        }
+        self.watched = next;
+        self.unsent.clear();
+        if let Some(watcher) = &mut self.watcher {
+            watcher.replace(groups);
+        }
+        Ok(())
+    }
+
     /// A new proxy was given everything as it is now.
     pub(super) fn proxy_started(&mut self) {
         self.unsent.clear();
@@ -116,6 +137,46 @@ impl Files {
             }
         }
     }
+}
+
+/// What stands of a file on the board; whether its new contents were refused is found out anew.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    since: Option<Moment>,
+    changes: u64,
+    refusals: u64,
+}
+
+impl Said {
+    const fn new(now: Moment) -> Self {
+        Self {
+            since: Some(now),
+            changes: 0,
+            refusals: 0,
+        }
+    }
+
+    fn of(slot: &FileSlot) -> Self {
+        Self {
+            since: slot.since.get(),
+            changes: slot.changes.get(),
+            refusals: slot.refusals.get(),
+        }
+    }
+
+    fn set(self, slot: &FileSlot) {
+        match self.since {
+            Some(since) => slot.since.set(since),
+            None => slot.since.clear(),
+        }
+        slot.changes.set(self.changes);
+        slot.refusals.set(self.refusals);
+        slot.refused.set("");
+    }
+}
+
+fn groups(watched: &[Watched], kit: &Kit) -> io::Result<Vec<Group>> {
+    watched.iter().map(|one| group(one, kit)).collect()
 }
 
 fn group(watched: &Watched, kit: &Kit) -> io::Result<Group> {

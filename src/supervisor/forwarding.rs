@@ -33,6 +33,8 @@ struct Loaded {
     board: &'static ForwardBoard,
     /// The pair's interface first, then those on it that have the hardware address of a virtual router.
     hooks: Vec<Hook>,
+    /// What the program judges.
+    listened: Vec<(SocketAddr, VipIndex)>,
     looked: Option<Moment>,
     /// What went wrong at the last look, so that it is logged once.
     trouble: Option<String>,
@@ -50,21 +52,37 @@ struct Hook {
 
 impl Forwarding {
     /// Takes over the program that vrrp holds, or loads one. Without it everything else works: a plain failover is left.
-    pub(super) fn start(place: Place<'_>, kit: &mut Kit) -> Self {
-        let loaded = match obstacle(place.config, place.node) {
+    pub(super) fn start(place: &Place<'_>, kit: &mut Kit) -> Self {
+        let loaded = match obstacle(&place.config, place.node) {
             Some(reason) => Err((State::Off, reason)),
-            None => load(place.config, kit).map_err(|error| {
+            None => load(&place.config, kit).map_err(|error| {
                 let reason = format!("{error:#}");
                 kit.warnings.push(format!("no flow forwarding: {reason}"));
                 (State::Refused, reason)
             }),
         };
         if loaded.is_err()
-            && let Err(error) = detach_all(place.config)
+            && let Err(error) = detach_all(&place.config)
         {
             tracing::warn!("the TC program of an earlier run stays: {error:#}");
         }
         Self { loaded }
+    }
+
+    /// What is listened to from now on. What was listened to stays: its last sessions may have to be sent to the
+    /// other node, and for nobody else's segments does it matter.
+    pub(super) fn go_over(&mut self, config: &Config) {
+        let Ok(loaded) = &mut self.loaded else {
+            return;
+        };
+        let known = std::mem::take(&mut loaded.listened);
+        let new = listened(config).into_iter();
+        let new = new.filter(|one| !known.contains(one)).collect::<Vec<_>>();
+        loaded.listened = [known, new].concat();
+        if let Err(error) = loaded.program.set_listeners(&loaded.listened) {
+            let error = anyhow::Error::from(error);
+            tracing::error!("connections to what is new are not sent to the other node: {error:#}");
+        }
     }
 
     /// Of a vrrp that died: new connections go to the other node until somebody is active here again.
@@ -254,7 +272,8 @@ fn load(config: &Config, kit: &mut Kit) -> anyhow::Result<Loaded> {
     if let Err(error) = rights::drop_perfmon() {
         tracing::warn!(%error, "CAP_PERFMON is kept");
     }
-    program.set_listeners(&listened(config))?;
+    let listened = listened(config);
+    program.set_listeners(&listened)?;
     let hooks = hooks(config);
     if is_new {
         kit.keep_forward_parts(program.parts().context("keep its descriptors")?);
@@ -272,6 +291,7 @@ fn load(config: &Config, kit: &mut Kit) -> anyhow::Result<Loaded> {
         board: forward::map_state(program.state()).context("map its board")?,
         program,
         hooks,
+        listened,
         looked: None,
         trouble: None,
     })

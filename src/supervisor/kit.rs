@@ -1,26 +1,30 @@
 //! What the children are given: the configuration, boards, sockets and file contents.
 
+mod next;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use common::board::{AdminBoard, Child, ProxyBoard, SupervisorBoard, VrrpBoard};
-use common::config::{Config, NodeIndex};
+use common::config::{Arrangement, Config, NodeIndex};
 
 use super::folder::Folder;
 use super::judge::judge;
 use super::sockets;
-use crate::control::{CommandEnd, Handle, Setup, Writer};
+use crate::control::{CommandEnd, Handle, Identity, Setup, Writer};
 use crate::rights::Users;
 use crate::{commands, memory, session_log};
 
 /// The node that the kit is for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Place<'a> {
-    pub(super) config: &'a Config,
-    /// The bytes that `config` was parsed from; every process parses the same.
-    pub(super) text: &'a [u8],
+    /// With everything at its place, also what a reload has taken away.
+    pub(super) config: Arc<Config>,
+    /// The text that `config` was parsed from; every process parses the same.
+    pub(super) text: Arc<str>,
     pub(super) node: NodeIndex,
     pub(super) folder: &'a Folder,
 }
@@ -32,6 +36,8 @@ pub(super) struct Kit {
     threads: usize,
     runtime_dir: PathBuf,
     config: OwnedFd,
+    /// Which place everything in it has.
+    arrangement: OwnedFd,
     /// By [`Writer`], writable.
     boards: [OwnedFd; 4],
     /// What each child gets beside that.
@@ -64,12 +70,12 @@ impl Kit {
     /// Takes what the survivors hand over, and makes what is missing: all of it where nothing runs,
     /// what a dead process had otherwise. Nothing is bound anew that somebody still holds.
     pub(super) fn new(
-        place: Place<'_>,
+        place: &Place<'_>,
         inherited: Vec<Inheritance>,
         name: Option<(Handle, OwnedFd)>,
     ) -> anyhow::Result<Self> {
         let threads = inherited.first().map_or_else(
-            || sockets::threads(place.config),
+            || sockets::threads(&place.config),
             |first| first.setup.threads,
         );
         let boards = match inherited_boards(&inherited).context("take the boards over")? {
@@ -80,8 +86,9 @@ impl Kit {
             node: place.config.nodes[place.node.0].name.clone(),
             threads,
             runtime_dir: place.folder.path().to_owned(),
-            config: memory::sealed_text("fmc-lb-config", place.text)
+            config: memory::sealed_text("fmc-lb-config", place.text.as_bytes())
                 .context("keep the configuration")?,
+            arrangement: arrangement_of(&place.config)?,
             boards,
             own: inherited.into_iter().flat_map(own_handles).collect(),
             name,
@@ -105,7 +112,10 @@ impl Kit {
 
     /// What a new `child` is given.
     pub(super) fn for_child(&self, child: Child) -> io::Result<(Setup, Vec<(Handle, OwnedFd)>)> {
-        let mut handles = vec![(Handle::Config, self.config.try_clone()?)];
+        let mut handles = vec![
+            (Handle::Config, self.config.try_clone()?),
+            (Handle::Arrangement, self.arrangement.try_clone()?),
+        ];
         for writer in Writer::ALL {
             let memory = &self.boards[writer as usize];
             let memory = if writer == Writer::from(child) {
@@ -131,6 +141,11 @@ impl Kit {
             handles: handles.len(),
         };
         Ok((setup, handles))
+    }
+
+    /// Who a child becomes.
+    pub(super) fn user_of(&self, child: Child) -> Option<Identity> {
+        self.users.of(child)
     }
 
     /// Relay threads.
@@ -206,23 +221,23 @@ impl Kit {
         self.add(Child::Vrrp, handles);
     }
 
-    fn complete(&mut self, place: Place<'_>) -> anyhow::Result<()> {
+    fn complete(&mut self, place: &Place<'_>) -> anyhow::Result<()> {
         if !self.has(|handle| matches!(handle, Handle::Listener { .. })) {
-            let listeners = sockets::bind_listeners(place.config, self.threads)?;
+            let listeners = sockets::bind_listeners(&place.config, self.threads)?;
             self.add(Child::Proxy, listeners);
             self.warnings
-                .extend(sockets::backlog_warnings(place.config));
+                .extend(sockets::backlog_warnings(&place.config));
         }
         if !self.has(|handle| matches!(handle, Handle::AdminSocket)) {
             let path = place.folder.admin_socket();
             let socket = sockets::bind_admin_socket(&path)
                 .with_context(|| format!("bind {}", path.display()))?;
-            let (http, warnings) = sockets::bind_http(place.config, place.node);
+            let (http, warnings) = sockets::bind_http(&place.config, place.node);
             self.add(Child::Admin, vec![(Handle::AdminSocket, socket)]);
             self.add(Child::Admin, http);
             self.warnings.extend(warnings);
         }
-        session_log::prepare(place.config, self.users.of(Child::Proxy).as_ref());
+        session_log::prepare(&place.config, self.users.of(Child::Proxy).as_ref());
         self.connect(
             |end| Handle::Commands { end },
             &[Child::Proxy, Child::Admin],
@@ -231,7 +246,7 @@ impl Kit {
         self.connect(|end| Handle::Tasks { end }, &[Child::Admin])
             .context("connect admin and supervisor")?;
         let mut read = Vec::new();
-        for (child, path) in files_of(place.config) {
+        for (child, path) in files_of(&place.config) {
             let handle = Handle::File { path: path.clone() };
             if !self.own.iter().any(|own| own.0 == child && own.1 == handle) {
                 let content = std::fs::read(&path)
@@ -241,7 +256,7 @@ impl Kit {
                 read.push(path);
             }
         }
-        self.judge(place.config, &read)
+        self.judge(&place.config, &read)
     }
 
     /// A file may have changed since the configuration was checked, and what a child cannot use would
@@ -321,7 +336,7 @@ fn is_file(handle: &Handle, path: &Path) -> bool {
 }
 
 /// The files that each child needs, opened here because the child may not read them.
-fn files_of(config: &Config) -> Vec<(Child, PathBuf)> {
+pub(super) fn files_of(config: &Config) -> Vec<(Child, PathBuf)> {
     let watched = config.watched().into_iter().flat_map(|one| one.paths);
     let mut files: Vec<_> = watched.map(|path| (Child::Proxy, path)).collect();
     if let Some(path) = &config.pair.key_file {
@@ -344,10 +359,19 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::Tasks { .. }
             | Handle::Forward { .. }
             | Handle::File { .. } => true,
-            Handle::Config | Handle::Board { .. } | Handle::NodeName | Handle::Unknown => false,
+            Handle::Config
+            | Handle::Arrangement
+            | Handle::Board { .. }
+            | Handle::NodeName
+            | Handle::Unknown => false,
         })
         .map(|(handle, descriptor)| (child, handle, descriptor))
         .collect()
+}
+
+fn arrangement_of(config: &Config) -> anyhow::Result<OwnedFd> {
+    let text = serde_json::to_string(&Arrangement::of(config)).context("write the arrangement")?;
+    memory::sealed_text("fmc-lb-arrangement", text.as_bytes()).context("keep the arrangement")
 }
 
 fn new_boards() -> io::Result<[OwnedFd; 4]> {
@@ -368,6 +392,7 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
         let found = first.handles.iter().find(|(handle, _)| match handle {
             Handle::Board { writer } => *writer == wanted,
             Handle::Config
+            | Handle::Arrangement
             | Handle::Listener { .. }
             | Handle::AdminSocket
             | Handle::Http { .. }

@@ -176,6 +176,11 @@ impl Lifecycle {
         }
     }
 
+    /// A reload says for how long the proxy's sessions may go on.
+    pub(super) fn set_drain(&mut self, drain: Duration) {
+        self.drain = drain;
+    }
+
     /// A stop was asked for; the second time the proxy's drain is cut short.
     pub(super) fn handle_stop_request(&mut self, now: Moment) {
         if !self.stopping {

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +12,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::time::Duration;
 
 use anyhow::Context;
-use common::board::ReloadSlot;
-use common::config::{Config, Difference, Paint};
+use common::board::{Child, ReloadSlot};
+use common::config::{Config, Difference, NodeIndex, Paint};
 
-use crate::check::{self, LoadError, MAX_FILE_BYTES, Purpose, read_text};
+use super::judge::judge;
+use super::kit::files_of;
+use crate::check::{self, LoadError, MAX_FILE_BYTES, MAX_NAMED_BYTES, Purpose, read_text};
+use crate::memory;
 
 /// Time between two looks at the file.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,10 +34,15 @@ pub(super) struct Source {
 /// What the file says now, found good.
 #[derive(Debug)]
 pub(super) struct Next {
+    pub(super) text: Arc<str>,
+    pub(super) config: Config,
+    pub(super) node: NodeIndex,
     /// From what runs.
     pub(super) difference: Difference,
     /// Rendered; empty = none.
     pub(super) warnings: String,
+    /// Contents of the files that it names, sealed, and who needs them.
+    pub(super) files: Vec<(Child, PathBuf, OwnedFd)>,
 }
 
 /// Why there is none.
@@ -50,6 +59,8 @@ pub(super) type Outcome = Result<Box<Next>, Trouble>;
 #[derive(Debug)]
 enum Job {
     Read,
+    /// The node runs by this from now on.
+    Running(Arc<str>),
 }
 
 /// The thread, as the supervisor's loop sees it.
@@ -83,6 +94,12 @@ impl Reader {
         self.jobs.send(Job::Read).map_err(|_| Ended)
     }
 
+    /// The node runs by this from now on.
+    pub(super) fn runs_by(&self, text: &Arc<str>) {
+        // Whoever asks next hears that the thread has ended.
+        let _ended = self.jobs.send(Job::Running(Arc::clone(text)));
+    }
+
     /// What has been read, if it has been; never waits.
     ///
     /// # Errors
@@ -103,7 +120,7 @@ pub(super) struct Ended;
 
 fn serve(
     source: &Source,
-    running: Arc<str>,
+    mut running: Arc<str>,
     slot: &ReloadSlot,
     (jobs, outcomes): (&Receiver<Job>, &Sender<Outcome>),
 ) {
@@ -116,6 +133,10 @@ fn serve(
                     return;
                 }
             }
+            Ok(Job::Running(text)) => {
+                running = text;
+                seen = None;
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -127,18 +148,50 @@ fn read(source: &Source, running: &str) -> Outcome {
     // What is wrong with time alone, as a certificate that has expired, keeps no node from its start, and no
     // change from a node that runs.
     let loaded = check::load_for_node(&source.path, wanted, Purpose::Start);
-    let (loaded, _) = loaded.map_err(|error| match error {
+    let (loaded, node) = loaded.map_err(|error| match error {
         LoadError::Unreadable { .. } => Trouble::Failed(error.to_string()),
         LoadError::Invalid(report) => Trouble::Invalid(report.render(Paint::Plain)),
     })?;
     let failed = |error: anyhow::Error| Trouble::Failed(format!("{error:#}"));
+    let files = contents(&loaded.config).map_err(failed)?;
     let running = Config::from_running(running)
         .context("parse the running configuration")
         .map_err(failed)?;
     Ok(Box::new(Next {
         difference: Difference::between(&running, &loaded.config),
+        text: loaded.text.into(),
+        config: loaded.config,
+        node,
         warnings: loaded.warnings.render(Paint::Plain),
+        files,
     }))
+}
+
+/// The files that a configuration names, as they are now: they may have changed since it was checked.
+fn contents(config: &Config) -> anyhow::Result<Vec<(Child, PathBuf, OwnedFd)>> {
+    let mut texts: Vec<(Child, PathBuf, String)> = Vec::new();
+    for (child, path) in files_of(config) {
+        let (_, text) = read_text(&path, MAX_NAMED_BYTES)
+            .with_context(|| format!("read {}", path.display()))?;
+        texts.push((child, path, text));
+    }
+    for watched in config.watched() {
+        let of = |path: &PathBuf| {
+            let mut all = texts.iter();
+            let found = all.find(|(child, known, _)| *child == Child::Proxy && known == path);
+            found.map_or_else(String::new, |(_, _, text)| text.clone())
+        };
+        let of_group: Vec<String> = watched.paths.iter().map(of).collect();
+        judge(&watched, &of_group, None)
+            .map_err(anyhow::Error::msg)
+            .with_context(|| format!("use {}", watched.names()))?;
+    }
+    let seal = |(child, path, text): (Child, PathBuf, String)| {
+        let sealed = memory::sealed_text("fmc-lb-file", text.as_bytes())
+            .with_context(|| format!("keep {}", path.display()))?;
+        Ok((child, path, sealed))
+    };
+    texts.into_iter().map(seal).collect()
 }
 
 /// What tells one state of the file from another; `None` = it cannot be seen.
@@ -204,6 +257,7 @@ servers = ["10.0.0.1:80"]
             lines.contains("listeners.web.bind: \"127.0.0.1:81\""),
             "{lines}"
         );
+        assert!(next.files.is_empty());
         fs::write(&source.path, "[nodes.lb1\n").expect("written");
         assert!(matches!(read(&source, CONFIG), Err(Trouble::Invalid(_))));
         fs::write(&source.path, CONFIG.replace("lb1", "lb9")).expect("written");

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use common::config::capacity::{MAX_SOCKETS, RESERVED_DESCRIPTORS};
-use common::config::{AdminHttp, Bind, Config, MAX_THREADS, NodeIndex, SocketOptions};
-use socket2::{Domain, Protocol, Socket, Type};
+use common::config::{AdminHttp, Bind, Config, Listener, MAX_THREADS, NodeIndex, SocketOptions};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::tcp_options;
 use crate::control::Handle;
@@ -36,31 +36,78 @@ pub(super) fn bind_listeners(
     config: &Config,
     threads: usize,
 ) -> anyhow::Result<Vec<(Handle, OwnedFd)>> {
-    let limit = backlog_limit();
     require_descriptors(config, threads)?;
-    let mut sockets = Vec::new();
-    for (listener, settings) in config.listeners.iter().enumerate() {
-        for (bind, addresses) in settings.binds.iter().enumerate() {
-            for (port, address) in addresses.addresses().enumerate() {
-                for thread in 0..threads {
-                    let socket = relay_socket(address, &settings.socket, limit)
-                        .with_context(|| format!("listener {}: bind {address}", settings.name))?;
-                    let handle = Handle::Listener {
-                        listener,
-                        bind,
-                        port,
-                        thread,
-                    };
-                    sockets.push((handle, socket));
-                }
-            }
+    let socket = |wanted: Wanted| {
+        let socket = bind(&config.listeners[wanted.listener], wanted.address)?;
+        Ok((wanted.handle(), socket))
+    };
+    wanted(config, threads).map(socket).collect()
+}
+
+/// A listening socket that a configuration wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) listener: usize,
+    bind: usize,
+    port: usize,
+    pub(super) thread: usize,
+    pub(super) address: SocketAddr,
+}
+
+impl Wanted {
+    pub(super) fn handle(self) -> Handle {
+        let Self {
+            listener,
+            bind,
+            port,
+            thread,
+            ..
+        } = self;
+        Handle::Listener {
+            listener,
+            bind,
+            port,
+            thread,
         }
     }
-    Ok(sockets)
+}
+
+/// One for each address of every listener and each relay thread.
+pub(super) fn wanted(config: &Config, threads: usize) -> impl Iterator<Item = Wanted> {
+    let listeners = config.listeners.iter().enumerate();
+    let binds = listeners.flat_map(|(listener, settings)| {
+        let binds = settings.binds.iter().enumerate();
+        binds.map(move |(bind, addresses)| (listener, bind, addresses))
+    });
+    let addresses = binds.flat_map(|(listener, bind, addresses)| {
+        let addresses = addresses.addresses().enumerate();
+        addresses.map(move |(port, address)| (listener, bind, port, address))
+    });
+    addresses.flat_map(move |(listener, bind, port, address)| {
+        (0..threads).map(move |thread| Wanted {
+            listener,
+            bind,
+            port,
+            thread,
+            address,
+        })
+    })
+}
+
+/// Binds one address of a listener, for one relay thread.
+pub(super) fn bind(listener: &Listener, address: SocketAddr) -> anyhow::Result<OwnedFd> {
+    relay_socket(address, &listener.socket, backlog_limit())
+        .with_context(|| format!("listener {}: bind {address}", listener.name))
+}
+
+/// Makes the queue of a socket that listens already as long as its listener has it.
+pub(super) fn listen(socket: &OwnedFd, options: &SocketOptions) -> io::Result<()> {
+    let backlog = options.backlog.map_or(backlog_limit(), i32::from);
+    SockRef::from(socket).listen(backlog)
 }
 
 /// Each socket has two descriptors while it is passed on.
-fn require_descriptors(config: &Config, threads: usize) -> anyhow::Result<()> {
+pub(super) fn require_descriptors(config: &Config, threads: usize) -> anyhow::Result<()> {
     let binds = config.listeners.iter().flat_map(|listener| &listener.binds);
     let sockets = threads * binds.map(Bind::ports).sum::<usize>();
     let limit = rights::descriptors();

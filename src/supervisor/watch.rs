@@ -66,7 +66,13 @@ pub(super) struct Loop<'a> {
 
 impl<'a> Loop<'a> {
     /// Takes the survivors over, and is ready to start the others.
-    pub(super) fn new(with: Watch<'a>, survivors: Vec<Process>) -> anyhow::Result<Self> {
+    ///
+    /// `others` are those of them that run by another configuration: they are replaced.
+    pub(super) fn new(
+        with: Watch<'a>,
+        survivors: Vec<Process>,
+        others: &[Child],
+    ) -> anyhow::Result<Self> {
         let now = vrrp::now();
         let mut this = Self {
             lifecycle: Lifecycle::new(with.place.config.proxy.drain, now),
@@ -90,6 +96,12 @@ impl<'a> Loop<'a> {
             let started = this.header(process.child).started.get().unwrap_or_default();
             tracing::info!(process = process.child.word(), pid = process.pid, "adopted");
             this.take(process, started)?;
+        }
+        for child in others {
+            this.kill(
+                *child,
+                "it runs by another configuration, killed".to_owned(),
+            );
         }
         Ok(this)
     }
@@ -120,15 +132,14 @@ impl<'a> Loop<'a> {
             Event::Remains => self.clear_remains(),
             Event::Tasks => self.take_tasks(),
             Event::Signal(Signal::SIGHUP) => {
-                tracing::warn!(
-                    "SIGHUP is ignored: a changed configuration takes effect at the next start; \
-                     `fmc-lb reload --dry-run` shows what differs"
-                );
+                tracing::info!(signal = "SIGHUP", "a reload was asked for");
+                self.begin_reload(false, None);
             }
             Event::Signal(signal) => {
                 tracing::info!(signal = signal.as_str(), "a stop was asked for");
                 self.notify.stopping();
                 self.stopping = true;
+                self.stop_reload();
                 self.lifecycle.handle_stop_request(vrrp::now());
             }
         }
@@ -254,6 +265,12 @@ impl<'a> Loop<'a> {
                         "says hello"
                     );
                 }
+                Ok(Received::Message(Body::Prepared { number, refused }, _)) => {
+                    self.child_prepared(child, (number, refused));
+                }
+                Ok(Received::Message(Body::GoneOver { failed }, _)) => {
+                    self.child_went_over(child, failed);
+                }
                 Ok(Received::Message(..)) | Err(ReceiveError::Cut | ReceiveError::Decode(_)) => {
                     tracing::warn!(process = child.word(), "a message that means nothing here");
                 }
@@ -270,6 +287,7 @@ impl<'a> Loop<'a> {
         // The last will first; how it ended is asked later.
         self.lifecycle.handle_end(child, vrrp::now());
         self.act();
+        self.child_changed(child);
         if let Err(error) = self.with.events.watch_remains(&remains) {
             tracing::warn!(%error, "the end of a process cannot be watched");
         }
@@ -336,7 +354,7 @@ impl<'a> Loop<'a> {
             }
         }
         if !self.stopping {
-            let place = (self.with.place.config, self.with.place.folder);
+            let place = (&*self.with.place.config, self.with.place.folder);
             self.shadows.look(place, now);
         }
         if !self.stopping {
@@ -345,7 +363,7 @@ impl<'a> Loop<'a> {
                 .forwarding
                 .look((self.with.boards.vrrp, slot), now);
         }
-        self.look_at_reload();
+        self.look_at_reload(now);
         let proxy = self.children[Child::Proxy as usize].as_ref();
         let with = &mut self.with;
         let slots = &with.boards.supervisor.files;

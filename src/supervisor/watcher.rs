@@ -19,7 +19,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::time::Duration;
 
 use self::state::{Digest, Found, Stamp, State};
@@ -48,6 +48,8 @@ pub(super) struct Group {
 /// What has become of a group.
 #[derive(Debug)]
 pub(super) struct News {
+    /// Which groups it speaks of: how often they were replaced before.
+    pub(super) edition: u64,
     /// Its place among the groups.
     pub(super) group: usize,
     pub(super) what: What,
@@ -67,6 +69,9 @@ pub(super) enum What {
 #[derive(Debug)]
 pub(super) struct Watcher {
     news: Receiver<News>,
+    groups: Sender<Vec<Group>>,
+    /// Of the groups that are looked at, or soon will be.
+    edition: u64,
 }
 
 /// The thread has ended: nobody looks any more.
@@ -90,19 +95,37 @@ impl Watcher {
         looked: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, news) = sync_channel(WAITING);
-        let mut watched: Vec<Watched> = groups
-            .into_iter()
-            .map(|group| Watched::new(group, patience))
-            .collect();
+        let (replace, replaced) = channel();
+        let watch = move |groups: Vec<Group>| -> Vec<Watched> {
+            let groups = groups.into_iter();
+            groups.map(|group| Watched::new(group, patience)).collect()
+        };
+        let mut watched = watch(groups);
         std::thread::Builder::new()
             .name("files".to_owned())
             .spawn(move || {
-                while look_at_all(&mut watched, &sender).is_some() {
+                let mut edition = 0;
+                while look_at_all(&mut watched, (edition, &sender)).is_some() {
                     looked();
                     std::thread::sleep(interval);
+                    for groups in replaced.try_iter() {
+                        watched = watch(groups);
+                        edition += 1;
+                    }
                 }
             })?;
-        Ok(Self { news })
+        Ok(Self {
+            news,
+            groups: replace,
+            edition: 0,
+        })
+    }
+
+    /// Looks at these from now on; what is still told of the others is not taken for theirs.
+    pub(super) fn replace(&mut self, groups: Vec<Group>) {
+        // Whoever waits for news hears that the thread has ended.
+        let _ended = self.groups.send(groups);
+        self.edition += 1;
     }
 
     /// The next news; never waits.
@@ -110,19 +133,27 @@ impl Watcher {
     /// # Errors
     /// There will be none any more.
     pub(super) fn next(&self) -> Result<Option<News>, Ended> {
-        match self.news.try_recv() {
-            Ok(news) => Ok(Some(news)),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(Ended),
+        loop {
+            match self.news.try_recv() {
+                Ok(news) if news.edition == self.edition => return Ok(Some(news)),
+                Ok(_) => {}
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => return Err(Ended),
+            }
         }
     }
 }
 
 /// `None` = nobody listens any more.
-fn look_at_all(watched: &mut [Watched], sender: &SyncSender<News>) -> Option<()> {
+fn look_at_all(watched: &mut [Watched], (edition, sender): (u64, &SyncSender<News>)) -> Option<()> {
     for (group, one) in watched.iter_mut().enumerate() {
         if let Some(what) = one.look() {
-            sender.send(News { group, what }).ok()?;
+            let news = News {
+                edition,
+                group,
+                what,
+            };
+            sender.send(news).ok()?;
         }
     }
     Some(())

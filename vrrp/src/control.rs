@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use common::config::Config;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Requests to a running loop, from any thread; each wakes it at once.
@@ -13,6 +14,15 @@ pub struct Control {
     wake: EventFd,
     stop: AtomicBool,
     supervisor_absent: AtomicBool,
+    /// What a reload has brought, until the loop takes it.
+    next: Mutex<Option<Running>>,
+}
+
+/// A configuration, and the hash by which the other node knows it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) config: Arc<Config>,
+    pub(crate) hash: u64,
 }
 
 impl Control {
@@ -25,6 +35,7 @@ impl Control {
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
             stop: AtomicBool::new(false),
             supervisor_absent: AtomicBool::new(false),
+            next: Mutex::new(None),
         }))
     }
 
@@ -39,6 +50,20 @@ impl Control {
     pub fn supervisor_present(&self, present: bool) {
         self.supervisor_absent.store(!present, Ordering::Release);
         self.wake();
+    }
+
+    /// The node runs by this configuration from now on. Nodes, pair, VIPs and trackers are as they were: a
+    /// reload does not change them.
+    pub fn reconfigure(&self, config: Arc<Config>, hash: u64) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = Some(Running { config, hash });
+        drop(next);
+        self.wake();
+    }
+
+    /// What a reload has brought; never waits for somebody who is just saying it, and is woken after that.
+    pub(crate) fn take_next(&self) -> Option<Running> {
+        self.next.try_lock().ok()?.take()
     }
 
     pub(crate) fn stop_requested(&self) -> bool {

@@ -303,7 +303,7 @@ impl Driver {
             if clocks.now().since(began) > SLEEP {
                 slept = clocks.now();
             }
-            self.control.clear();
+            self.hear_host();
             due = self.turn(clocks, due);
         }
         let clocks = clock();

@@ -103,6 +103,11 @@ impl Judge {
         }
     }
 
+    /// From now on it waits so long.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Whether this node can hold the VIP. Call it at every turn of the loop with that turn's
     /// facts.
     ///

@@ -14,8 +14,11 @@ pub struct Backend {
     pub servers: Vec<Server>,
     /// Servers by name.
     pub names: Vec<NamedServers>,
-    /// Place of the first server on the boards; the others follow in order.
-    pub first_server: usize,
+    /// Place of each server on the boards, in their order.
+    pub places: Vec<usize>,
+    /// The file has it no more, and its place is kept for the sessions that it still has: see
+    /// [`super::Arrangement`].
+    pub retired: bool,
     pub balance: Balance,
     /// With [`Balance::ConsistentHash`]: most sessions of a server in percent of its share, 101 to
     /// 65535.
@@ -137,6 +140,11 @@ impl PortOffset {
         } else {
             None
         }
+    }
+
+    /// What is added.
+    pub const fn number(self) -> i32 {
+        self.0
     }
 
     /// The port that this one becomes; `None` = there is no such port.

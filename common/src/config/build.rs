@@ -32,7 +32,7 @@ pub(super) fn build(draft: &Draft) -> Option<Config> {
     let backends = draft.backends.iter().map(|backend| {
         let first = first_server;
         first_server += backend.servers.len();
-        build_backend(backend, first)
+        build_backend(backend, (first..first_server).collect())
     });
     Some(Config {
         nodes: nodes.collect::<Option<_>>()?,
@@ -97,6 +97,7 @@ fn build_vip(vip: &VipDraft) -> Option<Vip> {
 fn build_listener(listener: &ListenerDraft) -> Option<Listener> {
     Some(Listener {
         name: listener.name.value.clone(),
+        retired: false,
         binds: listener.binds.iter().map(|bind| bind.bind).collect(),
         backend: BackendIndex(listener.backend.as_ref()?.value),
         allow: listener.allow.as_ref().map(|allow| allow.value.clone()),
@@ -195,7 +196,7 @@ fn build_backend_tls(tls: &BackendTlsDraft) -> Option<BackendTls> {
     })
 }
 
-fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend> {
+fn build_backend(backend: &BackendDraft, places: Vec<usize>) -> Option<Backend> {
     Some(Backend {
         name: backend.name.value.clone(),
         servers: backend
@@ -219,7 +220,8 @@ fn build_backend(backend: &BackendDraft, first_server: usize) -> Option<Backend>
             .iter()
             .map(NameDraft::build)
             .collect::<Option<_>>()?,
-        first_server,
+        places,
+        retired: false,
         balance: backend.balance?,
         hash_balance_factor: match (&backend.hash_balance_factor, backend.balance?) {
             (Some(percent), _) => u32::try_from(percent.value).ok(),

@@ -13,7 +13,10 @@ use super::{BackendIndex, ListenerTls, Vip, VipIndex};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     pub name: String,
-    /// At least one.
+    /// The file has it no more, and its place is kept for the sessions that it still has: see
+    /// [`super::Arrangement`].
+    pub retired: bool,
+    /// At least one, unless it is retired.
     pub binds: Vec<Bind>,
     pub backend: BackendIndex,
     /// Backends by what a client of TLS asks for; the first that fits is taken.

@@ -137,9 +137,9 @@ impl Keeper {
 
     /// Those who follow the server at a spare place follow the one that comes for it.
     pub(crate) fn hand_over_followers(&mut self, from: usize, to: usize) {
-        let spare = self.proxy.config.server_count();
-        for slot in &self.proxy.board.roster[spare..] {
-            if slot.entrant().follows == Some(from) {
+        let config = &self.proxy.config;
+        for (place, slot) in self.proxy.board.roster.iter().enumerate() {
+            if !config.has_server_at(place) && slot.entrant().follows == Some(from) {
                 slot.follow(Some(to));
             }
         }
@@ -147,7 +147,7 @@ impl Keeper {
     }
 
     /// What is known of a server at its beginning.
-    fn begin(&mut self, place: usize, initial: Option<InitialState>, now: Moment) {
+    pub(super) fn begin(&mut self, place: usize, initial: Option<InitialState>, now: Moment) {
         let proxy = self.proxy();
         let Some(member) = self.roster.at(place).copied() else {
             return;

@@ -127,7 +127,7 @@ impl Keeper {
                 if let Some(why) = proxy.config.own_address(found.address) {
                     return Err(why);
                 }
-                let place = roster.spare_place(&proxy.config);
+                let place = self.spare_place();
                 let place = place.ok_or("no place is free: sessions of servers that left go on")?;
                 let of = &proxy.config.backends[backend.0].name;
                 info!(backend = of, server = %found.address, name = %wanted.name, "the DNS names a server");

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::board::Cell;
@@ -23,9 +24,17 @@ const FEW: usize = 64;
 /// The clients of one listener.
 #[derive(Debug)]
 pub struct Clients {
-    max_sessions: Option<u32>,
+    limit: Option<u32>,
     rate: Option<Rate>,
     exempt: List,
+    /// Stays where a reload changes the limits.
+    table: Arc<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    /// Most sessions of a client; 0 = no limit.
+    max_sessions: AtomicU32,
     /// Clients that have as many sessions as they may have.
     at_limit: &'static Cell,
     shards: [Mutex<Shard>; SHARDS],
@@ -66,16 +75,58 @@ impl Clients {
         exempt: impl FnOnce() -> List,
         at_limit: &'static Cell,
     ) -> Option<Arc<Self>> {
-        let limited = limit.sessions.is_some() || limit.rate.is_some();
-        limited.then(|| {
-            Arc::new(Self {
-                max_sessions: limit.sessions,
-                rate: limit.rate.map(Rate::per_second),
-                exempt: exempt(),
+        let table = || {
+            Arc::new(Table {
+                max_sessions: AtomicU32::new(limit.sessions.unwrap_or(0)),
                 at_limit,
                 shards: std::array::from_fn(|_| Mutex::default()),
             })
+        };
+        Self::with(limit, exempt, table)
+    }
+
+    /// The same clients with other limits, in force from [`Clients::take_over`] on.
+    pub(crate) fn after(
+        &self,
+        limit: &SourceLimit,
+        exempt: impl FnOnce() -> List,
+    ) -> Option<Arc<Self>> {
+        Self::with(limit, exempt, || Arc::clone(&self.table))
+    }
+
+    fn with(
+        limit: &SourceLimit,
+        exempt: impl FnOnce() -> List,
+        table: impl FnOnce() -> Arc<Table>,
+    ) -> Option<Arc<Self>> {
+        let limited = limit.sessions.is_some() || limit.rate.is_some();
+        limited.then(|| {
+            Arc::new(Self {
+                limit: limit.sessions,
+                rate: limit.rate.map(Rate::per_second),
+                exempt: exempt(),
+                table: table(),
+            })
         })
+    }
+
+    /// From now on its limits count for the sessions that the clients have, too.
+    pub(crate) fn take_over(&self) {
+        let Table {
+            max_sessions,
+            at_limit,
+            shards,
+        } = &*self.table;
+        let most = self.limit.unwrap_or(0);
+        if max_sessions.load(Ordering::Relaxed) == most {
+            return;
+        }
+        // All at once: nobody enters or leaves while they are counted anew.
+        let shards: Vec<_> = shards.iter().map(lock).collect();
+        max_sessions.store(most, Ordering::Relaxed);
+        let entries = shards.iter().flat_map(|shard| shard.entries.values());
+        let full = entries.filter(|entry| most > 0 && entry.sessions >= most);
+        at_limit.set(full.count() as u64);
     }
 
     /// Counts a new session; `Ok(None)` = this client has no limit. In a box, since most sessions
@@ -95,15 +146,16 @@ impl Clients {
             shard.sweep(now);
         }
         let mut entry = shard.entries.get(&key).copied().unwrap_or_default();
-        if self.max_sessions.is_some_and(|most| entry.sessions >= most) {
+        let most = self.table.most();
+        if most.is_some_and(|most| entry.sessions >= most) {
             return Err(Refusal::Sessions);
         }
         if let Some(rate) = self.rate {
             entry.next = rate.take(entry.next, now).map_err(|_| Refusal::Rate)?;
         }
         entry.sessions += 1;
-        if self.max_sessions == Some(entry.sessions) {
-            self.at_limit.add(1);
+        if most == Some(entry.sessions) {
+            self.table.at_limit.add(1);
         }
         shard.entries.insert(key, entry);
         drop(shard);
@@ -117,10 +169,18 @@ impl Clients {
         let folded = (key ^ (key >> 64)) as u64;
         // The last bits of addresses are the ones that differ.
         let place = (folded ^ (folded >> 4)) as usize % SHARDS;
-        self.shards[place]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table.shards[place])
     }
+}
+
+impl Table {
+    fn most(&self) -> Option<u32> {
+        Some(self.max_sessions.load(Ordering::Relaxed)).filter(|most| *most > 0)
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shard {
@@ -135,8 +195,9 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let mut shard = self.clients.shard(self.key);
         if let Some(entry) = shard.entries.get_mut(&self.key) {
-            if self.clients.max_sessions == Some(entry.sessions) {
-                self.clients.at_limit.sub(1);
+            // One that has more, since the limit was lowered, is at the limit still.
+            if self.clients.table.most() == Some(entry.sessions) {
+                self.clients.table.at_limit.sub(1);
             }
             entry.sessions -= 1;
             if entry.sessions == 0 && self.clients.rate.is_none() {
@@ -183,7 +244,7 @@ mod tests {
 
     fn entries(clients: &Clients) -> usize {
         let len = |shard: &Mutex<Shard>| shard.lock().expect("not poisoned").entries.len();
-        clients.shards.iter().map(len).sum()
+        clients.table.shards.iter().map(len).sum()
     }
 
     #[test]
@@ -194,12 +255,39 @@ mod tests {
         let refused = clients.admit(ip("10.0.0.1"), at(0)).err();
         assert_eq!(refused, Some(Refusal::Sessions));
         let another = clients.admit(ip("10.0.0.2"), at(0)).expect("another one");
-        assert_eq!(clients.at_limit.get(), 1);
+        assert_eq!(clients.table.at_limit.get(), 1);
         drop((one, another));
-        assert_eq!(clients.at_limit.get(), 0);
+        assert_eq!(clients.table.at_limit.get(), 0);
         clients.admit(ip("10.0.0.1"), at(0)).expect("one has ended");
         drop(two);
         assert_eq!(entries(&clients), 0);
+    }
+
+    #[test]
+    fn a_reload_changes_the_limits_and_forgets_no_session() {
+        let clients = clients(Some(3), None);
+        let admit = |clients: &Arc<Clients>| clients.admit(ip("10.0.0.1"), at(0));
+        let mut held: Vec<_> = (0..2).map(|_| admit(&clients).expect("of three")).collect();
+        let limit = |sessions| SourceLimit {
+            sessions,
+            ..SourceLimit::default()
+        };
+        let none = || Lists::default().list(&[], None);
+        let lower = clients.after(&limit(Some(1)), none).expect("a limit");
+        assert_eq!(clients.table.at_limit.get(), 0, "it is only prepared");
+        lower.take_over();
+        assert_eq!(clients.table.at_limit.get(), 1);
+        assert_eq!(admit(&lower).err(), Some(Refusal::Sessions));
+        held.pop();
+        assert_eq!(clients.table.at_limit.get(), 1);
+        assert_eq!(admit(&lower).err(), Some(Refusal::Sessions));
+        held.pop();
+        assert_eq!((clients.table.at_limit.get(), entries(&lower)), (0, 0));
+        let higher = lower.after(&limit(Some(2)), none).expect("a limit");
+        higher.take_over();
+        held.extend((0..2).map(|_| admit(&higher).expect("of two")));
+        assert_eq!(admit(&higher).err(), Some(Refusal::Sessions));
+        assert!(higher.after(&limit(None), none).is_none());
     }
 
     #[test]

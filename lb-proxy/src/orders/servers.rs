@@ -8,7 +8,7 @@ use common::config::{BackendIndex, InitialState, MAX_SERVERS, MAX_WEIGHT};
 use common::roster::{Member, Roster};
 use common::time::Moment;
 
-use super::{backend_of, find, for_words, words};
+use super::{backend_of, backends_of, find, for_words, words};
 use crate::context::Proxy;
 use crate::keeper::Keeper;
 use crate::registry::{Cut, Oldest, Withdrawn};
@@ -101,6 +101,12 @@ pub(super) fn add(
 ) -> Done {
     let proxy = keeper.proxy();
     let backend = backend_of(&proxy.config, server)?;
+    if proxy.config.backends[backend.0].retired {
+        return Err(super::Refusal::NoBackend {
+            name: server.backend.clone(),
+            known: backends_of(&proxy.config),
+        });
+    }
     may_be_at(&proxy, server.address)?;
     if wanted.weight.is_some_and(|one| u64::from(one) > MAX_WEIGHT) {
         return Err(Refusal::Weight.into());
@@ -136,7 +142,7 @@ pub(super) fn add(
     };
     match known {
         Some(known) => keeper.come_back((known.place, Some(&who)), (now, until)),
-        None => keeper.enter((spare(&proxy, &roster)?, &who), None, (now, until)),
+        None => keeper.enter((spare(keeper)?, &who), None, (now, until)),
     }
     let time = for_words(until, now);
     Ok(format!("server {server} was added{time}"))
@@ -209,7 +215,7 @@ pub(super) fn move_to(
     };
     let place = match known {
         Some(known) => known.place,
-        None => spare(&proxy, &roster)?,
+        None => spare(keeper)?,
     };
     // The new one is there before the old one leaves.
     match known {
@@ -319,8 +325,8 @@ fn may_be_at(proxy: &Proxy, address: SocketAddr) -> Result<(), Refusal> {
     }
 }
 
-fn spare(proxy: &Proxy, roster: &Roster) -> Result<usize, Refusal> {
-    roster.spare_place(&proxy.config).ok_or(Refusal::NoPlace)
+fn spare(keeper: &Keeper) -> Result<usize, Refusal> {
+    keeper.spare_place().ok_or(Refusal::NoPlace)
 }
 
 fn name_of(proxy: &Proxy, member: &Member) -> ServerName {

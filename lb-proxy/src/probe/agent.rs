@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use common::config::BackendIndex;
 use common::roster::Member;
 use common::time::Moment;
@@ -37,7 +38,7 @@ pub(crate) struct Report {
 
 /// The agent of one server.
 pub(crate) struct Patron {
-    proxy: Arc<Proxy>,
+    current: Arc<ArcSwap<Proxy>>,
     backend: BackendIndex,
     place: usize,
     server: SocketAddr,
@@ -76,12 +77,17 @@ pub(crate) async fn ask_loop(patron: Patron, reports: mpsc::Sender<Report>) -> I
 
 impl Patron {
     /// How the agent of a server is asked, from so long after now on; `None` = it has none.
-    pub(crate) fn of(proxy: &Arc<Proxy>, member: &Member, offset: Duration) -> Option<Self> {
+    pub(crate) fn of(
+        current: &Arc<ArcSwap<Proxy>>,
+        member: &Member,
+        offset: Duration,
+    ) -> Option<Self> {
+        let proxy = current.load();
         let backend = &proxy.config.backends[member.backend.0];
         let agent = backend.agent.as_ref()?;
         let server = member.server.address;
         Some(Self {
-            proxy: Arc::clone(proxy),
+            current: Arc::clone(current),
             backend: member.backend,
             place: member.place,
             server,
@@ -108,7 +114,8 @@ impl Patron {
 
     async fn connect(&self) -> std::io::Result<TcpStream> {
         let place = (self.place, self.address);
-        let mut stream = connect::open(&self.proxy, self.backend, place, First::Either).await?;
+        let proxy = self.current.load_full();
+        let mut stream = connect::open(&proxy, self.backend, place, First::Either).await?;
         // An agent that logs resets has something to say otherwise.
         socket2::SockRef::from(&stream).set_linger(None)?;
         stream.write_all(&self.question).await?;

@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use arc_swap::ArcSwap;
 use common::board::SessionLogSlot;
 use common::time::Moment;
 
 use super::file::LogFile;
-use super::line::{Line, Names};
-use super::{ProcessLog, Route, lose};
+use super::line::Line;
+use super::{Plan, ProcessLog, lose};
 use crate::clock;
 
 /// Lines that are written at once.
@@ -18,12 +20,15 @@ const BATCH: usize = 256;
 /// What the thread works with.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) lines: Receiver<Box<Line>>,
-    /// By listener.
-    pub(super) routes: Vec<Route>,
-    pub(super) targets: Vec<Target>,
-    pub(super) names: Names,
-    pub(super) slot: &'static SessionLogSlot,
+    lines: Receiver<Box<Line>>,
+    /// What is to be written by.
+    wanted: Arc<ArcSwap<Plan>>,
+    /// What is written by.
+    plan: Arc<Plan>,
+    /// In the order of its files.
+    targets: Vec<Target>,
+    slot: &'static SessionLogSlot,
+    process: ProcessLog,
 }
 
 /// Where lines go.
@@ -45,6 +50,26 @@ pub(super) struct Target {
 }
 
 impl Writer {
+    pub(super) fn new(
+        lines: Receiver<Box<Line>>,
+        wanted: Arc<ArcSwap<Plan>>,
+        (slot, process): (&'static SessionLogSlot, ProcessLog),
+    ) -> Self {
+        let plan = wanted.load_full();
+        let outputs = plan
+            .files
+            .iter()
+            .map(|file| Output::new(file.clone(), process));
+        Self {
+            targets: outputs.map(Target::new).collect(),
+            lines,
+            wanted,
+            plan,
+            slot,
+            process,
+        }
+    }
+
     /// Writes until nobody can send a line any more.
     pub(super) fn run(mut self) {
         // A file that cannot be opened is told before the first line is lost.
@@ -63,9 +88,34 @@ impl Writer {
         }
     }
 
+    /// Writes by another plan from now on; files that both have stay open.
+    fn follow(&mut self, wanted: Arc<Plan>) {
+        self.write(clock::now());
+        let mut known: Vec<_> = self.plan.files.iter().zip(self.targets.drain(..)).collect();
+        let (process, now) = (self.process, clock::now());
+        let targets = wanted.files.iter().map(|file| {
+            match known.iter().position(|(known, _)| *known == file) {
+                Some(place) => known.swap_remove(place).1,
+                None => {
+                    let mut target = Target::new(Output::new(file.clone(), process));
+                    target.open(now);
+                    target
+                }
+            }
+        });
+        self.targets = targets.collect();
+        drop(known);
+        self.plan = wanted;
+        self.show_problem();
+    }
+
     fn take(&mut self, line: &Line) {
-        if let Some((format, target)) = self.routes[line.listener] {
-            line.write(format, &self.names, &mut self.targets[target].batch);
+        if !Arc::ptr_eq(&self.wanted.load(), &self.plan) {
+            self.follow(self.wanted.load_full());
+        }
+        let route = self.plan.routes.get(line.listener).copied().flatten();
+        if let Some((format, target)) = route {
+            line.write(format, &self.plan.names, &mut self.targets[target].batch);
         }
     }
 

@@ -26,6 +26,10 @@ impl Ports {
         Self { range, turn }
     }
 
+    pub(super) fn is_of(&self, range: PortRange) -> bool {
+        self.range == range
+    }
+
     /// The port to try after so many that were in use: in turn, so that a port rests as long as can
     /// be, and after that anywhere, since a process before this one may have neighbours of it in use.
     /// `None` = it has been tried often enough.

@@ -1,7 +1,7 @@
 //! What a listener needs to end its clients' TLS.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,7 +29,14 @@ pub(crate) struct Ended {
     config: ArcSwap<ServerConfig>,
     /// Limit of a handshake.
     pub(crate) timeout: Duration,
-    /// Its certificates on the board, in the order of the file.
+    shown: Mutex<Shown>,
+}
+
+/// The certificates in use, and where they stand on the board, both in the order of the file.
+#[derive(Debug)]
+struct Shown {
+    certificates: Vec<Certificate>,
+    /// None before it serves.
     slots: Vec<&'static CertificateSlot>,
 }
 
@@ -55,9 +62,11 @@ impl Prepared {
             certificates,
         })
     }
+}
 
-    fn show(&self, slots: &[&'static CertificateSlot]) {
-        for (certificate, slot) in self.certificates.iter().zip(slots) {
+impl Shown {
+    fn show(&self) {
+        for (certificate, slot) in self.certificates.iter().zip(&self.slots) {
             certificate.show(slot);
         }
     }
@@ -67,19 +76,33 @@ impl Ended {
     /// # Errors
     ///
     /// A file that cannot be used.
-    pub(crate) fn new(
-        tls: &ListenerTls,
-        files: &Files,
-        slots: Vec<&'static CertificateSlot>,
-    ) -> Result<Self, TlsError> {
+    pub(crate) fn new(tls: &ListenerTls, files: &Files) -> Result<Self, TlsError> {
         let mut prepared = Prepared::new(tls, files)?;
         resume(tls, &mut prepared.config)?;
-        prepared.show(&slots);
         Ok(Self {
             config: ArcSwap::from_pointee(prepared.config),
             timeout: tls.handshake_timeout,
-            slots,
+            shown: Mutex::new(Shown {
+                certificates: prepared.certificates,
+                slots: Vec::new(),
+            }),
         })
+    }
+
+    /// Puts its certificates on the board, now and when they are replaced.
+    pub(crate) fn show_at(&self, slots: Vec<&'static CertificateSlot>) {
+        let mut shown = self.shown();
+        shown.slots = slots;
+        shown.show();
+    }
+
+    /// How many certificates it has.
+    pub(crate) fn certificates(&self) -> usize {
+        self.shown().certificates.len()
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The settings of a new handshake.
@@ -115,7 +138,9 @@ impl Ended {
 
     /// Every handshake that begins from now on has these.
     pub(crate) fn replace(&self, prepared: Prepared) {
-        prepared.show(&self.slots);
+        let mut shown = self.shown();
+        shown.certificates = prepared.certificates;
+        shown.show();
         self.config.store(Arc::new(prepared.config));
     }
 }

@@ -126,7 +126,7 @@ fn down_is_down_whatever_the_probes_say_and_up_only_if_they_do() {
     let mut setup = setup(&[echo_server()], &good);
     let mut second = setup.config.backends[0].clone();
     second.name = "second".into();
-    second.first_server = 1;
+    second.places = vec![1];
     second.servers[0].address = refused;
     second.agent = Some(agent(bad.address));
     setup.config.backends.push(second);
@@ -307,7 +307,7 @@ fn who_follows_a_server_follows_its_agent_too() {
     let mut setup = setup(&[echo_server()], &voice);
     let mut second = setup.config.backends[0].clone();
     second.name = "second".into();
-    second.first_server = 1;
+    second.places = vec![1];
     second.agent = None;
     second.probe = None;
     second.servers[0].address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));

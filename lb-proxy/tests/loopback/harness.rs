@@ -68,6 +68,7 @@ impl Setup {
         // The address that connections to servers come from, if it is bound.
         config.nodes[0].address = IpAddr::from([127, 0, 0, 9]);
         let template = config.backends[0].servers[0];
+        config.backends[0].places = (0..servers.len()).collect();
         config.backends[0].servers = servers
             .iter()
             .map(|address| Server {
@@ -146,7 +147,10 @@ pub(crate) fn probe_each(interval: Duration, kind: ProbeKind) -> Probe {
 }
 
 /// As the supervisor makes them: for each port of each bind; and where they are.
-fn listening_sockets(config: &Config, threads: usize) -> (Vec<SocketAddr>, Vec<ListeningSocket>) {
+pub(crate) fn listening_sockets(
+    config: &Config,
+    threads: usize,
+) -> (Vec<SocketAddr>, Vec<ListeningSocket>) {
     let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
     for (listener, settings) in config.listeners.iter().enumerate() {
         for (bind, ports) in settings.binds.iter().enumerate() {

@@ -33,6 +33,7 @@ mod probe_tls;
 mod process;
 mod queue;
 mod relay;
+mod reload;
 mod runtime;
 mod secured;
 mod segments;

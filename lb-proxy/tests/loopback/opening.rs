@@ -24,7 +24,7 @@ fn two_backends() -> Setup {
     let mut setup = Setup::new(&[letter(b"A")]);
     let mut second = setup.config.backends[0].clone();
     second.name = "second".into();
-    second.first_server = 1;
+    second.places = vec![1];
     second.servers[0].address = letter(b"B");
     setup.config.backends.push(second);
     setup

@@ -74,7 +74,7 @@ pub(crate) fn followed(probed_at: SocketAddr, serves_at: SocketAddr) -> Setup {
     probed(&mut setup, InitialState::Up);
     let mut follower = Backend {
         name: "follower".to_owned(),
-        first_server: 1,
+        places: vec![1],
         probe: None,
         track: Some(BackendIndex(0)),
         ..setup.config.backends[0].clone()

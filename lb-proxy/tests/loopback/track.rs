@@ -18,7 +18,7 @@ fn chained(probed: SocketAddr, servers: [SocketAddr; 2]) -> Setup {
         let before = &setup.config.backends[index];
         let mut follower = Backend {
             name: format!("follower-{index}"),
-            first_server: index + 1,
+            places: vec![index + 1],
             probe: None,
             ..before.clone()
         };

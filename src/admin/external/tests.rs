@@ -49,7 +49,7 @@ impl Node {
         runtime.block_on(async {
             let boards = (self.proxy, self.board);
             let runner = Runner::new((&self.config, "lb1".into()), boards);
-            let runner = runner.expect("a pipe").expect("a probe is a program");
+            let mut runner = runner.expect("a pipe");
             tokio::select! {
                 never = runner.serve() => match never {},
                 () = async {
@@ -147,9 +147,30 @@ fn programs_end_with_the_runner() {
 }
 
 #[test]
-fn without_such_a_probe_there_is_no_runner() {
-    let boards = fixture::empty_boards();
-    let config = Arc::new(fixture::config());
-    let runner = Runner::new((&config, "lb1".into()), (boards.proxy, boards.admin));
-    assert!(runner.expect("no pipe is needed").is_none());
+fn programs_are_run_from_the_reload_on_that_brings_them() {
+    let node = Node::new("exit 0");
+    let without = Arc::new(fixture::config());
+    let (sender, configs) = watch::channel(None);
+    let number = node.proxy.external[3].ask(1, "10.17.4.24:443");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let limit = Instant::now() + Duration::from_secs(20);
+    runtime.block_on(async {
+        let boards = (node.proxy, node.board);
+        let programs = Programs::new((&without, "lb1".into()), boards);
+        tokio::select! {
+            () = programs.serve(configs) => panic!("it has ended"),
+            () = async {
+                tokio::time::sleep(LOOK * 3).await;
+                assert!(node.answer(3, number).is_none(), "nobody may run it");
+                sender.send_replace(Some(Arc::clone(&node.config)));
+                while node.answer(3, number).is_none() {
+                    assert!(Instant::now() < limit, "it was not run");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            } => {}
+        }
+    });
 }

@@ -80,7 +80,7 @@ fn the_keys_of_the_json_are_a_promise() {
         backends[].servers[].cut backends[].servers[].presence backends[].servers[].presence_ms_left backends[].servers[].replaces backends[].servers[].name backends[].names \
         files files[].changes files[].entries files[].holds files[].path files[].refusals \
         files[].refused files[].since_ms_ago \
-        reload reload.since_ms_ago reload.last reload.last_ms_ago reload.reason reload.applied reload.failed reload.file_differs \
+        listeners[].removed backends[].removed reload reload.since_ms_ago reload.last reload.last_ms_ago reload.reason reload.applied reload.failed reload.file_differs \
         machine machine.worst_lateness_ms machine.patience_ms machine.slips machine.slip_ms_ago \
         machine.stolen_percent machine.stolen_ms \
         forwarding forwarding.state forwarding.reason forwarding.peer_forwards forwarding.peer_deaths \

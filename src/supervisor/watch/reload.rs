@@ -1,23 +1,56 @@
-//! Reloads, as the loop goes through with them: the file is read and judged on another thread
-//! ([`Reader`]), and who has asked is told how it ended.
+//! Reloads, as the loop goes through with them.
+//!
+//! The file is read and judged on another thread ([`Reader`]). What is to run is made ready beside what
+//! runs, new sockets first; every child prepares for it and says yes or why not; when all have said yes
+//! everybody goes over. Until then nothing has changed, and any no leaves it so. After that it is what
+//! runs: a child that does not go over is replaced by one that begins with it.
 
-use common::board::ReloadEnd;
+mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use common::board::{Child, ReloadEnd};
 use common::command::Reply;
-use common::config::REMEDY;
+use common::config::{Arrangement, BackendIndex, Config, NodeIndex, Occupied};
+use common::roster::Roster;
 use common::task::Task;
+use common::time::Moment;
 
+use self::words::{changed, differs, first_line, refusal, with_warnings};
 use super::Loop;
 use crate::commands::{self, ReplySocket, SUPERVISOR};
+use crate::control::Body;
+use crate::session_log;
+use crate::supervisor::kit::{Kit, Place};
 use crate::supervisor::reader::{Next, Outcome, Reader, Trouble};
 
-/// Most lines of a reply; a difference may be longer than anybody reads.
-const MOST_LINES: usize = 400;
+/// How long children may take to prepare: they read certificates and long lists.
+const PREPARE: Duration = Duration::from_secs(10);
+/// How long they may take to go over.
+const GO_OVER: Duration = Duration::from_secs(4);
+/// Servers are there before anybody hears of the listeners that want them.
+const ORDER: [Child; 3] = [Child::Proxy, Child::Admin, Child::Vrrp];
 
 /// The reload that is under way, if one is.
 #[derive(Debug)]
 pub(in crate::supervisor) struct Reload {
     reader: Reader,
-    wish: Option<Wish>,
+    stage: Stage,
+    /// Of the last question to the children.
+    number: u64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Rest,
+    /// The file is read.
+    Reading(Wish),
+    /// The children prepare.
+    Preparing(Wish, Waiting, Box<Ready>),
+    /// They go over.
+    GoingOver(Wish, Waiting, Said),
 }
 
 /// Who wants what.
@@ -28,9 +61,41 @@ struct Wish {
     reply: Option<ReplySocket>,
 }
 
+/// Whose word is missing, and until when it is waited for.
+#[derive(Debug)]
+struct Waiting {
+    children: Vec<Child>,
+    until: Moment,
+}
+
+/// What will run when all have said yes.
+#[derive(Debug)]
+struct Ready {
+    config: Arc<Config>,
+    text: Arc<str>,
+    node: NodeIndex,
+    kit: Kit,
+    said: Said,
+}
+
+/// What has changed, in words, and what `check` warns of.
+#[derive(Debug)]
+struct Said {
+    changed: String,
+    warnings: String,
+}
+
 impl Reload {
     pub(in crate::supervisor) fn new(reader: Reader) -> Self {
-        Self { reader, wish: None }
+        Self {
+            reader,
+            stage: Stage::Rest,
+            number: 0,
+        }
+    }
+
+    fn take(&mut self) -> Stage {
+        std::mem::replace(&mut self.stage, Stage::Rest)
     }
 }
 
@@ -55,47 +120,286 @@ impl Loop<'_> {
 
     /// Begins a reload, unless one is under way.
     pub(super) fn begin_reload(&mut self, dry_run: bool, reply: Option<ReplySocket>) {
-        let why_not = if self.stopping {
-            Some("this node is stopping".to_owned())
-        } else if self.with.reload.wish.is_some() {
-            Some("a reload is under way on this node: try again".to_owned())
-        } else {
-            self.with
-                .reload
-                .reader
-                .read()
-                .err()
-                .map(|error| error.to_string())
+        let reload = &mut self.with.reload;
+        let why_not = match (&reload.stage, self.stopping) {
+            (_, true) => Some("this node is stopping".to_owned()),
+            (Stage::Rest, false) => reload.reader.read().err().map(|ended| ended.to_string()),
+            (Stage::Reading(_) | Stage::Preparing(..) | Stage::GoingOver(..), false) => {
+                Some("a reload is under way on this node: try again".to_owned())
+            }
         };
         if let Some(why) = why_not {
             tracing::warn!(why, "no reload");
             return tell(reply, &Reply::error(why));
         }
+        reload.stage = Stage::Reading(Wish { dry_run, reply });
         if !dry_run {
             self.notify.reloading(vrrp::now());
         }
-        self.with.reload.wish = Some(Wish { dry_run, reply });
     }
 
     /// Goes on with the reload that is under way; to be called often.
-    pub(super) fn look_at_reload(&mut self) {
-        let outcome = match self.with.reload.reader.outcome() {
-            Ok(None) => return,
-            Ok(Some(outcome)) => outcome,
-            Err(ended) => Err(Trouble::Failed(ended.to_string())),
-        };
-        let Some(wish) = self.with.reload.wish.take() else {
-            return;
-        };
-        let (end, reply) = judged(outcome, wish.dry_run);
-        if !wish.dry_run {
-            self.note_reload(end, &reply);
-            self.notify.ready();
+    pub(super) fn look_at_reload(&mut self, now: Moment) {
+        match &self.with.reload.stage {
+            Stage::Rest => {}
+            Stage::Reading(_) => match self.with.reload.reader.outcome() {
+                Ok(None) => {}
+                Ok(Some(outcome)) => self.judge(outcome),
+                Err(ended) => self.judge(Err(Trouble::Failed(ended.to_string()))),
+            },
+            Stage::Preparing(_, waiting, _) if now >= waiting.until => {
+                let late = waiting.children.iter().map(|child| child.word());
+                let late: Vec<&str> = late.collect();
+                let (late, limit) = (late.join(", "), PREPARE.as_secs());
+                self.abandon(format!(
+                    "{late} has not said within {limit} s whether it can"
+                ));
+            }
+            Stage::GoingOver(_, waiting, _) if now >= waiting.until => {
+                for child in waiting.children.clone() {
+                    self.kill(
+                        child,
+                        "did not go over to a new configuration, killed".to_owned(),
+                    );
+                    self.note_gone_over(child);
+                }
+            }
+            Stage::Preparing(..) | Stage::GoingOver(..) => {}
         }
-        tell(wish.reply, &reply);
     }
 
-    /// Puts the end of a reload on the board and in the log.
+    /// What becomes of a file that was read.
+    fn judge(&mut self, outcome: Outcome) {
+        let Stage::Reading(wish) = self.with.reload.take() else {
+            return;
+        };
+        let next = match outcome {
+            Ok(next) => next,
+            Err(Trouble::Invalid(report)) => {
+                return self.finish(wish, ReloadEnd::Invalid, &Reply::invalid(report));
+            }
+            Err(Trouble::Failed(why)) => {
+                return self.finish(wish, ReloadEnd::Invalid, &Reply::error(why));
+            }
+        };
+        if !next.difference.obstacles.is_empty() {
+            let why = refusal(&next);
+            return self.finish(wish, ReloadEnd::Refused, &Reply::error(why));
+        }
+        if wish.dry_run || next.text == self.with.place.text {
+            let said = with_warnings(&differs(&next), &next.warnings);
+            return self.finish(wish, ReloadEnd::Applied, &Reply::done(said));
+        }
+        self.with.reload.number += 1;
+        let ready = self.make_ready(*next);
+        match ready.and_then(|ready| self.ask_children(&ready).map(|()| ready)) {
+            Ok(ready) => {
+                let waiting = Waiting {
+                    children: ORDER.to_vec(),
+                    until: vrrp::now() + PREPARE,
+                };
+                self.with.reload.stage = Stage::Preparing(wish, waiting, Box::new(ready));
+            }
+            Err(error) => {
+                self.tell_children(|| Body::Abandon);
+                let why = format!("nothing was changed: {error:#}");
+                self.finish(wish, ReloadEnd::Refused, &Reply::error(why));
+            }
+        }
+    }
+
+    /// Everything that the children will need.
+    fn make_ready(&self, next: Next) -> anyhow::Result<Ready> {
+        let running = &self.with.place;
+        for child in ORDER {
+            let word = child.word();
+            ensure!(
+                self.children[child as usize].is_some(),
+                "{word} does not run now: try again"
+            );
+        }
+        let said = Said {
+            changed: changed(&next),
+            warnings: next.warnings.clone(),
+        };
+        let board = self.with.boards.proxy;
+        let roster = Roster::read(&running.config, board);
+        let occupied = Occupied {
+            is_idle: &|place| board.listeners[place].sessions.get() == 0,
+            place_of: &|backend: BackendIndex, address| {
+                roster.find(backend, address).map(|one| one.place)
+            },
+            is_free: &|place| roster.at(place).is_none(),
+        };
+        let arrangement = Arrangement::after(&running.config, &next.config, &occupied)?;
+        let config = next.config.arranged(&arrangement, Some(&running.config));
+        let place = Place {
+            config: Arc::new(config.map_err(anyhow::Error::msg)?),
+            text: next.text,
+            node: next.node,
+            folder: running.folder,
+        };
+        let kit = self.with.kit.after((running, &place), &next.files)?;
+        Ok(Ready {
+            config: place.config,
+            text: place.text,
+            node: place.node,
+            kit,
+            said,
+        })
+    }
+
+    fn ask_children(&self, ready: &Ready) -> anyhow::Result<()> {
+        for child in ORDER {
+            let process = self.children[child as usize].as_ref();
+            let process = process.with_context(|| format!("{} does not run", child.word()))?;
+            let (setup, handles) = ready.kit.for_child(child).context("collect descriptors")?;
+            let question = (self.with.reload.number, setup);
+            let sent = process.channel.send_prepare(question, &handles);
+            sent.with_context(|| format!("ask {} to prepare", child.word()))?;
+        }
+        Ok(())
+    }
+
+    /// A child has prepared, or cannot.
+    pub(super) fn child_prepared(
+        &mut self,
+        child: Child,
+        (number, refused): (u64, Option<String>),
+    ) {
+        let Stage::Preparing(_, waiting, _) = &mut self.with.reload.stage else {
+            return;
+        };
+        if number != self.with.reload.number {
+            return;
+        }
+        if let Some(why) = refused {
+            return self.abandon(format!("{} cannot run by it: {why}", child.word()));
+        }
+        waiting.children.retain(|one| *one != child);
+        if waiting.children.is_empty() {
+            self.go_over();
+        }
+    }
+
+    /// All have said yes: it is what runs.
+    fn go_over(&mut self) {
+        let Stage::Preparing(wish, _, ready) = self.with.reload.take() else {
+            return;
+        };
+        let now = vrrp::now();
+        let Ready {
+            config,
+            text,
+            node,
+            kit,
+            said,
+        } = *ready;
+        let with = &mut self.with;
+        let before = std::mem::replace(&mut with.place.config, config);
+        with.place.text = text;
+        with.place.node = node;
+        with.kit = kit;
+        with.kit.lengthen_backlogs(&before, &with.place.config);
+        session_log::prepare(&with.place.config, with.kit.user_of(Child::Proxy).as_ref());
+        with.forwarding.go_over(&with.place.config);
+        let slots = &with.boards.supervisor.files;
+        let files = (&*with.place.config, &with.kit);
+        if let Err(error) = with.files.go_over(files, slots, now) {
+            tracing::error!(%error, "changed files stay unseen");
+        }
+        self.lifecycle.set_drain(with.place.config.proxy.drain);
+        with.boards.supervisor.reload.since.set(now);
+        with.reload.reader.runs_by(&with.place.text);
+        let waiting = Waiting {
+            children: ORDER.to_vec(),
+            until: now + GO_OVER,
+        };
+        with.reload.stage = Stage::GoingOver(wish, waiting, said);
+        self.tell_children(|| Body::GoOver);
+    }
+
+    /// A child runs by it now, or has failed.
+    pub(super) fn child_went_over(&mut self, child: Child, failed: Option<String>) {
+        if let Some(why) = failed {
+            self.kill(
+                child,
+                format!("did not go over to a new configuration ({why}), killed"),
+            );
+        }
+        self.note_gone_over(child);
+    }
+
+    fn note_gone_over(&mut self, child: Child) {
+        let Stage::GoingOver(_, waiting, _) = &mut self.with.reload.stage else {
+            return;
+        };
+        waiting.children.retain(|one| *one != child);
+        if waiting.children.is_empty()
+            && let Stage::GoingOver(wish, _, said) = self.with.reload.take()
+        {
+            let what = said.changed.as_str();
+            tracing::info!(what, "the configuration was loaded anew");
+            let said = with_warnings(&said.changed, &said.warnings);
+            self.finish(wish, ReloadEnd::Applied, &Reply::done(said));
+        }
+    }
+
+    /// A child has ended: the next one begins with what runs then.
+    pub(super) fn child_changed(&mut self, child: Child) {
+        if matches!(self.with.reload.stage, Stage::Preparing(..)) {
+            self.abandon(format!("{} has ended meanwhile: try again", child.word()));
+        }
+        self.note_gone_over(child);
+    }
+
+    /// The node stops: what has not been decided yet will not be.
+    pub(super) fn stop_reload(&mut self) {
+        match self.with.reload.take() {
+            Stage::Reading(wish) => {
+                let why = Reply::error("this node is stopping");
+                self.finish(wish, ReloadEnd::Refused, &why);
+            }
+            stage @ Stage::Preparing(..) => {
+                self.with.reload.stage = stage;
+                self.abandon("this node is stopping".to_owned());
+            }
+            stage @ (Stage::Rest | Stage::GoingOver(..)) => self.with.reload.stage = stage,
+        }
+    }
+
+    /// Everything stays as it is.
+    fn abandon(&mut self, why: String) {
+        if let Stage::Preparing(wish, _, ready) = self.with.reload.take() {
+            self.tell_children(|| Body::Abandon);
+            // New sockets close with it.
+            drop(ready);
+            let why = Reply::error(format!("nothing was changed: {why}"));
+            self.finish(wish, ReloadEnd::Refused, &why);
+        }
+    }
+
+    /// Who cannot be told anything is about to end, or hangs, and is replaced.
+    fn tell_children(&self, body: impl Fn() -> Body) {
+        for child in ORDER {
+            if let Some(process) = &self.children[child as usize]
+                && let Err(error) = process.channel.send(body(), &[])
+            {
+                let error = anyhow::Error::from(error);
+                tracing::warn!(process = child.word(), "is not told of a reload: {error:#}");
+            }
+        }
+    }
+
+    /// Tells everybody how it has ended. A dry run is nothing that has happened to the node.
+    fn finish(&self, wish: Wish, end: ReloadEnd, reply: &Reply) {
+        if !wish.dry_run {
+            self.note_reload(end, reply);
+            self.notify.ready();
+        }
+        tell(wish.reply, reply);
+    }
+
     fn note_reload(&self, end: ReloadEnd, reply: &Reply) {
         let slot = &self.with.boards.supervisor.reload;
         slot.end.set(end.on_board());
@@ -104,8 +408,6 @@ impl Loop<'_> {
             None => {
                 slot.reason.set("");
                 slot.applied.add(1);
-                let what = reply.done.as_deref().unwrap_or_default();
-                tracing::info!(what, "the configuration was loaded again");
             }
             Some(why) => {
                 slot.reason.set(first_line(why));
@@ -114,71 +416,6 @@ impl Loop<'_> {
             }
         }
     }
-}
-
-/// What becomes of a file that was read.
-fn judged(outcome: Outcome, dry_run: bool) -> (ReloadEnd, Reply) {
-    let next = match outcome {
-        Err(Trouble::Invalid(report)) => return (ReloadEnd::Invalid, Reply::invalid(report)),
-        Err(Trouble::Failed(why)) => return (ReloadEnd::Invalid, Reply::error(why)),
-        Ok(next) => next,
-    };
-    let lines = lines(&next);
-    if !next.difference.obstacles.is_empty() {
-        return (ReloadEnd::Refused, Reply::error(refusal(&next)));
-    }
-    match (dry_run, next.difference.is_empty()) {
-        (_, true) => (
-            ReloadEnd::Applied,
-            Reply::done(with_warnings("nothing differs", &next)),
-        ),
-        (true, false) => (
-            ReloadEnd::Applied,
-            Reply::done(with_warnings(&lines, &next)),
-        ),
-        (false, false) => (
-            ReloadEnd::Refused,
-            Reply::error(format!(
-                "this version shows only what differs (--dry-run); {REMEDY}:\n{lines}"
-            )),
-        ),
-    }
-}
-
-/// What differs, a line for each.
-fn lines(next: &Next) -> String {
-    let changes = &next.difference.changes;
-    let mut lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
-    if lines.len() > MOST_LINES {
-        let more = lines.len() - MOST_LINES;
-        lines.truncate(MOST_LINES);
-        lines.push(format!("and {more} more"));
-    }
-    lines.join("\n")
-}
-
-/// What cannot change while the node runs, and what would.
-fn refusal(next: &Next) -> String {
-    let obstacles = next.difference.obstacles.iter();
-    let obstacles: Vec<String> = obstacles.map(|one| format!("\n  {one}")).collect();
-    let lines = lines(next);
-    let differs = match lines.as_str() {
-        "" => String::new(),
-        lines => format!("\nall that differs:\n{lines}"),
-    };
-    let obstacles = obstacles.concat();
-    format!("nothing was changed:{obstacles}\n  {REMEDY}{differs}")
-}
-
-fn with_warnings(said: &str, next: &Next) -> String {
-    match next.warnings.trim_end() {
-        "" => said.to_owned(),
-        warnings => format!("{warnings}\n\n{said}"),
-    }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 fn tell(reply: Option<ReplySocket>, said: &Reply) {

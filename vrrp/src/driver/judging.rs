@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use common::addr::Priority;
 use common::board::{Cell, Child, PeerSlot, ProxyBoard, TrackerState, VipState, tracker_slot};
-use common::config::{MAX_THREADS, TrackerEffect};
+use common::config::{MAX_THREADS, TrackerEffect, VipIndex};
 use common::time::Moment;
 
 use super::Driver;
-use crate::fitness::Facts;
+use crate::control::Running;
+use crate::fitness::{self, Facts};
 use crate::handover::MAINTENANCE_FAULTS;
 use crate::router::Cause;
 use crate::tracking::{Findings, Peer, Verdict};
@@ -17,6 +18,22 @@ use crate::tracking::{Findings, Peer, Verdict};
 pub(super) const ON_TIME: Duration = Duration::from_millis(50);
 
 impl Driver {
+    /// Takes the wake-up of whoever hosts the loop, and what a reload may change here: the hash that the
+    /// other node hears, and how long its view of the servers may be another one.
+    pub(super) fn hear_host(&mut self) {
+        self.control.clear();
+        let Some(Running { config, hash }) = self.control.take_next() else {
+            return;
+        };
+        for (place, unit) in self.units.iter_mut().enumerate() {
+            unit.judge
+                .set_patience(fitness::patience(&config, VipIndex(place)));
+        }
+        self.patience = config.patience_with(self.node);
+        self.config_hash = hash;
+        self.config = config;
+    }
+
     /// Tells a router whether this node can hold its VIPs: all of them, or none.
     pub(super) fn judge(&mut self, group: usize, now: Moment) {
         let mut fitness = Ok(());

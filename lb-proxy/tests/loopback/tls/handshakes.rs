@@ -214,7 +214,7 @@ fn routes_are_taken_before_tls_ends() {
     let config = &mut setup.setup.config;
     let mut second = config.backends[0].clone();
     second.name = "second".into();
-    second.first_server = 1;
+    second.places = vec![1];
     second.servers[0].address = letter(b"B");
     config.backends.push(second);
     setup.setup.listener().routes = vec![Route {

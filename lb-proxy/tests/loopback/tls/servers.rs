@@ -122,7 +122,7 @@ fn a_route_to_servers_without_tls_passes_it_through() {
     let config = &mut setup.config;
     let mut second = config.backends[0].clone();
     second.name = "second".into();
-    second.first_server = 1;
+    second.places = vec![1];
     second.servers[0].address = echo_server();
     second.tls = None;
     config.backends.push(second);
@@ -159,6 +159,7 @@ fn a_session_is_encrypted_on_both_sides() {
     let address = echo_of(&setup.authority, named("app.example.org"));
     setup.setup.config.backends[0].servers =
         Setup::new(&[address]).config.backends[0].servers.clone();
+    setup.setup.config.backends[0].places = vec![0];
     setup.setup.files.insert(CA.into(), setup.authority.pem());
     setup.setup.backend().tls = Some(BackendTls {
         server_name: Some("app.example.org".to_owned()),
@@ -308,6 +309,7 @@ fn a_server_is_offered_what_the_client_has_agreed_on() {
     });
     setup.setup.config.backends[0].servers =
         Setup::new(&[address]).config.backends[0].servers.clone();
+    setup.setup.config.backends[0].places = vec![0];
     setup.setup.files.insert(CA.into(), setup.authority.pem());
     let both = vec!["h2".to_owned(), "http/1.1".to_owned()];
     setup.setup.backend().tls = Some(BackendTls {

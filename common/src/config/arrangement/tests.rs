@@ -1,0 +1,202 @@
+use super::*;
+use crate::config::{Route, Track};
+
+const RUNNING: &str = r#"
+[nodes.lb1]
+address = "192.0.2.2"
+[pair]
+interface = "eth0"
+[listeners.one]
+bind = ["127.0.0.1:1"]
+backend = "a"
+[listeners.two]
+bind = ["127.0.0.1:2"]
+backend = "b"
+[backends.a]
+servers = ["10.0.0.1:1", "10.0.0.2:1"]
+[backends.b]
+servers = ["10.0.0.1:2"]
+"#;
+
+const NEXT: &str = r#"
+[nodes.lb1]
+address = "192.0.2.2"
+[pair]
+interface = "eth0"
+[listeners.three]
+bind = ["127.0.0.1:3"]
+backend = "c"
+routes = [{ sni = ["x.example.org"], backend = "b" }]
+[listeners.two]
+bind = ["127.0.0.1:2"]
+backend = "b"
+[backends.c]
+servers = ["10.0.0.1:2"]
+track = "b"
+[backends.b]
+servers = ["10.0.0.9:2", "10.0.0.1:2"]
+"#;
+
+fn config(text: &str) -> Config {
+    Config::from_running(text).expect("it is valid")
+}
+
+fn after(running: &Config, next: &Config) -> Result<Arrangement, NoPlace> {
+    let occupied = Occupied {
+        is_idle: &|_| true,
+        place_of: &|_, _| None,
+        is_free: &|_| true,
+    };
+    Arrangement::after(running, next, &occupied)
+}
+
+fn reloaded(running: &Config, next: &str) -> Config {
+    let next = config(next);
+    let arrangement = after(running, &next).expect("there are places");
+    next.arranged(&arrangement, Some(running)).expect("its own")
+}
+
+#[test]
+fn at_the_start_the_places_are_those_of_the_file() {
+    let running = config(RUNNING);
+    let arrangement = Arrangement::of(&running);
+    let arranged = running.clone().arranged(&arrangement, None);
+    assert_eq!(arranged, Ok(running.clone()));
+    assert_eq!(running.backends[1].places, [2]);
+    assert_eq!(reloaded(&running, RUNNING), running);
+    let text = serde_json::to_string(&arrangement).expect("JSON");
+    let read: Arrangement = serde_json::from_str(&text).expect("an arrangement");
+    assert_eq!(read, arrangement);
+}
+
+#[test]
+fn what_stays_keeps_its_place_and_what_goes_leaves_a_stand_in() {
+    let running = config(RUNNING);
+    let next = reloaded(&running, NEXT);
+    let listeners: Vec<_> = next
+        .listeners
+        .iter()
+        .map(|one| (one.name.as_str(), one.retired))
+        .collect();
+    assert_eq!(listeners, [("one", true), ("two", false), ("three", false)]);
+    let backends: Vec<_> = next
+        .backends
+        .iter()
+        .map(|one| (one.name.as_str(), one.retired))
+        .collect();
+    assert_eq!(backends, [("a", true), ("b", false), ("c", false)]);
+    assert!(next.listeners[0].binds.is_empty());
+    assert!(next.backends[0].servers.is_empty());
+    // Indices lead where the names led.
+    assert_eq!(next.listeners[1].backend, BackendIndex(1));
+    assert_eq!(next.listeners[2].backend, BackendIndex(2));
+    let route = Route {
+        backend: BackendIndex(1),
+        sni: vec!["x.example.org".to_owned()],
+        alpn: Vec::new(),
+    };
+    assert_eq!(next.listeners[2].routes, [route]);
+    assert_eq!(next.backends[2].track, Some(BackendIndex(1)));
+    let track = Track {
+        backend: BackendIndex(1),
+        server: 1,
+    };
+    assert_eq!(next.backends[2].servers[0].track, Some(track));
+    // The old server has its place, the new ones those behind all that ran.
+    assert_eq!(next.backends[1].places, [4, 2]);
+    assert_eq!(next.backends[2].places, [3]);
+    assert!(next.has_server_at(2) && !next.has_server_at(0));
+}
+
+#[test]
+fn it_comes_back_to_where_it_was() {
+    let running = config(RUNNING);
+    let next = reloaded(&running, NEXT);
+    let back = reloaded(&next, RUNNING);
+    let names: Vec<_> = back
+        .listeners
+        .iter()
+        .map(|one| (one.name.as_str(), one.retired))
+        .collect();
+    assert_eq!(names, [("one", false), ("two", false), ("three", true)]);
+    assert_eq!(back.listeners[0], running.listeners[0]);
+    assert_eq!(back.listeners[1], running.listeners[1]);
+}
+
+#[test]
+fn a_process_that_never_knew_what_was_there_has_stand_ins_all_the_same() {
+    let running = config(RUNNING);
+    let next = config(NEXT);
+    let arrangement = after(&running, &next).expect("there are places");
+    let anew = next.arranged(&arrangement, None).expect("its own");
+    let known = reloaded(&running, NEXT);
+    assert_eq!(anew.listeners[1..], known.listeners[1..]);
+    assert_eq!(anew.backends[1..], known.backends[1..]);
+    assert_eq!(
+        (anew.listeners[0].name.as_str(), anew.listeners[0].retired),
+        ("one", true)
+    );
+}
+
+#[test]
+fn a_server_that_came_at_run_time_keeps_the_place_that_it_has() {
+    let running = config(RUNNING);
+    let next = config(&RUNNING.replace("\"10.0.0.1:2\"", "\"10.0.0.1:2\", \"10.0.0.7:2\""));
+    let occupied = Occupied {
+        is_idle: &|_| true,
+        place_of: &|backend, address| {
+            let is_it = backend == BackendIndex(1) && address.to_string() == "10.0.0.7:2";
+            is_it.then_some(9)
+        },
+        is_free: &|place| place != 9,
+    };
+    let arrangement = Arrangement::after(&running, &next, &occupied).expect("there are places");
+    let arranged = next
+        .arranged(&arrangement, Some(&running))
+        .expect("its own");
+    assert_eq!(arranged.backends[1].places, [2, 9]);
+}
+
+#[test]
+fn where_no_place_is_free_nothing_is_arranged() {
+    let running = config(RUNNING);
+    let next = config(NEXT);
+    let occupied = Occupied {
+        is_idle: &|_| true,
+        place_of: &|_, _| None,
+        is_free: &|_| false,
+    };
+    let error = Arrangement::after(&running, &next, &occupied).expect_err("no place");
+    assert!(
+        error.to_string().contains("server 10.0.0.1:2 of backend c"),
+        "{error}"
+    );
+    // All places of listeners are taken by names that are gone; those without a session can be had.
+    let mut full = running;
+    while full.listeners.len() < MAX_LISTENERS {
+        let name = format!("gone-{}", full.listeners.len());
+        full.listeners.push(full.listeners[0].clone().retire(&name));
+    }
+    let occupied = Occupied {
+        is_idle: &|place| place == 7,
+        place_of: &|_, _| None,
+        is_free: &|_| true,
+    };
+    let arrangement = Arrangement::after(&full, &next, &occupied).expect("one is free");
+    assert_eq!(arrangement.listeners[7], "three");
+    let occupied = Occupied {
+        is_idle: &|_| false,
+        ..occupied
+    };
+    let error = Arrangement::after(&full, &next, &occupied).expect_err("no place");
+    assert!(error.to_string().contains("listener three"), "{error}");
+}
+
+#[test]
+fn the_arrangement_of_another_configuration_is_refused() {
+    let arrangement = Arrangement::of(&config(RUNNING));
+    let error = config(NEXT)
+        .arranged(&arrangement, None)
+        .expect_err("another");
+    assert!(error.contains("has no place"), "{error}");
+}
