@@ -104,7 +104,16 @@ impl Setup {
 
     /// Starts it when this was said.
     pub(crate) fn start_after(self, say: impl FnOnce(&Control)) -> RunningProxy {
-        let (addresses, sockets) = listening_sockets(&self.config, self.threads);
+        let made = listening_sockets(&self.config, self.threads);
+        self.start_on(made, say)
+    }
+
+    /// The same on sockets that were made before.
+    pub(crate) fn start_on(
+        self,
+        (addresses, sockets): (Vec<SocketAddr>, Vec<ListeningSocket>),
+        say: impl FnOnce(&Control),
+    ) -> RunningProxy {
         let inputs = Inputs {
             config: Arc::new(self.config),
             node: NodeIndex(0),

@@ -2,28 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use common::board::{Presence, ProxyBoard, ServerState};
+use common::board::{Presence, ServerState};
 use common::command::{Command, ServerName, Wish};
-use common::config::{Config, NodeIndex, ProbeKind};
-use lb_proxy::{Change, ChangeError, Control, Inputs, ListeningSocket, RunError};
+use common::config::{Config, Listener, LogFormat, ProbeKind, SessionLog};
+use lb_proxy::{Change, ChangeError, ListeningSocket};
+use rustls::HandshakeKind;
 
 use crate::harness::*;
+use crate::session_log::Log;
+use crate::tls::peer::{Client, EACH, NAME, TlsSetup, client_config};
 
 /// A proxy, and what it is made of, as the supervisor keeps it.
 struct Reloadable {
+    proxy: RunningProxy,
     config: Config,
     sockets: Vec<ListeningSocket>,
     files: BTreeMap<PathBuf, Vec<u8>>,
-    address: SocketAddr,
-    board: &'static ProxyBoard,
-    control: Arc<Control>,
-    running: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Deref for Reloadable {
+    type Target = RunningProxy;
+
+    fn deref(&self) -> &RunningProxy {
+        &self.proxy
+    }
 }
 
 fn copies(sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
@@ -37,31 +45,15 @@ fn copies(sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
 impl Reloadable {
     fn start(setup: Setup) -> Self {
         let (addresses, sockets) = listening_sockets(&setup.config, setup.threads);
-        let inputs = Inputs {
-            config: Arc::new(setup.config.clone()),
-            node: NodeIndex(0),
-            board: setup.board,
-            admin: setup.admin,
-            threads: setup.threads,
-            sockets: copies(&sockets),
-            files: setup.files.clone(),
-            process_log: setup.process_log,
-        };
-        let control = Control::new();
-        let handle = Arc::clone(&control);
-        let reloadable = Self {
-            config: setup.config,
+        let (config, files) = (setup.config.clone(), setup.files.clone());
+        let proxy = setup.start_on((addresses, copies(&sockets)), |_| {});
+        eventually("it serves", || proxy.board.accepting[0].get().is_some());
+        Self {
+            proxy,
+            config,
             sockets,
-            files: setup.files,
-            address: addresses[0],
-            board: setup.board,
-            control,
-            running: Some(std::thread::spawn(|| lb_proxy::run(inputs, handle))),
-        };
-        eventually("it serves", || {
-            reloadable.board.accepting[0].get().is_some()
-        });
-        reloadable
+            files,
+        }
     }
 
     fn prepare(&self, config: &Config) -> Result<(), ChangeError> {
@@ -80,27 +72,11 @@ impl Reloadable {
         self.config = config;
     }
 
-    fn connect(&self) -> TcpStream {
-        connect(self.address)
-    }
-
     /// The letters of so many new sessions.
     fn letters(&self, count: usize) -> Vec<u8> {
         let mut letters: Vec<u8> = (0..count).map(|_| letter(&mut self.connect())).collect();
         letters.sort_unstable();
         letters
-    }
-}
-
-impl Drop for Reloadable {
-    fn drop(&mut self) {
-        self.control.request_stop();
-        if let Some(running) = self.running.take()
-            && let Ok(Err(error)) = running.join()
-            && !std::thread::panicking()
-        {
-            panic!("the proxy ended with: {error}");
-        }
     }
 }
 
@@ -282,4 +258,90 @@ fn words_and_verdicts_of_servers_that_stay_hold_on() {
     let slot = &proxy.board.servers[2];
     assert_eq!(ServerState::from_board(slot.state.get()), ServerState::Up);
     assert_eq!(proxy.letters(3), *b"aaa");
+}
+
+#[test]
+fn a_listener_comes_beside_those_that_are_there() {
+    let mut proxy = Reloadable::start(Setup::new(&[named(b'a')]));
+    let mut old = proxy.connect();
+    letter(&mut old);
+    let (_, extra) = listening_sockets(&proxy.config, 1);
+    let local = socket2::SockRef::from(&extra[0].socket).local_addr();
+    let address = local.expect("bound").as_socket().expect("an IP address");
+    proxy.sockets.extend(
+        extra
+            .into_iter()
+            .map(|one| ListeningSocket { listener: 1, ..one }),
+    );
+    proxy.reload(|config| {
+        let extra = Listener {
+            name: "extra".to_owned(),
+            ..config.listeners[0].clone()
+        };
+        config.listeners.push(extra);
+    });
+    assert_eq!(letter(&mut connect(address)), b'a');
+    assert_eq!(proxy.board.listeners[1].accepted.get(), 1);
+    letter(&mut proxy.connect());
+    assert_eq!(proxy.board.listeners[0].accepted.get(), 2);
+    ping(&mut old);
+}
+
+#[test]
+fn tls_that_stays_resumes_its_sessions_and_that_of_another_kind_begins_anew() {
+    let setup = TlsSetup::new(&[echo_server()]);
+    let config = client_config(&setup.authority, EACH[1]);
+    let mut proxy = Reloadable::start(setup.setup);
+    let kind = |proxy: &Reloadable| {
+        let mut client = Client::connect(proxy, &config, NAME);
+        // Tickets come behind the handshake.
+        client.ping();
+        client.tls.handshake_kind()
+    };
+    assert_eq!(kind(&proxy), Some(HandshakeKind::Full));
+    assert_eq!(kind(&proxy), Some(HandshakeKind::Resumed));
+    proxy.reload(|config| config.listeners[0].max_sessions = Some(9));
+    assert_eq!(kind(&proxy), Some(HandshakeKind::Resumed));
+    let slot = &proxy.board.certificates[0];
+    assert!(slot.not_after.get() > 0);
+    let mut old = Client::connect(&proxy, &config, NAME);
+    old.ping();
+    proxy.reload(|config| {
+        let tls = config.listeners[0].tls.as_mut().expect("it ends TLS");
+        tls.handshake_timeout = Duration::from_secs(3);
+    });
+    assert_eq!(kind(&proxy), Some(HandshakeKind::Full));
+    old.ping();
+}
+
+#[test]
+fn session_logs_begin_end_and_move_with_a_reload_and_lose_no_line() {
+    let mut setup = Setup::new(&[echo_server()]);
+    let first = Log::of(&mut setup, LogFormat::Json);
+    let log = setup.listener().session_log.take();
+    let mut proxy = Reloadable::start(setup);
+    let session = |proxy: &Reloadable| ping(&mut proxy.connect());
+    session(&proxy);
+    proxy.reload(|config| config.listeners[0].session_log = log);
+    let mut long = proxy.connect();
+    ping(&mut long);
+    session(&proxy);
+    assert_eq!(first.json(1)[0]["listener"], "api");
+    let second = first.path.with_extension("second");
+    proxy.reload(|config| {
+        config.listeners[0].session_log = Some(SessionLog {
+            format: LogFormat::Json,
+            file: Some(second.clone()),
+        });
+    });
+    session(&proxy);
+    let lines = || std::fs::read_to_string(&second).map_or(0, |text| text.lines().count());
+    eventually("the other file has it", || lines() == 1);
+    // One that began before is told where the log is now.
+    drop(long);
+    eventually("the long one, too", || lines() == 2);
+    proxy.reload(|config| config.listeners[0].session_log = None);
+    session(&proxy);
+    assert_eq!(first.lines(1).len(), 1);
+    assert_eq!((lines(), proxy.board.session_log.lost.get()), (2, 0));
 }

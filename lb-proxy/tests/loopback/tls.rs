@@ -6,6 +6,6 @@ mod handshakes;
 mod log;
 mod memory;
 mod openssl;
-mod peer;
+pub(crate) mod peer;
 mod reload;
 mod servers;
