@@ -223,6 +223,12 @@ fn heartbeats_keep_a_backup_quiet_when_adverts_are_lost() {
     println!("{heard} adverts came through while multicast was off");
     assert!(heard <= 1, "the bridge still passed {heard} adverts");
     assert!(one.all(Active));
+
+    // Its resignation is in its last heartbeat, too.
+    one.control.request_stop();
+    let gap = wait_for("the second node takes over", SECOND, || two.all(Active));
+    println!("clean stop while multicast was off: {gap:?}");
+    assert!(gap < TENTH, "{gap:?}");
 }
 
 #[test]

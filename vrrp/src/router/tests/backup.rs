@@ -104,6 +104,20 @@ fn a_resignation_and_a_newer_advert_read_in_one_turn_move_nothing() {
 }
 
 #[test]
+fn the_resignation_of_one_node_says_nothing_of_what_another_one_said_before() {
+    let mut bench = Bench::started(params());
+    bench.perform(Duration::ZERO);
+    let stranger = Heard {
+        source: BELOW,
+        ..advert(0, ms(1200))
+    };
+    bench.hear(stranger, ms(1200));
+    // Read later, from another socket.
+    bench.hear(advert(110, ms(1199)), ms(1201));
+    assert_eq!(bench.due(), ms(1199) + DOWN);
+}
+
+#[test]
 fn a_heartbeat_from_before_the_resignation_says_nothing_after_it() {
     let mut bench = Bench::started(Params {
         sole_peer: Some(PEER),
