@@ -32,7 +32,7 @@ pub use self::handover::{
 };
 pub use self::hold::{Hold, HoldSlot};
 pub use self::lateness::{LATENESS_BOUNDS, LatenessSlot, VRRP_HUNG};
-pub use self::names::NameSlot;
+pub use self::names::{NameRecord, NameSlot};
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
 pub use self::reload::{ReloadEnd, ReloadSlot};

@@ -46,7 +46,7 @@ use crate::{Inputs, ListeningSocket};
 #[derive(Debug)]
 pub struct Change {
     /// Everything that stays has the place that it has now (`common::config::Arrangement`); what the
-    /// pair, the VIPs and names of servers are is as it was.
+    /// pair and the VIPs are is as it was.
     pub config: Arc<Config>,
     /// Those that stay are among them: a socket is known by its inode.
     pub sockets: Vec<ListeningSocket>,

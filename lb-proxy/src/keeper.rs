@@ -18,6 +18,7 @@ use common::board::{AdminState, ProbeStatus, ProxyBoard, ServerSlot, ServerState
 use common::config::{BackendIndex, Config, InitialState, MAX_SERVERS, VipIndex};
 use common::roster::{Member, Roster};
 use common::time::Moment;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use self::follow::Followers;
@@ -75,6 +76,8 @@ pub(crate) struct Keeper {
     next_step: Option<Moment>,
     /// Places of servers that a reload brings.
     reserved: Vec<usize>,
+    /// The configuration whose names are asked for: the last one that had others.
+    names: watch::Sender<Arc<Config>>,
 }
 
 /// Where the states of a new proxy come from.
@@ -141,6 +144,7 @@ pub(crate) fn candidacy(slot: &ServerSlot, now: Moment) -> Candidacy {
 impl Keeper {
     /// Starts from the states on the board.
     pub(crate) fn new(proxy: Arc<Proxy>) -> Self {
+        let config = Arc::clone(&proxy.config);
         let roster = proxy.roster.load_full();
         let servers = (0..MAX_SERVERS).map(|place| match roster.at(place) {
             Some(member) => Kept::of(&proxy, member, None),
@@ -154,6 +158,7 @@ impl Keeper {
             proxy,
             next_step: None,
             reserved: Vec::new(),
+            names: watch::Sender::new(config),
         };
         keeper.follow_all();
         keeper.publish(clock::now());

@@ -4,8 +4,8 @@
 //! (SO_REUSEPORT spreads the clients over them). A connection stays on the thread that accepted it;
 //! its life is [`session`], top to bottom: accept, `allow`, pick a server, connect, relay, account.
 //! Beside them one probe thread asks the servers how they are, on a runtime of its own, so that a
-//! TLS handshake never delays a byte; and where servers have names, one that asks the DNS (`dns`),
-//! which gives what it finds to the probe thread.
+//! TLS handshake never delays a byte; and one that asks the DNS for servers with names (`dns`), and
+//! gives what it finds to the probe thread.
 //!
 //! What the threads share, and who writes it:
 //!

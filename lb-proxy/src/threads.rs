@@ -93,22 +93,19 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
         orders: control.take_orders(),
         turns: control.take_turns(),
     };
-    let names = inputs.config.names().count();
     let (resolved, found) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
     let (dns_stop, dns_stopped) = oneshot::channel();
+    let names = keeper.names_wanted();
     let probes = move || probe_thread(keeper, (inboxes, found), board, stopped);
     spawn("probe".into(), &ended, probes)?;
-    if names > 0 {
-        let config = Arc::clone(&inputs.config);
-        let dns = move || {
-            in_runtime("dns", async {
-                resolver::ask_all(config, resolved, dns_stopped)
-                    .await
-                    .map_err(|()| RunError::Ended("dns".into()))
-            })
-        };
-        spawn("dns".into(), &ended, dns)?;
-    }
+    let dns = move || {
+        in_runtime("dns", async {
+            resolver::ask_all(names, resolved, dns_stopped)
+                .await
+                .map_err(|()| RunError::Ended("dns".into()))
+        })
+    };
+    spawn("dns".into(), &ended, dns)?;
     let sockets = by_thread(inputs.sockets, inputs.threads).into_iter();
     for (index, (sockets, turns)) in sockets.zip(turns).enumerate() {
         let thread = Arc::new(Thread::new(Arc::clone(&proxy), index, clock::now()));
@@ -123,9 +120,7 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     }
     // These end last: an end before this is unasked.
     drop(dns_stop);
-    if names > 0 {
-        wait_for_end(&endings, control)?;
-    }
+    wait_for_end(&endings, control)?;
     drop(probe_stop);
     wait_for_end(&endings, control)?;
     // The last ones who could send a line.

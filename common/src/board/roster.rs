@@ -118,6 +118,11 @@ impl RosterSlot {
         self.presence.set(presence.on_board());
     }
 
+    /// The name that it comes from has this index now; `None` = it is gone.
+    pub fn rename(&self, name: Option<usize>) {
+        self.name.set(number(name));
+    }
+
     /// It follows the server at this place.
     pub fn follow(&self, place: Option<usize>) {
         self.follows.set(number(place));

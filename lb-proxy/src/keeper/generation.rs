@@ -79,6 +79,7 @@ impl Keeper {
         let before = self.proxy();
         let roster = self.roster();
         self.reserved.clear();
+        self.change_names((&before, &next), &roster, now);
         let coming = arrive(&before, &next, &roster, now);
         depart(&before, &next, &roster, now);
         for (place, listener) in next.config.listeners.iter().enumerate() {

@@ -3,21 +3,78 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::board::Entrant;
-use common::config::{BackendIndex, NamedServers};
-use common::roster::Member;
+use common::board::{Entrant, NameRecord, NameSlot, Presence};
+use common::config::{BackendIndex, Config, NamedServers};
+use common::roster::{Member, Roster};
 use common::time::Moment;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::Keeper;
+use crate::context::Proxy;
 use crate::names::resolver::Outcome;
 use crate::names::{Answer, Found, plan};
 
 impl Keeper {
+    /// The configuration whose names are to be asked for.
+    pub(crate) fn names_wanted(&self) -> watch::Receiver<Arc<Config>> {
+        self.names.subscribe()
+    }
+
+    /// Goes over to other names, if the next configuration has others: what is known of one that stays is
+    /// known of it at its new place, and who stands for one that is gone leaves.
+    pub(super) fn change_names(
+        &mut self,
+        (before, next): (&Proxy, &Proxy),
+        roster: &Roster,
+        now: Moment,
+    ) {
+        let (old, new): (Vec<_>, Vec<_>) = (
+            before.config.names().collect(),
+            next.config.names().collect(),
+        );
+        if old == new && before.config.dns == next.config.dns {
+            return;
+        }
+        let place_of = |index: usize| {
+            let (backend, named) = old.get(index)?;
+            let same =
+                |(of, one): &(BackendIndex, &NamedServers)| of == backend && one.name == named.name;
+            new.iter().position(same)
+        };
+        for member in roster.all() {
+            let Some(index) = member.name else { continue };
+            let slot = &next.board.roster[member.place];
+            let stays = place_of(index);
+            if stays.is_none() && member.is_present() {
+                slot.say(Presence::Leaving, (now, None));
+            }
+            slot.rename(stays);
+        }
+        let known: Vec<_> = next.board.names[..old.len()]
+            .iter()
+            .map(NameSlot::record)
+            .collect();
+        let mut records = vec![NameRecord::default(); new.len()];
+        for (index, record) in known.into_iter().enumerate() {
+            if let Some(place) = place_of(index) {
+                records[place] = record;
+            }
+        }
+        for (slot, record) in next.board.names.iter().zip(&records) {
+            slot.put(record);
+        }
+        self.names.send_replace(Arc::clone(&next.config));
+    }
+
     /// Takes what was found of a name. Who is not named any more leaves; a name of which nothing was
     /// found keeps its servers.
     pub(crate) fn handle_names(&mut self, outcome: Outcome, now: Moment) {
         let proxy = self.proxy();
+        // It was asked before a reload brought other names.
+        if !Arc::ptr_eq(&outcome.config, &self.names.borrow()) {
+            return;
+        }
         let Some((backend, wanted)) = proxy.config.names().nth(outcome.name) else {
             return;
         };

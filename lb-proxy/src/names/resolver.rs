@@ -20,7 +20,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Resolver, TokioResolver};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::debug;
@@ -39,6 +39,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// What was found of a name, by its index over all backends.
 #[derive(Debug)]
 pub(crate) struct Outcome {
+    /// The configuration whose name it is.
+    pub(crate) config: Arc<Config>,
     pub(crate) name: usize,
     pub(crate) found: Result<Answer, String>,
 }
@@ -56,25 +58,28 @@ enum Nothing {
     Failed(String),
 }
 
-/// Asks for every name until `stopped`'s sender is dropped.
+/// Asks for every name of the configuration that came last, until `stopped`'s sender is dropped.
 ///
 /// # Errors
 ///
 /// One of those who ask has ended unasked.
 pub(crate) async fn ask_all(
-    config: Arc<Config>,
+    mut configs: watch::Receiver<Arc<Config>>,
     outcomes: mpsc::Sender<Outcome>,
-    stopped: oneshot::Receiver<Infallible>,
+    mut stopped: oneshot::Receiver<Infallible>,
 ) -> Result<(), ()> {
-    let mut asking = JoinSet::new();
-    for name in 0..config.names().count() {
-        asking.spawn(ask_for_ever(Arc::clone(&config), name, outcomes.clone()));
-    }
-    drop(outcomes);
-    tokio::select! {
-        biased;
-        _ = stopped => Ok(()),
-        Some(_) = asking.join_next() => Err(()),
+    loop {
+        let config = Arc::clone(&configs.borrow_and_update());
+        let mut asking = JoinSet::new();
+        for name in 0..config.names().count() {
+            asking.spawn(ask_for_ever(Arc::clone(&config), name, outcomes.clone()));
+        }
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return Ok(()),
+            changed = configs.changed() => changed.map_err(|_| ())?,
+            Some(_) = asking.join_next() => return Err(()),
+        }
     }
 }
 
@@ -87,7 +92,12 @@ async fn ask_for_ever(config: Arc<Config>, name: usize, outcomes: mpsc::Sender<O
     let seed = clock::now().as_nanos() ^ name as u64;
     for round in 0_u64.. {
         let (found, ttl) = asker.ask(wanted).await;
-        if outcomes.send(Outcome { name, found }).await.is_err() {
+        let outcome = Outcome {
+            config: Arc::clone(&config),
+            name,
+            found,
+        };
+        if outcomes.send(outcome).await.is_err() {
             return;
         }
         // Never later than what was said.

@@ -12,6 +12,7 @@ use common::config::{NamedServers, ProbeKind};
 
 use self::zone::{NameServer, Rcode};
 use crate::harness::*;
+use crate::reload::Reloadable;
 use crate::runtime::{ask, letters, name};
 
 /// Servers at 127.0.1.1 and so on, all at one port; each says its letter and echoes.
@@ -316,4 +317,40 @@ fn after_a_failure_the_name_is_asked_for_again_after_the_least_time() {
     setup.config.dns.max_ttl = Duration::from_hours(1);
     let proxy = setup.start();
     eventually("it is asked again", || slot(&proxy).failures.get() > 5);
+}
+
+#[test]
+fn a_reload_brings_names_and_takes_them_away() {
+    let (row, dns) = (Row::of("abc"), NameServer::start());
+    dns.set_hosts("api.test", &[ip(0), ip(1)]);
+    dns.set_hosts("web.test", &[ip(2)]);
+    let mut proxy = Reloadable::start(setup(&dns, &host(&row)));
+    served(&proxy, "aabb");
+    let mut old: Vec<_> = (0..2).map(|_| greeted(&proxy)).collect();
+    let asked = slot(&proxy).queries.get();
+    let named = |text: &str, like: &NamedServers| NamedServers {
+        name: text.parse().expect("a name"),
+        ..like.clone()
+    };
+    // In front of the one that is there, which is the second one from now on.
+    let web = format!("web.test:{}", row.port);
+    proxy.reload(|config| {
+        let first = named(&web, &config.backends[0].names[0]);
+        config.backends[0].names.insert(0, first);
+    });
+    served(&proxy, "aabbcc");
+    assert!(proxy.board.names[1].queries.get() >= asked);
+    proxy.reload(|config| drop(config.backends[0].names.remove(1)));
+    served(&proxy, "ccc");
+    assert!(slot(&proxy).answered.get().is_some());
+    old.iter_mut().for_each(ping);
+    drop(old);
+    eventually("who has left is gone", || {
+        let there = |place: &usize| proxy.board.roster[*place].presence() != Presence::Configured;
+        (0..8).filter(there).count() == 1
+    });
+    proxy.reload(|config| config.backends[0].names.clear());
+    eventually("nobody is there", || {
+        (0..8).all(|place| proxy.board.roster[place].presence() == Presence::Configured)
+    });
 }

@@ -19,7 +19,7 @@ use crate::session_log::Log;
 use crate::tls::peer::{Client, EACH, NAME, TlsSetup, client_config};
 
 /// A proxy, and what it is made of, as the supervisor keeps it.
-struct Reloadable {
+pub(crate) struct Reloadable {
     proxy: RunningProxy,
     config: Config,
     sockets: Vec<ListeningSocket>,
@@ -43,7 +43,7 @@ fn copies(sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
 }
 
 impl Reloadable {
-    fn start(setup: Setup) -> Self {
+    pub(crate) fn start(setup: Setup) -> Self {
         let (addresses, sockets) = listening_sockets(&setup.config, setup.threads);
         let (config, files) = (setup.config.clone(), setup.files.clone());
         let proxy = setup.start_on((addresses, copies(&sockets)), |_| {});
@@ -64,7 +64,7 @@ impl Reloadable {
         })
     }
 
-    fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+    pub(crate) fn reload(&mut self, change: impl FnOnce(&mut Config)) {
         let mut config = self.config.clone();
         change(&mut config);
         self.prepare(&config).expect("it can");

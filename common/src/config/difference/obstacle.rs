@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Change, path_text};
-use crate::config::{BackendIndex, Config, NamedServers};
+use crate::config::Config;
 
 /// What to do about every obstacle.
 pub const REMEDY: &str = "restart this node with it instead: a clean stop hands its VIPs over to the other node \
@@ -54,12 +54,6 @@ pub(super) fn all(changes: &[Change], running: &Config, next: &Config) -> Vec<Ob
         "trackers.NAME",
         "trackers.",
     );
-    if by_name(running) != by_name(next) || (running.dns != next.dns && !by_name(next).is_empty()) {
-        found.push(Obstacle {
-            what: "what [dns] and the names of servers say".to_owned(),
-            why: "the names are asked for by a thread that has them from the start",
-        });
-    }
     found
 }
 
@@ -77,12 +71,4 @@ fn why_not(path: &[String]) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-/// Servers by name, with the backends that have them.
-fn by_name(config: &Config) -> Vec<(&str, &NamedServers)> {
-    let names = config.names();
-    names
-        .map(|(BackendIndex(index), one)| (config.backends[index].name.as_str(), one))
-        .collect()
 }
