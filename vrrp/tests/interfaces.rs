@@ -149,7 +149,7 @@ fn krn_77_addresses_that_are_flushed_are_back_at_once() {
 }
 
 #[test]
-fn a_holder_with_another_hardware_address_announces_itself_at_once() {
+fn a_holder_with_another_hardware_address_announces_itself() {
     let lan = Lan::new(3);
     let (one, two) = elected(&lan, Duration::from_millis(100));
     // The announcements of its start are over, but for the one after ten seconds.

@@ -135,11 +135,6 @@ impl Port {
         self.interface.map(|interface| interface.index)
     }
 
-    /// Hardware address of the interface, if there is one.
-    pub(super) fn mac(&self) -> Option<[u8; 6]> {
-        self.interface.map(|interface| interface.mac)
-    }
-
     /// Whether an event about this interface concerns the port: its own, or any while its own is
     /// missing.
     pub(super) fn is_concerned(&self, interface: u32) -> bool {

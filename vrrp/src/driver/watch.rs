@@ -96,13 +96,8 @@ impl Driver {
     pub(super) fn look_at_ports(&mut self, addresses: &[Address], now: Moment) -> bool {
         self.look_again = None;
         let mut changed = false;
-        let mut renewed = Vec::new();
         for (place, port) in self.ports.iter_mut().enumerate() {
-            let before = port.mac();
             let looked = port.look((&mut self.route, &self.wake), addresses, now);
-            if port.mac() != before {
-                renewed.push(place);
-            }
             for group in &mut self.groups {
                 if self.units[group.members.start].port == place {
                     group.router.handle_own_address(port.own);
@@ -118,12 +113,6 @@ impl Driver {
             if port.fault.is_some() {
                 let at = port.look_at.unwrap_or(now + RETRY);
                 self.look_again = Some(self.look_again.map_or(at, |other| other.min(at)));
-            }
-        }
-        // What neighbours know of a VIP is wrong from now on.
-        for place in 0..self.units.len() {
-            if self.units[place].leased && renewed.contains(&self.units[place].port) {
-                self.announce(place);
             }
         }
         if let Some(questions) = &mut self.questions
