@@ -1,3 +1,7 @@
+use proptest::array;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::{Route, Track};
 
@@ -199,4 +203,79 @@ fn the_arrangement_of_another_configuration_is_refused() {
         .arranged(&arrangement, None)
         .expect_err("another");
     assert!(error.contains("has no place"), "{error}");
+}
+
+/// An edition of a file: for each of four backends, which of three servers it has; none = it is not there.
+fn edition(backends: [u8; 4], order: bool) -> String {
+    let mut sections: Vec<String> = backends
+        .iter()
+        .enumerate()
+        .filter(|(_, servers)| **servers > 0)
+        .map(|(index, servers)| {
+            let servers = (0..3).filter(|bit| servers & 1 << bit != 0);
+            let servers: Vec<String> = servers.map(|last| format!("\"10.0.{index}.{last}:1\"")).collect();
+            format!(
+                "[listeners.l{index}]\nbind = [\"127.0.0.1:{}\"]\nbackend = \"b{index}\"\n[backends.b{index}]\nservers = [{}]\n",
+                index + 1,
+                servers.join(", ")
+            )
+        })
+        .collect();
+    if order {
+        sections.reverse();
+    }
+    let head = "[nodes.lb1]\naddress = \"192.0.2.2\"\n[pair]\ninterface = \"eth0\"\n";
+    format!("{head}{}", sections.concat())
+}
+
+/// Every server of the file with its place.
+fn servers(config: &Config) -> Vec<(String, usize)> {
+    let backends = config.backends.iter();
+    let servers = backends.flat_map(|backend| {
+        let servers = backend.servers.iter().zip(&backend.places);
+        servers.map(|(server, place)| (format!("{}/{}", backend.name, server.address), *place))
+    });
+    servers.collect()
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_and_goes_an_index_means_the_same(
+        editions in vec((array::uniform4(0..8_u8), any::<bool>()), 2..12)
+    ) {
+        let mut editions = editions.into_iter().map(|(mut backends, order)| {
+            // One there must be.
+            backends[0] |= u8::from(backends == [0; 4]);
+            edition(backends, order)
+        });
+        let mut running = config(&editions.next().expect("two at least"));
+        for next in editions {
+            let arranged = reloaded(&running, &next);
+            for (place, old) in running.backends.iter().enumerate() {
+                prop_assert_eq!(&arranged.backends[place].name, &old.name);
+            }
+            for (place, old) in running.listeners.iter().enumerate() {
+                prop_assert_eq!(&arranged.listeners[place].name, &old.name);
+            }
+            let (before, after) = (servers(&running), servers(&arranged));
+            for (name, place) in &before {
+                let now = after.iter().find(|(one, _)| one == name);
+                prop_assert!(now.is_none_or(|(_, now)| now == place), "{} has moved", name);
+            }
+            let mut places: Vec<usize> = after.iter().map(|(_, place)| *place).collect();
+            places.sort_unstable();
+            places.dedup();
+            prop_assert_eq!(places.len(), after.len(), "two at one place");
+            // What the file says is what is there, under its own name.
+            let plain = config(&next);
+            prop_assert_eq!(after.len(), plain.server_count());
+            for listener in arranged.listeners.iter().filter(|one| !one.retired) {
+                let backend = &arranged.backends[listener.backend.0];
+                prop_assert_eq!(backend.name.replace('b', "l"), listener.name.clone());
+                prop_assert!(!backend.retired);
+            }
+            prop_assert_eq!(arranged.listeners.iter().filter(|one| !one.retired).count(), plain.listeners.len());
+            running = arranged;
+        }
+    }
 }
