@@ -23,10 +23,12 @@ mod moves;
 mod names;
 mod pause;
 mod peer;
+mod peer_link;
 mod processes;
 pub(crate) mod rates;
 mod ready;
 mod reload;
+mod rescue;
 mod routes;
 mod session_log;
 mod snapshot;
@@ -54,6 +56,7 @@ use crate::commands::Asker;
 
 use self::answers::Answers;
 use self::clock::Clocks;
+pub(crate) use self::peer_link::Inputs as PeerInputs;
 use self::stalls::CpuTimes;
 use self::view::View;
 
@@ -78,6 +81,8 @@ pub(crate) struct Inputs {
     pub(crate) supervisor: Option<Asker>,
     /// TCP sockets of the HTTP server, listening; none = no HTTP.
     pub(crate) http: Vec<OwnedFd>,
+    /// How the other node's admin is spoken with; `None` = it is not.
+    pub(crate) peer: Option<PeerInputs>,
 }
 
 /// The boards of a node; admin writes its own and reads the others.
@@ -149,6 +154,11 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         .context("prepare for trackers")?;
     let programs = external::Programs::new((&inputs.config, node), boards);
     tokio::spawn(programs.serve(control.programs.subscribe()));
+    if let Some(peer) = inputs.peer {
+        let slots = (&inputs.boards.admin.link, &inputs.boards.proxy.drain);
+        peer_link::start(peer, (&inputs.config, inputs.node), slots)
+            .context("prepare to speak with the other node's admin")?;
+    }
     let view = View {
         config: inputs.config,
         node: inputs.node,

@@ -24,7 +24,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 use self::link::{Event, Kept, Link};
 use self::reload::Reload;
 use crate::cli::ChildKind;
-use crate::control::{CommandEnd, Given, Handle, Setup, Writer};
+use crate::control::{CommandEnd, Given, Handle, Setup, Whose, Writer};
 use crate::memory::{self, Shared};
 use crate::{admin, commands, logging, rights};
 
@@ -83,6 +83,10 @@ struct Work {
     tasks: Option<OwnedFd>,
     /// The map that is the board of the TC program.
     forward: Option<OwnedFd>,
+    sessions: Option<OwnedFd>,
+    peer_sessions: Option<OwnedFd>,
+    peer_socket: Option<OwnedFd>,
+    admin_key: Option<OwnedFd>,
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
@@ -113,6 +117,10 @@ impl Work {
             serving: None,
             tasks: None,
             forward: None,
+            sessions: None,
+            peer_sessions: None,
+            peer_socket: None,
+            admin_key: None,
             files: BTreeMap::new(),
         };
         for (handle, descriptor) in handles {
@@ -161,10 +169,33 @@ impl Work {
                     .with_context(|| format!("read {}", path.display()))?;
                 self.files.insert(path, content);
             }
+            Handle::Sessions { whose } => match whose {
+                Whose::Own => self.sessions = Some(descriptor),
+                Whose::Peer => self.peer_sessions = Some(descriptor),
+            },
+            Handle::PeerSocket => self.peer_socket = Some(descriptor),
+            Handle::AdminKey => self.admin_key = Some(descriptor),
             // The name lives on in what is kept for the next supervisor.
             Handle::Config | Handle::Arrangement | Handle::NodeName | Handle::Unknown => {}
         }
         Ok(())
+    }
+
+    /// What admin speaks with the other node's with; `None` = it does not.
+    fn peer_inputs(&mut self) -> anyhow::Result<Option<admin::PeerInputs>> {
+        let (Some(socket), Some(key)) = (self.peer_socket.take(), self.admin_key.take()) else {
+            return Ok(None);
+        };
+        let (Some(own), Some(peers)) = (&self.sessions, &self.peer_sessions) else {
+            return Ok(None);
+        };
+        let key = memory::read_text(&key).context("read the key of the admins")?;
+        Ok(Some(admin::PeerInputs {
+            socket,
+            key: String::from_utf8(key).context("the key of the admins is no text")?,
+            own: memory::map_read_only(own).context("map the table of sessions")?,
+            peers: memory::map_writable(peers).context("map the other node's sessions")?,
+        }))
     }
 
     fn own_board<T: Shared>(&self, writer: Writer) -> anyhow::Result<&'static T> {
@@ -239,9 +270,11 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     if let Some(socket) = serving.transpose().context("keep the commands' socket")? {
         obey(socket, Arc::clone(&control))?;
     }
+    let sessions = work.sessions.as_ref().map(memory::map_writable);
     let inputs = lb_proxy::Inputs {
         board: work.own_board(Writer::Proxy)?,
         admin: work.board(Writer::Admin)?,
+        sessions: sessions.transpose().context("map the table of sessions")?,
         config: Arc::clone(&work.config),
         node: work.node,
         threads: work.threads,
@@ -280,7 +313,7 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     Ok(lb_proxy::run(inputs, control)?)
 }
 
-fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
+fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let control = admin::Control::new();
     let boards = admin::Boards {
         supervisor: work.board(Writer::Supervisor)?,
@@ -288,6 +321,7 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         proxy: work.board(Writer::Proxy)?,
         admin: work.own_board(Writer::Admin)?,
     };
+    let peer = work.peer_inputs()?;
     let socket = work.admin_socket.context("no admin socket in the set-up")?;
     let inputs = admin::Inputs {
         config_hash: work.config_hash,
@@ -302,6 +336,7 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         supervisor: work
             .tasks
             .map(|socket| commands::Asker::new(socket, commands::SUPERVISOR)),
+        peer,
     };
     let told = Arc::clone(&control);
     let mut reload = Reload::new(work.config);

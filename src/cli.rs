@@ -4,6 +4,7 @@ mod moves;
 mod runtime;
 mod task;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -62,6 +63,9 @@ pub(crate) enum Command {
     /// One of the processes that `run` starts
     #[command(hide = true)]
     Child(Child),
+    /// Tells the clients of a lost machine; `run` starts it
+    #[command(hide = true)]
+    Rescue(Rescue),
 }
 
 #[derive(Debug, clap::Args)]
@@ -146,6 +150,21 @@ pub(crate) struct Release {
 pub(crate) struct Child {
     #[arg(value_enum)]
     pub(crate) kind: ChildKind,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rescue {
+    /// A VIP of the node, in the order of the configuration
+    #[arg(long = "vip", value_name = "ADDRESS")]
+    pub(crate) vips: Vec<IpAddr>,
+    /// Bit n: the VIP with index n is held, and its clients are to be told
+    #[arg(long, value_name = "BITS")]
+    pub(crate) held: u16,
+    /// Who the process becomes
+    #[arg(long, value_name = "UID")]
+    pub(crate) uid: Option<u32>,
+    #[arg(long, value_name = "GID", requires = "uid")]
+    pub(crate) gid: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -159,6 +159,12 @@ pub(crate) enum Handle {
     Forward { part: usize },
     /// The content of a file that the configuration names, sealed.
     File { path: PathBuf },
+    /// A table of sessions.
+    Sessions { whose: Whose },
+    /// The listening socket for the other node's admin.
+    PeerSocket,
+    /// What admin gets of the pair's key, sealed.
+    AdminKey,
     /// Named by a newer version.
     #[serde(other)]
     Unknown,
@@ -172,6 +178,16 @@ pub(crate) enum CommandEnd {
     Asking,
     /// That of the proxy, or of the supervisor.
     Serving,
+}
+
+/// Whose sessions are in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Whose {
+    /// This node's, written by the proxy.
+    Own,
+    /// The other node's, written by admin.
+    Peer,
 }
 
 /// Who writes a board.

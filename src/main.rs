@@ -4,6 +4,7 @@
 //! configuration. ARCHITECTURE.md shows the way through the rest.
 
 mod admin;
+mod admin_key;
 mod check;
 mod child;
 mod cli;
@@ -17,6 +18,7 @@ mod operate;
 mod output;
 mod program;
 mod release;
+mod rescue;
 mod rights;
 mod schema;
 mod session_log;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Child(args) => child::run(args.kind),
+        Command::Rescue(args) => rescue::run(&args),
     };
     result.unwrap_or_else(|error| {
         output::complain(&format!("fmc-lb: {error:#}\n"));

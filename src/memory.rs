@@ -17,7 +17,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use common::board::{AdminBoard, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::board::{AdminBoard, ProxyBoard, SessionTable, SupervisorBoard, VrrpBoard};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use rustix::fs::{MemfdFlags, Mode, SealFlags};
 
@@ -37,6 +37,8 @@ unsafe impl Shared for VrrpBoard {}
 unsafe impl Shared for ProxyBoard {}
 // SAFETY: as above.
 unsafe impl Shared for AdminBoard {}
+// SAFETY: as above.
+unsafe impl Shared for SessionTable {}
 
 /// Makes the memory of an empty board; the descriptor is writable.
 pub(crate) fn create<T: Shared>(name: &str) -> io::Result<OwnedFd> {

@@ -16,6 +16,8 @@ use rustix::process::{
     Pid, Resource, Rlimit, getrlimit, setpriority_pgrp, setpriority_process, setrlimit,
 };
 
+/// The word of a rescue, as [`Child::word`] is a child's.
+pub(crate) const RESCUE: &str = "rescue";
 /// Group whose members may read the admin socket.
 pub(crate) const ADMIN_GROUP: &str = "fmc-lb";
 /// A busy machine must not keep the proxy from accepting for 100 ms.
@@ -71,16 +73,27 @@ pub(crate) fn missing(config: &Config) -> Vec<String> {
 /// The users of the processes, looked up once: a host's user database may hang, and a dead process
 /// must be replaced within milliseconds.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Users([Option<Identity>; 3]);
+pub(crate) struct Users {
+    children: [Option<Identity>; 3],
+    rescuer: Option<Identity>,
+}
 
 impl Users {
     pub(crate) fn look_up() -> Self {
-        Self(Child::ALL.map(user_of))
+        Self {
+            children: Child::ALL.map(user_of),
+            rescuer: identity_of(RESCUE, Vec::new()),
+        }
     }
 
     /// The child's own user, if there is one.
     pub(crate) fn of(&self, child: Child) -> Option<Identity> {
-        self.0[child as usize].clone()
+        self.children[child as usize].clone()
+    }
+
+    /// That of a rescue.
+    pub(crate) fn rescuer(&self) -> Option<Identity> {
+        self.rescuer.clone()
     }
 
     /// What a human should know of them.
@@ -88,10 +101,12 @@ impl Users {
         if !geteuid().is_root() {
             return Some("not started as root: all processes have the same user".to_owned());
         }
-        let absent: Vec<&str> = Child::ALL
+        let children = Child::ALL.map(|child| (child.word(), &self.children[child as usize]));
+        let absent: Vec<&str> = children
             .into_iter()
-            .filter(|child| self.0[*child as usize].is_none())
-            .map(Child::word)
+            .chain([(RESCUE, &self.rescuer)])
+            .filter(|(_, user)| user.is_none())
+            .map(|(word, _)| word)
             .collect();
         let names = absent.join(",");
         (!absent.is_empty())
@@ -109,14 +124,18 @@ pub(crate) fn admin_group() -> Option<Gid> {
 
 /// The child's own user, if the host has one and we may become somebody else at all.
 fn user_of(child: Child) -> Option<Identity> {
-    if !geteuid().is_root() {
-        return None;
-    }
-    let user = looked_up(child)?;
     let groups = match child {
         Child::Admin => admin_group().map(Gid::as_raw).into_iter().collect(),
         Child::Vrrp | Child::Proxy => Vec::new(),
     };
+    identity_of(child.word(), groups)
+}
+
+fn identity_of(word: &str, groups: Vec<u32>) -> Option<Identity> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    let user = User::from_name(&user_name(word)).ok().flatten()?;
     Some(Identity {
         uid: user.uid.as_raw(),
         gid: user.gid.as_raw(),
@@ -126,7 +145,7 @@ fn user_of(child: Child) -> Option<Identity> {
 
 /// The user that the host has for a child.
 pub(crate) fn looked_up(child: Child) -> Option<User> {
-    User::from_name(&user_name(child)).ok().flatten()
+    User::from_name(&user_name(child.word())).ok().flatten()
 }
 
 /// Gives up what `child` does not need. Returns what could not be done, in words, for the log.
@@ -143,13 +162,40 @@ pub(crate) fn enter(child: Child, user: Option<&Identity>) -> io::Result<Vec<Str
     {
         refused.push(format!("set nice {PROXY_NICE}: {error}"));
     }
+    confine(user, &kept_by(child), &mut refused)?;
+    Ok(refused)
+}
+
+/// Leaves the process nothing but raw sockets: a rescue opens some, and then calls [`renounce`].
+///
+/// # Errors
+/// The process would keep rights that it must not have.
+pub(crate) fn enter_rescue(user: Option<&Identity>) -> io::Result<Vec<String>> {
+    let mut refused = Vec::new();
+    let raw_sockets = CapsHashSet::from([Capability::CAP_NET_RAW]);
+    confine(user, &raw_sockets, &mut refused)?;
+    Ok(refused)
+}
+
+/// Gives up every capability, from the calling thread.
+///
+/// # Errors
+/// The kernel refused to take them back.
+pub(crate) fn renounce() -> io::Result<()> {
+    keep_only(&CapsHashSet::new())
+}
+
+fn confine(
+    user: Option<&Identity>,
+    keep: &CapsHashSet,
+    refused: &mut Vec<String>,
+) -> io::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
-    drop_bounding_set(&mut refused);
+    drop_bounding_set(refused);
     if let Some(user) = user {
         become_user(user)?;
     }
-    keep_only(&kept_by(child))?;
-    Ok(refused)
+    keep_only(keep)
 }
 
 /// Takes the priority of a dying process of ours away (each leads a process group, so that this
@@ -290,8 +336,8 @@ fn keep_only(keep: &CapsHashSet) -> io::Result<()> {
         .map_err(io::Error::other)
 }
 
-fn user_name(child: Child) -> String {
-    format!("fmc-lb-{}", child.word())
+fn user_name(word: &str) -> String {
+    format!("fmc-lb-{word}")
 }
 
 #[cfg(test)]

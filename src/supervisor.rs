@@ -11,6 +11,7 @@
 //! - `reader` reads the configuration file, `watch/reload` goes through with a reload.
 //! - `watcher` looks at files that may change, `files` passes their new contents on.
 //! - `forwarding` owns the TC program: where it hangs, and what it has counted.
+//! - `rescue` has the clients of a dead machine told.
 //! - `presence` sees to it that a node runs once.
 //! - `folder`, `shadows`, `notify`: the runtime folder, the shadows, systemd.
 
@@ -26,6 +27,7 @@ mod notify;
 mod presence;
 mod process;
 mod reader;
+mod rescue;
 mod shadows;
 mod sockets;
 mod tcp_options;
@@ -51,6 +53,7 @@ use self::files::Files;
 use self::forwarding::Forwarding;
 use self::kit::{Kit, Place};
 use self::reader::{Reader, Source};
+use self::rescue::Rescue;
 use self::watch::{Loop, Reload, Watch};
 use crate::check::{self, LoadError, Purpose};
 use crate::control::Given;
@@ -100,6 +103,8 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     let text = Arc::clone(&place.text);
     let reader = Reader::start(source, text, &boards.supervisor.reload)
         .context("start to look at the configuration file")?;
+    let rescue =
+        Rescue::new(&place.config, &kit).context("prepare for the loss of the other node")?;
     if let Err(error) = vrrp::schedule_fifo(FIFO_PRIORITY) {
         tracing::warn!(%error, "no real-time priority for the supervisor");
     }
@@ -111,6 +116,7 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         kit,
         files,
         forwarding,
+        rescue,
         will,
         events: Events::new(&signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
     };

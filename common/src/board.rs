@@ -36,9 +36,11 @@ pub use self::names::{NameRecord, NameSlot};
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;
 pub use self::reload::{ReloadEnd, ReloadSlot};
+pub use self::rescue::{LinkSlot, RescueSlot};
 pub use self::roster::{Entrant, Presence, RosterSlot};
 pub use self::route::{RouteSlot, RouteState};
 pub use self::session_log::SessionLogSlot;
+pub use self::sessions::{MAX_TABLE_SESSIONS, SessionPart, SessionRow, SessionTable, VipSession};
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 pub use self::tracker::{TrackerSlot, TrackerState, tracker_slot};
@@ -49,7 +51,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 12;
+pub const LAYOUT: u32 = 13;
 
 /// First words of every board.
 #[repr(C)]
@@ -168,9 +170,11 @@ mod lateness;
 mod names;
 mod probe_status;
 mod reload;
+mod rescue;
 mod roster;
 mod route;
 mod session_log;
+mod sessions;
 mod tls;
 mod tracker;
 mod vrrp;
@@ -225,6 +229,7 @@ pub struct SupervisorBoard {
     pub files: [FileSlot; MAX_WATCHED],
     pub forwarding: ForwardingSlot,
     pub reload: ReloadSlot,
+    pub rescue: RescueSlot,
 }
 
 /// As nobody has written it yet.
@@ -238,6 +243,7 @@ impl Default for SupervisorBoard {
             files: array::from_fn(|_| Default::default()),
             forwarding: Default::default(),
             reload: Default::default(),
+            rescue: Default::default(),
         }
     }
 }

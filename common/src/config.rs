@@ -171,7 +171,7 @@ pub struct Pair {
     pub heartbeat: Option<Duration>,
     /// Whether a silent node's VIPs are taken over before its adverts are missed.
     pub silent_takeover: SilentTakeover,
-    /// UDP port of the pair channel, default 9601.
+    /// UDP port of the pair channel, and TCP port of the admins' connections, default 9601.
     pub port: u16,
 }
 

@@ -7,6 +7,7 @@ mod agent;
 mod forwarding;
 mod machine;
 mod reload;
+mod rescue;
 mod route;
 mod tls;
 mod tracker;
@@ -17,6 +18,7 @@ pub use self::agent::AgentStatus;
 pub use self::forwarding::ForwardingStatus;
 pub use self::machine::MachineStatus;
 pub use self::reload::ReloadStatus;
+pub use self::rescue::{LinkStatus, RescueStatus};
 pub use self::route::RouteStatus;
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 pub use self::tracker::TrackerStatus;
@@ -48,6 +50,8 @@ pub struct Status {
     pub peer: Option<PeerStatus>,
     /// `None` with one node.
     pub forwarding: Option<ForwardingStatus>,
+    /// `None` without a pair channel.
+    pub rescue: Option<RescueStatus>,
     pub listeners: Vec<ListenerStatus>,
     pub backends: Vec<BackendStatus>,
     /// Files that are watched for changes.
@@ -177,6 +181,8 @@ pub struct PeerStatus {
     pub config_hash: Option<String>,
     /// It is on maintenance; `None` without a fresh heartbeat.
     pub maintenance: Option<bool>,
+    /// `None` without a pair channel.
+    pub link: Option<LinkStatus>,
     pub vips: Vec<PeerVipStatus>,
 }
 

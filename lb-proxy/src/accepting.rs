@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::ListeningSocket;
 use crate::clock;
 use crate::context::{Proxy, Thread};
+use crate::entrance::Entrance;
 use crate::listener::{accept_loop, adopt, set_options};
 use crate::threads::{RunError, ticker};
 
@@ -38,6 +39,8 @@ pub(crate) struct Turn {
 #[derive(Debug)]
 pub(crate) struct Door {
     post: ArcSwap<Post>,
+    /// Where its clients come to: no reload changes that.
+    entrance: Entrance,
     closes: Notify,
 }
 
@@ -49,15 +52,20 @@ pub(crate) struct Post {
 }
 
 impl Door {
-    pub(crate) fn new(post: Post) -> Self {
+    pub(crate) fn new(post: Post, entrance: Entrance) -> Self {
         Self {
             post: ArcSwap::from_pointee(post),
+            entrance,
             closes: Notify::new(),
         }
     }
 
     pub(crate) fn post(&self) -> Arc<Post> {
         self.post.load_full()
+    }
+
+    pub(crate) fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 
     /// Returns when nothing is to be accepted here any more.
@@ -144,7 +152,8 @@ impl Doors {
             }
             let failed = |source| adoption((config, listener), source);
             let adopted = adopt(socket.socket, settings).map_err(failed)?;
-            let door = Arc::new(Door::new(post));
+            let entrance = Entrance::new(adopted.local_addr(), config);
+            let door = Arc::new(Door::new(post, entrance));
             self.accepting
                 .spawn(accept_loop(adopted, Arc::clone(&door)));
             self.open.insert(inode, door);

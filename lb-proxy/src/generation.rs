@@ -114,7 +114,14 @@ pub(crate) fn first(inputs: &Inputs, session_log: SessionLog) -> Result<Arc<Prox
         Snapshot::new(config, &roster, standing),
         now.as_nanos(),
     );
-    let registries = (0..inputs.threads).map(|thread| Arc::new(Registry::new(thread, now)));
+    if let Some(sessions) = inputs.sessions {
+        // Those of an earlier proxy have ended with it.
+        sessions.begin(inputs.threads);
+    }
+    let registries = (0..inputs.threads).map(|thread| {
+        let told = inputs.sessions.map(|table| table.part(thread));
+        Arc::new(Registry::new(thread, now, told))
+    });
     let proxy = Arc::new(Proxy {
         config: Arc::clone(config),
         node: *node,

@@ -18,6 +18,7 @@
 //! | what an administrator has said, on the board | probe thread | keeper, probes, accept loops; the next proxy |
 //! | a generation: the configuration and what is made of it; a reload makes another ([`generation`]) | thread that [`Control::switch`] is called on | accept loops, sessions that begin, probes, commands |
 //! | registry of a thread's sessions | the thread: their start and end; each its bytes | commands: listing, cutting |
+//! | table of the sessions that came to a VIP | the thread: their start and end | admin, for the other node |
 //! | lists of networks in files, certificates and authorities, each swapped whole | thread that [`Control::replace_files`] is called on | accept loops, handshakes |
 //! | closed entries of the session log, in a bounded queue | relay threads; full = the line is lost, and counted | the log's thread |
 //! | heartbeat of each relay thread on the board | the future that its runtime polls itself | vrrp: 100 ms old = no VIP here |
@@ -49,6 +50,7 @@ mod connect;
 mod context;
 mod control;
 mod drain;
+mod entrance;
 mod fail_open;
 mod finding;
 mod generation;
@@ -96,7 +98,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::board::{AdminBoard, ProxyBoard};
+use common::board::{AdminBoard, ProxyBoard, SessionTable};
 use common::config::{Config, NodeIndex};
 
 pub use self::control::{Control, Unanswered};
@@ -116,6 +118,8 @@ pub struct Inputs {
     pub board: &'static ProxyBoard,
     /// What the admin process says: how programs that are probes have ended.
     pub admin: &'static AdminBoard,
+    /// Where sessions that come to a VIP are written for the other node; `None` = nobody tells it.
+    pub sessions: Option<&'static SessionTable>,
     /// Relay threads; there is one socket for each port of each bind and thread.
     pub threads: usize,
     pub sockets: Vec<ListeningSocket>,

@@ -160,8 +160,8 @@ async fn serve((stream, address): (TcpStream, SocketAddr), (post, door): (Arc<Po
                 post: &post,
             };
             let now = wait_for_room(door).await;
+            let client = Client::new(held.release(), admitted, (&now, door.entrance()));
             let Post { thread, listener } = &*now;
-            let client = Client::new(held.release(), admitted, (*listener, thread));
             let thread = Arc::clone(thread);
             if thread.proxy.tls.is_spoken(*listener) {
                 drop(tokio::spawn(tls::session::serve(client, thread)));

@@ -17,16 +17,20 @@ use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use common::board::{SessionPart, VipSession};
 use common::config::MAX_THREADS;
 use common::time::Moment;
 
 use self::way::{Step, Way};
 use crate::context::Bytes;
+use crate::entrance::LocalEnd;
 
 /// The sessions of one relay thread.
 #[derive(Debug)]
 pub(crate) struct Registry {
     kept: Mutex<Kept>,
+    /// Where the sessions that came to a VIP are told; `None` = nowhere.
+    told: Option<SessionPart>,
 }
 
 #[derive(Debug)]
@@ -109,7 +113,7 @@ impl From<Address> for SocketAddr {
 impl Registry {
     /// `began` makes the names differ from those of an earlier process: they begin at its
     /// microsecond since boot, and no thread accepts a million sessions a second.
-    pub(crate) fn new(thread: usize, began: Moment) -> Self {
+    pub(crate) fn new(thread: usize, began: Moment, told: Option<SessionPart>) -> Self {
         let first = began.as_nanos() / 1_000 * MAX_THREADS as u64 + thread as u64;
         Self {
             kept: Mutex::new(Kept {
@@ -118,13 +122,14 @@ impl Registry {
                 advertised: BTreeMap::new(),
                 next: SessionId(first),
             }),
+            told,
         }
     }
 
-    /// Keeps a session until the value is dropped.
+    /// Keeps a session until the value is dropped; with its end here, if that is a VIP.
     pub(crate) fn enter(
         self: &Arc<Self>,
-        peer: SocketAddr,
+        (peer, end): (SocketAddr, Option<LocalEnd>),
         listener: usize,
         started: Moment,
     ) -> Session {
@@ -149,6 +154,14 @@ impl Registry {
         });
         kept.sessions[place as usize] = Some(Arc::clone(&record));
         drop(kept);
+        if let (Some(told), Some(end)) = (&self.told, end) {
+            let session = VipSession {
+                vip: end.vip,
+                port: end.port,
+                client: peer,
+            };
+            told.enter(place, &session, id.0 / MAX_THREADS as u64);
+        }
         Session {
             record,
             registry: Arc::clone(self),
@@ -230,6 +243,10 @@ impl Deref for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if let Some(told) = &self.registry.told {
+            // Before another session has the place.
+            told.leave(self.place);
+        }
         let mut kept = self.registry.kept();
         kept.sessions[self.place as usize] = None;
         kept.free.push(self.place);

@@ -19,10 +19,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::accepting::Post;
 use crate::announce;
 use crate::clock;
 use crate::connect::{self, Caller, ConnectError, Dress, First, Link, Undressed};
 use crate::context::{Counted, Proxy, Thread};
+use crate::entrance::Entrance;
 use crate::hash;
 use crate::limit::Admitted;
 use crate::opening::{self, Opening, Refused, Said};
@@ -49,11 +51,13 @@ impl Client {
     pub(crate) fn new(
         (stream, address): (TcpStream, SocketAddr),
         admitted: Option<Box<Admitted>>,
-        (listener, thread): (usize, &Thread),
+        (post, entrance): (&Post, &Entrance),
     ) -> Self {
+        let (thread, listener) = (&post.thread, post.listener);
         let proxy = &thread.proxy;
         let registry = &proxy.registries[thread.index];
-        let session = registry.enter(address, listener, thread.clock.read());
+        let client = (address, entrance.end_of(&stream, &proxy.config));
+        let session = registry.enter(client, listener, thread.clock.read());
         Self {
             entry: Entry::open(proxy, &session, &stream),
             stream,

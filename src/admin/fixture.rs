@@ -98,6 +98,12 @@ pub(crate) fn healthy() -> View {
     vrrp.peer.heartbeat.set(ago(8));
     vrrp.peer.version.set(1 << 16);
     vrrp.peer.config_hash.set(CONFIG_HASH);
+    for since in [
+        &view.boards.admin.link.telling,
+        &view.boards.admin.link.hearing,
+    ] {
+        since.set(ago(190_000));
+    }
     let certificate = &view.boards.proxy.certificates[0];
     certificate.names.set("web.example.org");
     // In 60 days.

@@ -11,6 +11,7 @@ mod names;
 mod node;
 mod proxy;
 mod reload;
+mod rescue;
 mod routes;
 mod session_log;
 mod tls;
@@ -81,6 +82,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     reload::fill(&mut page, status);
     vrrp::fill(&mut page, view, status);
     forwarding::fill(&mut page, status);
+    rescue::fill(&mut page, status);
     trackers::fill(&mut page, status);
     routes::fill(&mut page, status);
     proxy::fill(&mut page, status);

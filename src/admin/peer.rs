@@ -7,6 +7,7 @@ use common::config::{Config, NodeIndex, Runs, VipIndex};
 use common::status::{PeerStatus, PeerVipStatus};
 use common::time::Moment;
 
+use super::rescue;
 use super::view::{View, hash_word, millis};
 
 /// The pair channel is shown as silent after three heartbeats, and never sooner than this.
@@ -81,6 +82,7 @@ pub(crate) fn status(view: &View, now: Moment) -> Option<PeerStatus> {
             .filter(|hash| *hash != 0)
             .map(hash_word),
         maintenance: (channel == Channel::On).then(|| view.boards.vrrp.peer_maintenance.get() == 1),
+        link: rescue::link(view, now),
         vips,
     })
 }

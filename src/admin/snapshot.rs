@@ -17,7 +17,7 @@ use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
 use super::{
-    agents, drain, files, forwarding, macs, peer, reload, routes, session_log, stalls, tls,
+    agents, drain, files, forwarding, macs, peer, reload, rescue, routes, session_log, stalls, tls,
     trackers, warnings,
 };
 use crate::status::human;
@@ -47,6 +47,7 @@ impl View {
             machine: stalls::status(self, now),
             peer: peer::status(self, now),
             forwarding: forwarding::status(self),
+            rescue: rescue::status(self, now),
             listeners: self.listeners(&processes.proxy, rates, clocks),
             backends: self
                 .config

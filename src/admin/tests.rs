@@ -43,6 +43,7 @@ impl Running {
             proxy: None,
             supervisor: None,
             http: vec![listener.into()],
+            peer: None,
         };
         let control = Control::new();
         let for_thread = Arc::clone(&control);

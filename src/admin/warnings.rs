@@ -18,6 +18,7 @@ use super::peer::Channel;
 use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::reload;
+use super::rescue;
 use super::routes;
 use super::session_log;
 use super::stalls;
@@ -147,6 +148,7 @@ fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<Stri
             if hash != 0 && hash != view.config_hash {
                 found.push(format!("{name} runs another configuration than this node"));
             }
+            found.extend(rescue::warning(view, name, now));
         }
         Channel::Silent => found.push(silence(view, name, now)),
         Channel::NoKey => found.push(format!(

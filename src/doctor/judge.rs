@@ -216,8 +216,9 @@ fn wanted(config: &Config, node: NodeIndex) -> Vec<Wanted> {
             what: format!("the pair channel (UDP port {port})"),
             how: How::Port(port),
             remedy: format!(
-                "nft insert rule inet filter input udp dport {port} accept; with firewalld: \
-                 firewall-cmd --permanent --add-port={port}/udp"
+                "nft insert rule inet filter input meta l4proto {{ tcp, udp }} th dport {port} accept; with \
+                 firewalld: firewall-cmd --permanent --add-port={port}/udp --add-port={port}/tcp (TCP: its \
+                 admin process)"
             ),
         });
     }

@@ -3,6 +3,7 @@
 mod files;
 mod forwarding;
 mod grid;
+mod rescue;
 mod routes;
 mod trackers;
 
@@ -51,7 +52,9 @@ fn head(status: &Status) -> Vec<String> {
         lines.extend(wrap(&peer_line(peer), "", "  "));
         let forwarding = status.forwarding.as_ref();
         let line = forwarding.and_then(|one| forwarding::line(one, peer));
-        lines.extend(line.iter().flat_map(|line| wrap(line, "", "  ")));
+        let told = rescue::lines((peer.link.as_ref(), status.rescue.as_ref()), &peer.name);
+        let said = line.iter().chain(&told);
+        lines.extend(said.flat_map(|line| wrap(line, "", "  ")));
     }
     for warning in &status.warnings {
         lines.extend(wrap(warning, "! ", "  "));

@@ -92,6 +92,12 @@ impl Forwarding {
         }
     }
 
+    /// The frame as of which the other node's machine is dead; `None` = it is not.
+    pub(super) fn verdict(&self) -> Option<Moment> {
+        let board = self.loaded.as_ref().ok()?.board;
+        board.dead_as_of.get().filter(|_| board.is_peer_dead())
+    }
+
     /// Attaches the program as soon as it is known where the other node is, keeps it there, and publishes what it counts.
     pub(super) fn look(&mut self, (vrrp, slot): (&VrrpBoard, &ForwardingSlot), now: Moment) {
         let loaded = match &mut self.loaded {

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use common::board::{AdminBoard, Child, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::board::{AdminBoard, Child, ProxyBoard, SessionTable, SupervisorBoard, VrrpBoard};
 use common::config::{Arrangement, Config, NodeIndex};
 
 use super::folder::Folder;
 use super::judge::judge;
 use super::sockets;
-use crate::control::{CommandEnd, Handle, Identity, Setup, Writer};
+use crate::control::{CommandEnd, Handle, Identity, Setup, Whose, Writer};
 use crate::rights::Users;
-use crate::{commands, memory, session_log};
+use crate::{admin_key, commands, memory, session_log};
 
 /// The node that the kit is for.
 #[derive(Debug, Clone)]
@@ -181,6 +181,16 @@ impl Kit {
         ))
     }
 
+    /// The other node's sessions, as admin is told them; `None` = it is not.
+    pub(super) fn peer_sessions(&self) -> Option<&OwnedFd> {
+        self.held_by(Child::Admin, &Handle::Sessions { whose: Whose::Peer })
+    }
+
+    /// Who tells the clients of a lost machine, if the host has a user for that.
+    pub(super) fn rescuer(&self) -> Option<Identity> {
+        self.users.rescuer()
+    }
+
     /// New contents of the proxy's files, for it and for those after it.
     pub(super) fn replace_files(&mut self, contents: Vec<(PathBuf, OwnedFd)>) {
         for (path, content) in contents {
@@ -245,6 +255,7 @@ impl Kit {
         .context("connect admin and proxy")?;
         self.connect(|end| Handle::Tasks { end }, &[Child::Admin])
             .context("connect admin and supervisor")?;
+        let has_pair_channel = place.config.has_pair_channel(place.node);
         let mut read = Vec::new();
         for (child, path) in files_of(&place.config) {
             let handle = Handle::File { path: path.clone() };
@@ -256,7 +267,49 @@ impl Kit {
                 read.push(path);
             }
         }
-        self.judge(&place.config, &read)
+        self.judge(&place.config, &read)?;
+        if has_pair_channel {
+            self.connect_admins(place)
+                .context("prepare for the other node's admin")?;
+        }
+        Ok(())
+    }
+
+    /// What it takes to tell the other node of this one's sessions, and to keep what it tells.
+    fn connect_admins(&mut self, place: &Place<'_>) -> anyhow::Result<()> {
+        let own = Handle::Sessions { whose: Whose::Own };
+        let written = match (
+            self.held_by(Child::Proxy, &own),
+            self.held_by(Child::Admin, &own),
+        ) {
+            (Some(held), _) => held.try_clone()?,
+            (None, Some(read)) => memory::reopen_writable(read)?,
+            (None, None) => memory::create::<SessionTable>("fmc-lb-sessions")?,
+        };
+        let read = memory::reopen_read_only(&written)?;
+        let peers = Handle::Sessions { whose: Whose::Peer };
+        let told = match self.held_by(Child::Admin, &peers) {
+            Some(held) => held.try_clone()?,
+            None => memory::create::<SessionTable>("fmc-lb-peer-sessions")?,
+        };
+        self.own
+            .retain(|(_, handle, _)| !matches!(handle, Handle::Sessions { .. }));
+        self.add(Child::Proxy, vec![(own.clone(), written)]);
+        self.add(Child::Admin, vec![(own, read), (peers, told)]);
+        if self.held_by(Child::Admin, &Handle::PeerSocket).is_none() {
+            match sockets::bind_for_peer(&place.config, place.node) {
+                Ok(socket) => self.add(Child::Admin, vec![(Handle::PeerSocket, socket)]),
+                Err(warning) => self.warnings.push(warning),
+            }
+        }
+        if self.held_by(Child::Admin, &Handle::AdminKey).is_none()
+            && let Some(key) = self.pair_key(&place.config)?
+        {
+            let key = admin_key::of_pair_key(&key).context("derive the admins' key")?;
+            let key = memory::sealed_text("fmc-lb-admin-key", key.as_bytes())?;
+            self.add(Child::Admin, vec![(Handle::AdminKey, key)]);
+        }
+        Ok(())
     }
 
     /// A file may have changed since the configuration was checked, and what a child cannot use would
@@ -311,6 +364,13 @@ impl Kit {
         socket.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// What a child holds under a handle.
+    fn held_by(&self, child: Child, handle: &Handle) -> Option<&OwnedFd> {
+        let mut own = self.own.iter();
+        let held = own.find(|(whose, held, _)| *whose == child && held == handle);
+        held.map(|(_, _, descriptor)| descriptor)
+    }
+
     fn has(&self, what: impl Fn(&Handle) -> bool) -> bool {
         self.own.iter().any(|(_, handle, _)| what(handle))
     }
@@ -358,7 +418,10 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::Commands { .. }
             | Handle::Tasks { .. }
             | Handle::Forward { .. }
-            | Handle::File { .. } => true,
+            | Handle::File { .. }
+            | Handle::Sessions { .. }
+            | Handle::PeerSocket
+            | Handle::AdminKey => true,
             Handle::Config
             | Handle::Arrangement
             | Handle::Board { .. }
@@ -400,6 +463,9 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::Tasks { .. }
             | Handle::Forward { .. }
             | Handle::File { .. }
+            | Handle::Sessions { .. }
+            | Handle::PeerSocket
+            | Handle::AdminKey
             | Handle::NodeName
             | Handle::Unknown => false,
         });

@@ -157,7 +157,7 @@ pub(super) fn bind_http(config: &Config, node: NodeIndex) -> (Vec<(Handle, Owned
     addresses.dedup();
     let (mut sockets, mut warnings) = (Vec::new(), Vec::new());
     for address in addresses {
-        match http_socket(address) {
+        match small_socket(address) {
             Ok(socket) => sockets.push((
                 Handle::Http {
                     address: address.to_string(),
@@ -168,6 +168,14 @@ pub(super) fn bind_http(config: &Config, node: NodeIndex) -> (Vec<(Handle, Owned
         }
     }
     (sockets, warnings)
+}
+
+/// Binds this node's own address for the other node's admin; gives a warning where that is taken.
+pub(super) fn bind_for_peer(config: &Config, node: NodeIndex) -> Result<OwnedFd, String> {
+    let address = SocketAddr::from((config.nodes[node.0].address, config.pair.port));
+    small_socket(address).map_err(|error| {
+        format!("the other node's admin cannot be heard at TCP {address}: {error}; nobody is told when its machine is lost")
+    })
 }
 
 /// Binds the admin socket: its group may read, everybody else is refused by the file's mode.
@@ -220,7 +228,7 @@ fn relay_socket(
     Ok(socket.into())
 }
 
-fn http_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+fn small_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = tcp_socket(address)?;
     socket.bind(&address.into())?;
     socket.listen(128)?;
@@ -428,9 +436,9 @@ mod tests {
     #[test]
     fn a_taken_http_address_is_an_error() {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let first = Socket::from(http_socket(any).expect("bind"));
+        let first = Socket::from(small_socket(any).expect("bind"));
         let address = first.local_addr().expect("address").as_socket();
-        let error = http_socket(address.expect("an IP address")).expect_err("taken");
+        let error = small_socket(address.expect("an IP address")).expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -25,6 +25,7 @@ use super::kit::{Boards, Kit, Place};
 use super::lifecycle::{Action, Lifecycle};
 use super::notify::{self, Notify};
 use super::process::{Process, Remains};
+use super::rescue::Rescue;
 use super::shadows::Keeper;
 
 /// After a stop the last processes have so long to be gone for good, with all their sockets.
@@ -40,6 +41,7 @@ pub(super) struct Watch<'a> {
     pub(super) boards: Boards,
     pub(super) files: Files,
     pub(super) forwarding: Forwarding,
+    pub(super) rescue: Rescue,
     /// `None` = there is no VIP to resign for.
     pub(super) will: Option<Will>,
     pub(super) events: Events,
@@ -219,6 +221,7 @@ impl<'a> Loop<'a> {
             self.with
                 .forwarding
                 .look((self.with.boards.vrrp, slot), now);
+            self.look_for_rescue(now);
         }
         self.look_at_reload(now);
         let proxy = self.children[Child::Proxy as usize].as_ref();
@@ -234,6 +237,16 @@ impl<'a> Loop<'a> {
             *last = now;
             self.notify.alive();
         }
+    }
+
+    /// Tells the clients of a dead machine, once their VIP is held here.
+    fn look_for_rescue(&mut self, now: Moment) {
+        let verdict = self.with.forwarding.verdict();
+        let vips = self.with.boards.vrrp.vips.iter().enumerate();
+        let held = vips.filter(|(_, slot)| slot.leased.get() != 0);
+        let held = held.fold(0, |bits, (index, _)| bits | 1 << index);
+        let slot = &self.with.boards.supervisor.rescue;
+        self.with.rescue.look((verdict, held), slot, now);
     }
 
     fn is_over(&self) -> bool {

@@ -22,6 +22,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_fmc-lb");
 /// Users of [`start_with_users`].
 pub(crate) const PROXY_UID: u32 = 61_002;
 pub(crate) const ADMIN_UID: u32 = 61_003;
+pub(crate) const RESCUE_UID: u32 = 61_004;
 
 /// A running site. Fields are dropped in this order: balancers, servers, namespaces.
 #[derive(Debug)]
@@ -133,7 +134,12 @@ impl Site {
 /// only its process has.
 pub(crate) fn start_with_users(site: &Site, folder: &Path) -> Result<Process> {
     let mut users = fs::read_to_string("/etc/passwd")?;
-    for (name, uid) in [("vrrp", 61_001), ("proxy", PROXY_UID), ("admin", ADMIN_UID)] {
+    for (name, uid) in [
+        ("vrrp", 61_001),
+        ("proxy", PROXY_UID),
+        ("admin", ADMIN_UID),
+        ("rescue", RESCUE_UID),
+    ] {
         users.push_str(&format!("fmc-lb-{name}:x:{uid}:{uid}::/:/bin/false\n"));
     }
     let database = folder.join("passwd");

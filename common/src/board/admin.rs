@@ -1,6 +1,8 @@
 //! What admin says.
 
-use super::{Cell, ExternalAnswer, ExternalGroup, HandoverWishSlot, Header, Override, TrackerSlot};
+use super::{
+    Cell, ExternalAnswer, ExternalGroup, HandoverWishSlot, Header, LinkSlot, Override, TrackerSlot,
+};
 use crate::config::{MAX_SERVERS, MAX_TRACKERS};
 
 /// What admin says.
@@ -36,6 +38,7 @@ pub struct AdminBoard {
     pub handover: HandoverWishSlot,
     /// Not 0 = the node is on maintenance. Outlives admin and vrrp.
     pub maintenance: Override,
+    pub link: LinkSlot,
 }
 
 impl Default for AdminBoard {
@@ -56,6 +59,7 @@ impl Default for AdminBoard {
             stolen_permille: Cell::default(),
             handover: HandoverWishSlot::default(),
             maintenance: Override::default(),
+            link: LinkSlot::default(),
         }
     }
 }

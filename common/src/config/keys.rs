@@ -178,7 +178,8 @@ key_file = "/etc/fmc-lb/pair.key""#,
             name: "port",
             kind: Kind::Integer(PORT),
             default: Default::Toml("9601"),
-            doc: "UDP port of the pair channel on both nodes",
+            doc: "UDP port of the pair channel on both nodes, and TCP port at which their admin processes tell each other \
+                  their sessions",
         },
     ],
 };

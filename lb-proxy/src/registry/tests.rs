@@ -20,9 +20,13 @@ fn listed(registry: &Registry, most: usize) -> (Vec<u16>, u64) {
 
 #[test]
 fn a_session_is_listed_from_its_start_to_its_end() {
-    let registry = Arc::new(Registry::new(3, at(1_000)));
-    let first = registry.enter(peer(1), 2, at(10));
-    let second = registry.enter("[::ffff:10.0.0.7]:2".parse().expect("address"), 0, at(20));
+    let registry = Arc::new(Registry::new(3, at(1_000), None));
+    let first = registry.enter((peer(1), None), 2, at(10));
+    let second = registry.enter(
+        ("[::ffff:10.0.0.7]:2".parse().expect("address"), None),
+        0,
+        at(20),
+    );
     assert_eq!(listed(&registry, 9), (vec![1, 2], 0));
     assert_eq!(second.peer(), peer(2));
     assert_eq!((first.listener(), first.server()), (2, None));
@@ -36,7 +40,7 @@ fn a_session_is_listed_from_its_start_to_its_end() {
     assert_eq!(registry.advertised(second.id), None);
     drop(first);
     assert_eq!(registry.advertised(id), None);
-    let third = registry.enter(peer(3), 0, at(30));
+    let third = registry.enter((peer(3), None), 0, at(30));
     assert_ne!(third.id, second.id);
     assert_eq!(listed(&registry, 9), (vec![2, 3], 0));
     let text = third.id.to_string();
@@ -45,10 +49,10 @@ fn a_session_is_listed_from_its_start_to_its_end() {
 
 #[test]
 fn the_oldest_are_listed_and_the_rest_counted() {
-    let registry = Arc::new(Registry::new(0, at(0)));
+    let registry = Arc::new(Registry::new(0, at(0), None));
     let sessions: Vec<_> = [50, 10, 40, 20, 30]
         .iter()
-        .map(|start| registry.enter(peer(*start), 0, at((*start).into())))
+        .map(|start| registry.enter((peer(*start), None), 0, at((*start).into())))
         .collect();
     assert_eq!(listed(&registry, 3), (vec![10, 20, 30], 2));
     drop(sessions);
@@ -58,11 +62,13 @@ fn the_oldest_are_listed_and_the_rest_counted() {
 #[test]
 fn names_of_the_next_process_are_others() {
     let (old, new) = (
-        Arc::new(Registry::new(1, at(5))),
-        Arc::new(Registry::new(1, at(6))),
+        Arc::new(Registry::new(1, at(5), None)),
+        Arc::new(Registry::new(1, at(6), None)),
     );
-    let old: Vec<_> = (0..900).map(|_| old.enter(peer(1), 0, at(5))).collect();
-    let new = new.enter(peer(1), 0, at(6));
+    let old: Vec<_> = (0..900)
+        .map(|_| old.enter((peer(1), None), 0, at(5)))
+        .collect();
+    let new = new.enter((peer(1), None), 0, at(6));
     assert!(old.iter().all(|one| one.id < new.id));
 }
 
@@ -76,10 +82,10 @@ impl Wake for Woken {
 
 #[test]
 fn who_is_cut_is_woken_and_told_why_once() {
-    let registry = Arc::new(Registry::new(0, at(0)));
+    let registry = Arc::new(Registry::new(0, at(0), None));
     let (one, other) = (
-        registry.enter(peer(1), 0, at(0)),
-        registry.enter(peer(2), 1, at(0)),
+        registry.enter((peer(1), None), 0, at(0)),
+        registry.enter((peer(2), None), 1, at(0)),
     );
     let woken = Arc::new(Woken(AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&woken));
@@ -102,8 +108,8 @@ fn who_is_cut_is_woken_and_told_why_once() {
 
 #[test]
 fn a_server_is_taken_from_those_who_have_it_and_from_those_who_are_on_their_way() {
-    let registry = Arc::new(Registry::new(0, at(0)));
-    let [has, goes, other] = [1, 2, 3].map(|port| registry.enter(peer(port), 0, at(0)));
+    let registry = Arc::new(Registry::new(0, at(0), None));
+    let [has, goes, other] = [1, 2, 3].map(|port| registry.enter((peer(port), None), 0, at(0)));
     has.goes_to(7);
     assert!(has.arrives());
     goes.goes_to(7);

@@ -119,6 +119,7 @@ impl Setup {
             node: NodeIndex(0),
             board: self.board,
             admin: self.admin,
+            sessions: None,
             threads: self.threads,
             sockets,
             files: self.files,

@@ -19,6 +19,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         reload::FAMILIES,
         vrrp::FAMILIES,
         forwarding::FAMILIES,
+        rescue::FAMILIES,
         trackers::FAMILIES,
         routes::FAMILIES,
         proxy::FAMILIES,

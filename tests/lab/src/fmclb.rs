@@ -396,7 +396,8 @@ fn make_key(binary: &Path, path: &Path) -> Result<()> {
 }
 
 fn is_ours(seen: &Seen) -> bool {
-    part_of(seen).is_some() || seen.arguments.get(1).is_some_and(|word| word == "child")
+    let word = seen.arguments.get(1).map(String::as_str);
+    part_of(seen).is_some() || matches!(word, Some("child" | "rescue"))
 }
 
 fn part_of(seen: &Seen) -> Option<Part> {

@@ -79,7 +79,7 @@ pub struct Report {
     pub failed: usize,
 }
 
-/// Sessions held open by a thread on the client. Dropping it closes them.
+/// Sessions held open by a thread on a client. Dropping it closes them.
 #[derive(Debug)]
 pub struct Held {
     report: Arc<Mutex<Report>>,
@@ -93,10 +93,18 @@ impl Held {
     /// # Errors
     /// When one cannot be opened, or not all within a minute.
     pub fn open(lab: &Lab, to: SocketAddr, plan: Plan) -> Result<Self> {
+        Self::open_from(lab, Node::Client, to, plan)
+    }
+
+    /// The same on another machine: those of the cluster come by the router.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_from(lab: &Lab, from: Node, to: SocketAddr, plan: Plan) -> Result<Self> {
         let report = Arc::new(Mutex::new(Report::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, ending) = (Arc::clone(&report), Arc::clone(&stop));
-        let thread = lab.spawn_in(Node::Client, "held", move || {
+        let thread = lab.spawn_in(from, "held", move || {
             Holding::new(to, plan, shared)?.run(&ending)
         })?;
         let held = Self {

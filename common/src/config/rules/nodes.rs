@@ -168,7 +168,7 @@ fn key(draft: &Draft, findings: &mut Findings) {
             draft.pair.header,
             "[pair] has no `key_file`, so the pair channel is off: a lost node is noticed by missing \
              adverts only, a node that can serve worse keeps its VIPs, a VIP that moves breaks its connections, \
-             and adverts are not authenticated",
+             the clients of a lost node wait in silence, and adverts are not authenticated",
             "make a key with `fmc-lb keygen`, copy it to both nodes and name it in `key_file`; or say \
              heartbeat = \"off\"",
         );

@@ -1,0 +1,221 @@
+//! The connection that this node makes: it tells.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "connects to the other node's admin"
+)]
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use common::time::Moment;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Interval, MissedTickBehavior, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::frame::{self, Kind, LONGEST_BODY, frame};
+use super::ledger::{Ledger, Pass};
+use super::message::{Hello, Summary, VERSION};
+use super::{ALIVE, Link, OPENING, SILENCE};
+use crate::admin::clock;
+use crate::admin::pause::Pause;
+
+/// What has changed is told this often.
+const PACE: Duration = Duration::from_millis(100);
+
+type Reader = ReadHalf<TlsStream<TcpStream>>;
+type Writer = WriteHalf<TlsStream<TcpStream>>;
+
+/// Connects, tells, and begins anew whenever that ends.
+pub(super) async fn tell_for_ever(link: Arc<Link>) -> Infallible {
+    let mut pause = Pause::default();
+    let slot = link.slot;
+    slot.problem.set("it has not been reached yet");
+    loop {
+        let Err(error) = tell(&link).await;
+        let error = format!("{error:#}");
+        slot.failures.add(1);
+        if slot.telling.get().is_some() {
+            slot.telling.clear();
+            slot.told.set(0);
+            pause.reset();
+            tracing::info!(
+                peer = link.peer.name,
+                error,
+                "its admin process is not told any more of this node's sessions"
+            );
+        } else {
+            tracing::debug!(
+                peer = link.peer.name,
+                error,
+                "its admin process is not reached"
+            );
+        }
+        slot.problem.set(&error);
+        tokio::time::sleep(pause.after_error()).await;
+    }
+}
+
+async fn tell(link: &Link) -> anyhow::Result<Infallible> {
+    let (mut reader, mut writer) = open(link).await?;
+    let threads = link.own_sessions.threads();
+    let hello = Hello {
+        version: VERSION,
+        node: link.own.name.clone(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        threads,
+        vips: link.vips.clone(),
+    };
+    let hello = serde_json::to_vec(&hello).context("write a hello")?;
+    send(&mut writer, &frame(Kind::Hello, &hello)).await?;
+    let mut body = Vec::new();
+    let answer = timeout(OPENING, frame::read(&mut reader, &mut body)).await;
+    let kind = answer
+        .context("it says nothing")?
+        .context("it does not say hello")?;
+    if kind != Kind::Hello {
+        bail!("its first word is no hello");
+    }
+    let peer: Hello = serde_json::from_slice(&body).context("understand its hello")?;
+    let mut telling = Telling {
+        link,
+        ledger: Ledger::new(threads),
+        writer,
+    };
+    telling.pass().await?;
+    send(&mut telling.writer, &frame(Kind::Listed, &[])).await?;
+    link.slot.telling.set(clock::now());
+    link.slot.connects.add(1);
+    link.slot.problem.set("");
+    tracing::info!(
+        peer = link.peer.name,
+        software = peer.software,
+        sessions = telling.ledger.count(),
+        "its admin process is told of this node's sessions"
+    );
+    tokio::select! {
+        ended = listen(&mut reader) => ended,
+        ended = telling.go_on() => ended,
+    }
+}
+
+/// Nothing more is said on this side but that it has ended.
+async fn listen(reader: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<Infallible> {
+    let mut ignored = [0; 256];
+    loop {
+        if reader.read(&mut ignored).await.context("hear of it")? == 0 {
+            bail!("it has ended the connection");
+        }
+    }
+}
+
+async fn open(link: &Link) -> anyhow::Result<(Reader, Writer)> {
+    let to = SocketAddr::new(link.peer.address, link.port);
+    let stream = timeout(OPENING, connect(link, to))
+        .await
+        .with_context(|| format!("no answer from {to}"))?
+        .with_context(|| format!("connect to {to}"))?;
+    let name = ServerName::IpAddress(link.peer.address.into());
+    let connector = TlsConnector::from(Arc::clone(&link.identity.client));
+    let stream = timeout(OPENING, connector.connect(name, stream))
+        .await
+        .with_context(|| format!("no handshake with {to}"))?
+        .with_context(|| format!("shake hands with {to}"))?;
+    Ok(tokio::io::split(stream))
+}
+
+/// From this node's own address: the other one takes no other.
+async fn connect(link: &Link, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind(SocketAddr::new(link.own.address, 0))?;
+    let stream = socket.connect(to).await?;
+    let options = SockRef::from(&stream);
+    options.set_tcp_nodelay(true)?;
+    options.set_tcp_user_timeout(Some(SILENCE))?;
+    options.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE))?;
+    Ok(stream)
+}
+
+struct Telling<'a> {
+    link: &'a Link,
+    ledger: Ledger,
+    writer: Writer,
+}
+
+impl Telling<'_> {
+    /// Tells what has changed, each [`PACE`]; and how this node is, each [`ALIVE`].
+    async fn go_on(&mut self) -> anyhow::Result<Infallible> {
+        let mut ticker = ticker();
+        let mut summed_up = None;
+        loop {
+            ticker.tick().await;
+            let now = clock::now();
+            self.pass().await?;
+            if summed_up.is_none_or(|last| now.since(last) >= ALIVE) {
+                summed_up = Some(now);
+                let summary = serde_json::to_vec(&self.summary(now)).context("sum up")?;
+                send(&mut self.writer, &frame(Kind::Summary, &summary)).await?;
+            }
+        }
+    }
+
+    fn summary(&self, now: Moment) -> Summary {
+        let drain = self.link.drain;
+        let left = drain.until.get().map(|until| until.since(now).as_millis());
+        Summary {
+            drain_ms_left: left.map(|left| u64::try_from(left).unwrap_or(u64::MAX)),
+            drain_closed: drain.closed.get(),
+        }
+    }
+
+    /// Looks at the whole table.
+    async fn pass(&mut self) -> anyhow::Result<()> {
+        loop {
+            let mut body = Vec::with_capacity(LONGEST_BODY);
+            let pass = self.ledger.go_on(self.link.own_sessions, &mut body);
+            if pass == Pass::Divided {
+                bail!("another proxy has begun: everything is told anew");
+            }
+            if !body.is_empty() {
+                send(&mut self.writer, &frame(Kind::Sessions, &body)).await?;
+            }
+            if pass == Pass::Complete {
+                self.link.slot.told.set(self.ledger.count());
+                self.link
+                    .slot
+                    .untold
+                    .set(self.link.own_sessions.untold.get());
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn ticker() -> Interval {
+    let mut ticker = tokio::time::interval(PACE);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+/// Sends all of it, within the time in which a living peer takes it.
+async fn send(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> anyhow::Result<()> {
+    let sent = timeout(SILENCE, async {
+        to.write_all(bytes).await?;
+        to.flush().await
+    });
+    sent.await
+        .context("it takes nothing")?
+        .context("send to it")
+}
