@@ -261,9 +261,41 @@ pub fn frames_lost(lab: &Lab, percent: u8) -> Result<Undo> {
 /// When `nft` refuses.
 pub fn speaks_to_nobody(lab: &Lab, node: Node) -> Result<Undo> {
     let device = node.name();
-    let rules = ["ip protocol 112 drop", "udp dport 9601 drop"];
+    let rules = [
+        "ip protocol 112 drop",
+        "ip6 nexthdr 112 drop",
+        "udp dport 9601 drop",
+    ];
     let hook = format!("type filter hook ingress device {device} priority 0 ;");
-    refuse(lab, (node.switch(), "netdev"), &hook, &rules)
+    let table = format!("refusal_{device}");
+    refuse(lab, (node.switch(), "netdev", &table), &hook, &rules)
+}
+
+/// The load balancers reach each other no more, and everybody else does reach them: the switch isolates their ports.
+///
+/// # Errors
+/// When `bridge` fails.
+pub fn nodes_apart(lab: &Lab) -> Result<Undo> {
+    let mut undo = Undo { steps: Vec::new() };
+    for node in Node::LBS {
+        let switch = lab.node(node.switch()).name();
+        let line = |state| {
+            [
+                "-n",
+                switch,
+                "link",
+                "set",
+                "dev",
+                node.name(),
+                "isolated",
+                state,
+            ]
+        };
+        command::run("bridge", &line("on"))?;
+        undo.steps
+            .push(Step::Run("bridge", line("off").map(str::to_owned).to_vec()));
+    }
+    Ok(undo)
 }
 
 /// A load balancer's own firewall drops the adverts that arrive.
@@ -272,13 +304,18 @@ pub fn speaks_to_nobody(lab: &Lab, node: Node) -> Result<Undo> {
 /// When `nft` refuses.
 pub fn protocol_112_refused(lab: &Lab, node: Node) -> Result<Undo> {
     let hook = "type filter hook input priority 0 ;";
-    refuse(lab, (node, "inet"), hook, &["ip protocol 112 drop"])
+    refuse(
+        lab,
+        (node, "inet", "refusal"),
+        hook,
+        &["ip protocol 112 drop"],
+    )
 }
 
 /// Adds a chain with these rules to a table of its own.
 fn refuse(
     lab: &Lab,
-    (place, family): (Node, &'static str),
+    (place, family, table): (Node, &'static str, &str),
     hook: &str,
     rules: &[&str],
 ) -> Result<Undo> {
@@ -288,14 +325,14 @@ fn refuse(
         words.extend(line.split_whitespace());
         command::run("ip", &words)
     };
-    nft(&format!("add table {family} refusal"))?;
+    nft(&format!("add table {family} {table}"))?;
     let undo = [
-        "netns", "exec", name, "nft", "delete", "table", family, "refusal",
+        "netns", "exec", name, "nft", "delete", "table", family, table,
     ];
     let undo = Undo::run("ip", &undo);
-    nft(&format!("add chain {family} refusal rules {{ {hook} }}"))?;
+    nft(&format!("add chain {family} {table} rules {{ {hook} }}"))?;
     for rule in rules {
-        nft(&format!("add rule {family} refusal rules {rule}"))?;
+        nft(&format!("add rule {family} {table} rules {rule}"))?;
     }
     Ok(undo)
 }

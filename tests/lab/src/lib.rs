@@ -8,6 +8,7 @@
 //!   and the next start sweeps what a killed run has left ([`namespace`]).
 //! - [`cluster::Cluster`] puts [`backend::Backend`]s on masters and workers; [`apiserver`] answers as a real API server.
 //! - [`balancer::Balancer`] starts and stops a pair: [`fmclb::FmcLb`] or [`baseline::HaproxyKeepalived`].
+//! - [`traffic::Traffic`] is what clients do all at once: held sessions, [`bulk`] streams, new connections.
 //! - [`prober::Prober`] measures outages, [`held::Held`] watches established connections, [`lease::LeaseWatch`] who holds
 //!   a VIP, [`adverts::AdvertWatch`] the adverts on the wire.
 //! - [`fault`] breaks things and mends them on drop; [`capture`] keeps the last packets for a failed test.
@@ -27,6 +28,7 @@ pub mod apiserver;
 pub mod backend;
 pub mod balancer;
 pub mod baseline;
+pub mod bulk;
 pub mod capture;
 pub mod chain;
 pub mod client;
@@ -35,6 +37,7 @@ mod command;
 pub mod epoll;
 pub mod evidence;
 pub mod fault;
+pub mod flood;
 pub mod fmclb;
 pub mod frr;
 pub mod held;
@@ -54,6 +57,7 @@ pub mod process;
 pub mod report;
 pub mod scenario;
 pub mod topology;
+pub mod traffic;
 pub mod verdict;
 mod wait;
 

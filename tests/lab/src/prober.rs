@@ -22,9 +22,9 @@ pub use report::{Failed, Good, Outage, Report, Why};
 use crate::epoll::Ticker;
 use crate::{Lab, Node, limits};
 
-/// Time between two attempts.
+/// Time between two attempts, unless another one is asked for.
 pub const SPACING: Duration = Duration::from_millis(2);
-/// An attempt that takes longer has failed.
+/// An attempt that takes longer has failed, unless another limit is asked for.
 pub const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
 /// No answer to a probe is longer.
 const MAX_ANSWER: usize = 1_024;
@@ -36,6 +36,21 @@ pub enum Question {
     Echo,
     /// `GET /`.
     Http,
+}
+
+/// Who asks whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asking {
+    /// The machine that asks.
+    pub from: Node,
+    /// Where it asks.
+    pub to: SocketAddr,
+    /// What.
+    pub question: Question,
+    /// Time between two attempts.
+    pub spacing: Duration,
+    /// An attempt that takes longer has failed.
+    pub limit: Duration,
 }
 
 /// A running prober. Dropping it stops it.
@@ -52,6 +67,21 @@ impl Prober {
     /// # Errors
     /// When its thread cannot be made.
     pub fn start(lab: &Lab, to: SocketAddr, question: Question) -> Result<Self> {
+        let asking = Asking {
+            from: Node::Client,
+            to,
+            question,
+            spacing: SPACING,
+            limit: ATTEMPT_LIMIT,
+        };
+        Self::start_asking(lab, asking)
+    }
+
+    /// The same from any machine, at any pace.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_asking(lab: &Lab, asking: Asking) -> Result<Self> {
         let now = Instant::now();
         let report = Arc::new(Mutex::new(Report {
             started: now,
@@ -63,9 +93,9 @@ impl Prober {
         }));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, ending) = (Arc::clone(&report), Arc::clone(&stop));
-        let thread = lab.spawn_in(Node::Client, "prober", move || {
+        let thread = lab.spawn_in(asking.from, "prober", move || {
             limits::real_time();
-            Probing::new(to, question, shared)?.run(&ending)
+            Probing::new(asking, shared)?.run(&ending)
         })?;
         Ok(Self {
             report,
@@ -138,6 +168,8 @@ struct Attempt {
 struct Probing {
     to: SockAddr,
     question: Question,
+    spacing: Duration,
+    limit: Duration,
     report: Arc<Mutex<Report>>,
     ticker: Ticker,
     flying: BTreeMap<u64, Attempt>,
@@ -145,11 +177,13 @@ struct Probing {
 }
 
 impl Probing {
-    fn new(to: SocketAddr, question: Question, report: Arc<Mutex<Report>>) -> Result<Self> {
-        let ticker = Ticker::new(SPACING).context("make the prober's timer")?;
+    fn new(asking: Asking, report: Arc<Mutex<Report>>) -> Result<Self> {
+        let ticker = Ticker::new(asking.spacing).context("make the prober's timer")?;
         Ok(Self {
-            to: to.into(),
-            question,
+            to: asking.to.into(),
+            question: asking.question,
+            spacing: asking.spacing,
+            limit: asking.limit,
             report,
             ticker,
             flying: BTreeMap::new(),
@@ -158,7 +192,7 @@ impl Probing {
     }
 
     fn run(mut self, stop: &AtomicBool) -> Result<()> {
-        let mut due = Instant::now() + SPACING;
+        let mut due = Instant::now() + self.spacing;
         while !stop.load(Ordering::Relaxed) {
             let turn = self.ticker.wait().context("wait for answers")?;
             let now = Instant::now();
@@ -177,7 +211,7 @@ impl Probing {
     /// Notes how late this tick is and returns when the next one is due.
     fn keep_time(&self, due: Instant, now: Instant) -> Instant {
         let late = now.saturating_duration_since(due);
-        let missed = late.as_nanos() / SPACING.as_nanos();
+        let missed = late.as_nanos() / self.spacing.as_nanos();
         let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         let mut report = self
             .report
@@ -185,7 +219,7 @@ impl Probing {
             .expect("nothing panics while it holds the report");
         report.latest = report.latest.max(late);
         report.skipped += u64::from(missed);
-        due + SPACING * missed.saturating_add(1)
+        due + self.spacing * missed.saturating_add(1)
     }
 
     fn begin(&mut self, now: Instant) {
@@ -258,7 +292,7 @@ impl Probing {
     /// The oldest attempts come first, so the loop ends at the first that is still in time.
     fn expire(&mut self, now: Instant) {
         while let Some(first) = self.flying.first_entry() {
-            if now - first.get().started < ATTEMPT_LIMIT {
+            if now - first.get().started < self.limit {
                 break;
             }
             let attempt = first.remove();

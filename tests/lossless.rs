@@ -1,0 +1,445 @@
+//! The promise as a whole: whatever happens to a node whose machine lives, no client loses anything. On-link and routed clients,
+//! IPv4 and IPv6; sessions with and without traffic, bulk streams, new connections, all at once.
+//!
+//! `FMC_LB_LOSSLESS=full` (`scripts/prove lossless`) is the whole of it; without it a short form.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "tests on the lab wait, measure, connect from ports of their choice, and print what they saw"
+)]
+
+mod site;
+
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lab::backend::Service;
+use lab::balancer::{Balancer as _, Part, Settings};
+use lab::baseline::HaproxyKeepalived;
+use lab::cluster::Cluster;
+use lab::flood::SynFlood;
+use lab::topology::{WEB_VIP, WEB_VIP_V6};
+use lab::traffic::{Clients, Losses, Traffic};
+use lab::{Lab, Node, fault, lease, limits, scenario};
+use nix::sys::signal::Signal;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::site::{Site, config_at, web};
+
+const TENTH: Duration = Duration::from_millis(100);
+/// After an event, before the fate of every session is looked at.
+const AFTER: Duration = Duration::from_millis(1_500);
+/// Between two handovers.
+const BETWEEN: Duration = Duration::from_millis(200);
+
+fn is_full() -> bool {
+    std::env::var("FMC_LB_LOSSLESS").is_ok_and(|text| text == "full")
+}
+
+/// The reference file, and the web VIP over IPv6 too; a stopping node lets its sessions end by themselves.
+fn config() -> String {
+    let config = config_at(TENTH).replace("[vrrp]", "[vrrp]\npreempt_delay = \"1s\"");
+    format!(
+        "{config}\n[vips.web6]\naddress = \"{WEB_VIP_V6}/64\"\nvrid = 53\n\n\
+         [listeners.http6]\nbind = [\"vips.web6:80\"]\nbackend = \"traefik-http\"\n\n\
+         [proxy]\ndrain = \"10m\"\n"
+    )
+}
+
+fn web6() -> SocketAddr {
+    SocketAddr::from((WEB_VIP_V6, 80))
+}
+
+/// Whoever has IPv4 only: on-link clients and routed ones.
+fn clients_v4() -> [Clients; 2] {
+    let of = |from, counts: [usize; 3], spacing| Clients {
+        from,
+        to: web(),
+        pings: counts[0],
+        idle: counts[1],
+        bulk: counts[2],
+        spacing: Duration::from_millis(spacing),
+    };
+    if is_full() {
+        [
+            of(Node::Client, [100, 10, 2], 3),
+            of(Node::Master2, [50, 5, 1], 10),
+        ]
+    } else {
+        [
+            of(Node::Client, [20, 4, 1], 5),
+            of(Node::Master2, [10, 2, 1], 20),
+        ]
+    }
+}
+
+fn clients() -> [Clients; 3] {
+    let [on_link, routed] = clients_v4();
+    let v6 = Clients {
+        from: Node::Client,
+        to: web6(),
+        ..routed
+    };
+    [on_link, routed, v6]
+}
+
+fn holds_all(site: &Site, node: Node) -> bool {
+    site.holds_both(node) && lease::is_holder(&site.lab, node, WEB_VIP_V6)
+}
+
+/// lb1 holds everything, and both nodes forward.
+fn home(site: &Site) -> Result<()> {
+    site.wait("lb1 holds all VIPs, and both forward", |site| {
+        let forward = |node| {
+            site.pair.status(node).is_ok_and(|status| {
+                let forwarding = &status["forwarding"];
+                forwarding["state"] == "on" && forwarding["peer_forwards"] == true
+            })
+        };
+        holds_all(site, Node::Lb1)
+            && !holds_all(site, Node::Lb2)
+            && Node::LBS.into_iter().all(forward)
+    })
+}
+
+fn begin() -> Result<Site> {
+    let mut site = Site::build(&config(), Service::Echo)?;
+    site.lab.enable_ipv6()?;
+    site.pair.start(Node::Lb1)?;
+    site.wait("lb1 holds all VIPs", |site| holds_all(site, Node::Lb1))?;
+    site.pair.start(Node::Lb2)?;
+    for node in Node::LBS {
+        site.wait_ready(node)?;
+    }
+    home(&site)?;
+    Ok(site)
+}
+
+/// What the clients lose by an event.
+fn losses(
+    site: &mut Site,
+    clients: &[Clients],
+    event: impl FnOnce(&mut Site, &Traffic) -> Result<()>,
+) -> Result<Losses> {
+    let traffic = Traffic::start(&site.lab, clients)?;
+    let since = Instant::now();
+    site.wait("everybody is served", |_| traffic.is_served(since))?;
+    event(site, &traffic)?;
+    std::thread::sleep(AFTER);
+    traffic.finish()
+}
+
+fn say(site: &Site, node: Node, arguments: &[&str]) -> Result<()> {
+    let output = site.pair.command(node, arguments)?;
+    let why = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?} on {node}: {why}");
+    Ok(())
+}
+
+/// What happens to lb1.
+struct Event {
+    name: &'static str,
+    bound: Bound,
+    act: fn(&mut Site) -> Result<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Nothing,
+    /// What is lost is counted.
+    Counted,
+}
+
+impl Event {
+    const fn lossless(name: &'static str, act: fn(&mut Site) -> Result<()>) -> Self {
+        Self {
+            name,
+            bound: Bound::Nothing,
+            act,
+        }
+    }
+
+    const fn counted(name: &'static str, act: fn(&mut Site) -> Result<()>) -> Self {
+        Self {
+            name,
+            bound: Bound::Counted,
+            act,
+        }
+    }
+}
+
+const EVENTS: [Event; 12] = [
+    Event::lossless("handover there and back", hand_over),
+    Event::lossless("failback by preemption", fail_back),
+    Event::lossless("SIGKILL of vrrp", |site| kill(site, Part::Vrrp)),
+    Event::lossless("SIGKILL of admin", |site| kill(site, Part::Admin)),
+    Event::lossless("SIGKILL of the supervisor", |site| {
+        kill(site, Part::Supervisor)?;
+        site.pair.service_manager(Node::Lb1)
+    }),
+    Event::lossless("2 s without protocol 112", |site| {
+        let fault = fault::protocol_112_dropped(&site.lab)?;
+        std::thread::sleep(Duration::from_secs(2));
+        fault.now()
+    }),
+    Event::lossless("2 s without adverts and pair channel", |site| {
+        let faults = [
+            fault::speaks_to_nobody(&site.lab, Node::Lb1)?,
+            fault::speaks_to_nobody(&site.lab, Node::Lb2)?,
+        ];
+        std::thread::sleep(Duration::from_secs(2));
+        faults.into_iter().try_for_each(fault::Undo::now)
+    }),
+    Event::lossless("pause of 150 ms", |site| pause(site, 150)),
+    Event::lossless("pause of 400 ms", |site| pause(site, 400)),
+    Event::lossless("SIGSTOP of vrrp for 3 s", |site| {
+        let pid = site.pair.pid(Node::Lb1, Part::Vrrp)?;
+        let fault = fault::stopped(&[pid]);
+        std::thread::sleep(Duration::from_secs(3));
+        fault.now()
+    }),
+    Event::counted("pause of 3 s", |site| pause(site, 3_000)),
+    Event::counted("nodes cut off from each other for 3 s", |site| {
+        let fault = fault::nodes_apart(&site.lab)?;
+        std::thread::sleep(Duration::from_secs(3));
+        fault.now()
+    }),
+];
+
+fn hand_over(site: &mut Site) -> Result<()> {
+    for _ in 0..if is_full() { 10 } else { 2 } {
+        there_and_back(site)?;
+    }
+    Ok(())
+}
+
+fn there_and_back(site: &Site) -> Result<()> {
+    for (from, to) in [(Node::Lb1, Node::Lb2), (Node::Lb2, Node::Lb1)] {
+        say(site, from, &["handover"])?;
+        site.wait("the other one holds all VIPs", |site| holds_all(site, to))?;
+        std::thread::sleep(BETWEEN);
+    }
+    Ok(())
+}
+
+fn fail_back(site: &mut Site) -> Result<()> {
+    say(site, Node::Lb1, &["maintenance", "on"])?;
+    site.wait("lb2 holds all VIPs", |site| holds_all(site, Node::Lb2))?;
+    std::thread::sleep(BETWEEN);
+    say(site, Node::Lb1, &["maintenance", "off"])
+}
+
+fn kill(site: &mut Site, part: Part) -> Result<()> {
+    site.pair.kill_part(Node::Lb1, part).map(drop)
+}
+
+fn pause(site: &mut Site, millis: u64) -> Result<()> {
+    fault::pause_for(&site.lab, Node::Lb1, Duration::from_millis(millis)).map(drop)
+}
+
+/// The last event of a site: lb1 drains for ten minutes.
+fn stop(site: &mut Site) -> Result<()> {
+    site.pair
+        .signal(Node::Lb1, Part::Supervisor, Signal::SIGTERM)?;
+    site.wait("lb2 holds all VIPs", |site| holds_all(site, Node::Lb2))?;
+    std::thread::sleep(Duration::from_secs(2));
+    Ok(())
+}
+
+/// Fails with everything that was lost.
+#[derive(Default)]
+struct Verdict(Vec<String>);
+
+impl Verdict {
+    fn note(&mut self, name: &str, bound: Bound, lost: &Losses) {
+        println!("{name}: {lost}");
+        if bound == Bound::Nothing && !lost.is_none() {
+            self.0.push(format!("{name}: {lost}"));
+        }
+    }
+
+    fn judge(self) -> Result<()> {
+        ensure!(self.0.is_empty(), "{}", self.0.join("\n"));
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_is_lost_whatever_happens_to_a_node_whose_machine_lives() -> Result<()> {
+    begin()?.watched("lossless", |site| {
+        let mut verdict = Verdict::default();
+        for event in EVENTS {
+            if event.bound == Bound::Counted && !is_full() {
+                continue;
+            }
+            let lost = losses(site, &clients(), |site, _| {
+                (event.act)(site)?;
+                home(site)
+            })?;
+            verdict.note(event.name, event.bound, &lost);
+        }
+        let lost = losses(site, &clients(), |site, _| stop(site))?;
+        verdict.note("clean stop with drain", Bound::Nothing, &lost);
+        verdict.judge()
+    })
+}
+
+#[test]
+fn nothing_is_lost_by_a_handover_where_the_network_makes_it_hard() -> Result<()> {
+    begin()?.watched("lossless-network", |site| {
+        let mut verdict = Verdict::default();
+        for node in Node::LBS {
+            firewall(&site.lab, node)?;
+            for scope in ["all", "default", "eth0"] {
+                let setting = format!("net.ipv4.conf.{scope}.rp_filter");
+                site.lab.sysctl(node, &setting, "1")?;
+            }
+        }
+        let lost = losses(site, &clients(), |site, _| there_and_back(site))?;
+        verdict.note("stateful firewall, rp_filter=1", Bound::Nothing, &lost);
+
+        let lost = losses(site, &clients(), smaller_path)?;
+        verdict.note("path MTU lowered between", Bound::Nothing, &lost);
+
+        let lost = losses(site, &clients(), |site, _| reused_ports(site))?;
+        verdict.note("200 ports used again and again", Bound::Nothing, &lost);
+
+        let lost = losses(site, &clients(), |site, _| {
+            let to = SocketAddrV4::new(WEB_VIP, 80);
+            let flood = SynFlood::start(&site.lab, to, 5_000)?;
+            std::thread::sleep(Duration::from_secs(1));
+            there_and_back(site)?;
+            println!("a flood of {} SYNs", flood.sent());
+            Ok(())
+        })?;
+        verdict.note("SYN flood", Bound::Nothing, &lost);
+
+        // The namespaces of one kernel share the secret of their cookies, so that each takes the other's for its own, and
+        // with it an echo's stream, whose numbers rise alike. Two machines do not: here new connections alone are looked at.
+        for node in Node::LBS {
+            site.lab.sysctl(node, "net.ipv4.tcp_syncookies", "2")?;
+        }
+        let new = clients().map(|clients| Clients {
+            pings: 0,
+            idle: 0,
+            bulk: 0,
+            ..clients
+        });
+        let lost = losses(site, &new, |site, _| there_and_back(site))?;
+        verdict.note("tcp_syncookies=2", Bound::Nothing, &lost);
+        verdict.judge()
+    })
+}
+
+/// What firewalld makes of its zone `public` with our services, in both families.
+fn firewall(lab: &Lab, node: Node) -> Result<()> {
+    for line in [
+        "add table inet firewall",
+        "add chain inet firewall input { type filter hook input priority 10 ; policy drop ; }",
+        "add rule inet firewall input ct state established,related accept",
+        "add rule inet firewall input iif lo accept",
+        "add rule inet firewall input ct state invalid drop",
+        "add rule inet firewall input meta l4proto { icmp, ipv6-icmp, 112 } accept",
+        "add rule inet firewall input udp dport 9601 accept",
+        "add rule inet firewall input tcp dport { 80, 443, 6443, 9600, 9601 } ct state new,untracked accept",
+        "add rule inet firewall input reject with icmpx admin-prohibited",
+    ] {
+        lab.nft(node, line)?;
+    }
+    Ok(())
+}
+
+/// While the VIPs are away from the node that relays, a link on the way becomes narrow.
+fn smaller_path(site: &mut Site, traffic: &Traffic) -> Result<()> {
+    say(site, Node::Lb1, &["handover"])?;
+    let narrow = format!(
+        "route replace {} dev eth1 mtu 1400",
+        Node::Master2.address()
+    );
+    site.lab.ip(Node::Router, &narrow)?;
+    let before = traffic.streamed();
+    site.wait("every stream goes on", |_| {
+        let now = traffic.streamed();
+        now.iter()
+            .zip(&before)
+            .all(|(now, before)| *now > before + 1_000_000)
+    })?;
+    say(site, Node::Lb2, &["handover"])?;
+    site.lab.ip(
+        Node::Router,
+        &format!("route del {} dev eth1", Node::Master2.address()),
+    )?;
+    Ok(())
+}
+
+/// A client whose connections have the ports of those before them, at whichever node they were.
+fn reused_ports(site: &mut Site) -> Result<()> {
+    for (round, from) in [Node::Lb1, Node::Lb2, Node::Lb1, Node::Lb2]
+        .into_iter()
+        .enumerate()
+    {
+        let failed = site.lab.run_in(Node::Client, || {
+            let ports = 2_000..2_200_u16;
+            ports.filter(|port| once_from(*port).is_err()).count()
+        });
+        ensure!(
+            failed == 0,
+            "{failed} of 200 connections failed in round {round}"
+        );
+        say(site, from, &["handover"])?;
+    }
+    Ok(())
+}
+
+/// One connection from a port; it is aborted, so that the port is free at once.
+fn once_from(port: u16) -> Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
+    socket.connect_timeout(&web().into(), Duration::from_secs(2))?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut greeting = [0; 64];
+    let length = (&socket).read(&mut greeting)?;
+    ensure!(greeting[..length].starts_with(b"I am "), "no greeting");
+    socket.set_linger(Some(Duration::ZERO))?;
+    Ok(())
+}
+
+/// The same clients with HAProxy + Keepalived, as far as it knows these events. Run by `scripts/prove lossless`.
+#[test]
+#[ignore = "measures the baseline, which promises nothing"]
+fn beside_it_haproxy_and_keepalived() -> Result<()> {
+    type Act = fn(&Lab, &mut HaproxyKeepalived) -> Result<()>;
+    let events: [(&str, Act); 4] = [
+        ("SIGKILL of keepalived", |_, pair| {
+            pair.kill_part(Node::Lb1, Part::Vrrp).map(drop)
+        }),
+        ("2 s without protocol 112", |lab, _| {
+            let fault = fault::protocol_112_dropped(lab)?;
+            std::thread::sleep(Duration::from_secs(2));
+            fault.now()
+        }),
+        ("pause of 400 ms", |lab, _| {
+            fault::pause_for(lab, Node::Lb1, Duration::from_millis(400)).map(drop)
+        }),
+        ("clean stop", |_, pair| pair.ask_to_stop(Node::Lb1)),
+    ];
+    for (name, event) in events {
+        let _turn = limits::measure_alone()?;
+        let lab = Lab::start()?;
+        let _cluster = Cluster::start(&lab, Service::Echo)?;
+        let settings = Settings::site(TENTH);
+        let mut pair = HaproxyKeepalived::new(&lab, &settings)?;
+        scenario::start_pair(&lab, &mut pair, settings.advert)?;
+        let traffic = Traffic::start(&lab, &clients_v4())?;
+        std::thread::sleep(AFTER);
+        event(&lab, &mut pair)?;
+        std::thread::sleep(Duration::from_secs(3));
+        println!("HAProxy + Keepalived, {name}: {}", traffic.finish()?);
+    }
+    Ok(())
+}
