@@ -20,11 +20,13 @@ use common::config::{Config, NodeIndex};
 use forward::Program;
 use nix::sys::signal::SigSet;
 use tracing_appender::non_blocking::WorkerGuard;
+use vrrp::{Beginning, End};
 
 use self::link::{Event, Kept, Link};
 use self::reload::Reload;
+use crate::admin::Proxies;
 use crate::cli::ChildKind;
-use crate::control::{CommandEnd, Given, Handle, Setup, Writer};
+use crate::control::{Body, CommandEnd, Given, Handle, Setup, Writer};
 use crate::memory::{self, Shared};
 use crate::{admin, commands, logging, rights};
 
@@ -74,7 +76,12 @@ struct Work {
     config_hash: u64,
     node: NodeIndex,
     threads: usize,
+    beside: bool,
     boards: BTreeMap<usize, OwnedFd>,
+    /// Boards of proxies that have retired, each with its place.
+    retired: Vec<(usize, OwnedFd)>,
+    /// Counts of those that have ended.
+    past: Option<OwnedFd>,
     listeners: Vec<lb_proxy::ListeningSocket>,
     admin_socket: Option<OwnedFd>,
     http: Vec<OwnedFd>,
@@ -105,7 +112,10 @@ impl Work {
             config_hash: hash,
             node,
             threads: setup.threads,
+            beside: setup.beside,
             boards: BTreeMap::new(),
+            retired: Vec::new(),
+            past: None,
             listeners: Vec::new(),
             admin_socket: None,
             http: Vec::new(),
@@ -161,6 +171,8 @@ impl Work {
                     .with_context(|| format!("read {}", path.display()))?;
                 self.files.insert(path, content);
             }
+            Handle::Retired { place } => self.retired.push((place, descriptor)),
+            Handle::Past => self.past = Some(descriptor),
             // The name lives on in what is kept for the next supervisor.
             Handle::Config | Handle::Arrangement | Handle::NodeName | Handle::Unknown => {}
         }
@@ -208,7 +220,7 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         forward,
         settle: rights::settle,
     };
-    let told = Arc::clone(&control);
+    let (told, voice, beside) = (Arc::clone(&control), link.voice(), work.beside);
     let mut reload = Reload::new(work.config);
     listen(link, kept, move |event| {
         match event {
@@ -225,12 +237,53 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
                 told.reconfigure(config, hash);
             }
             Event::Abandon => reload.next = None,
+            Event::Leave => told.request_leave(),
+            Event::Begin { go_on } => told.begin(if go_on {
+                Beginning::GoOn
+            } else {
+                Beginning::Anew
+            }),
+            Event::Boards(boards) => {
+                for (handle, board) in boards {
+                    use_board(&told, &handle, &board)
+                        .with_context(|| format!("map another {handle:?}"))?;
+                }
+            }
             // Its key is read at the start only.
-            Event::Files(_) => {}
+            Event::Files(_) | Event::Retire => {}
         }
         Ok(())
     })?;
-    Ok(vrrp::run(inputs, control)?)
+    let ended = if beside {
+        vrrp::run_beside(inputs, control, || voice.say(Body::Waits))
+    } else {
+        vrrp::run(inputs, control)
+    };
+    match ended? {
+        End::Stopped => {}
+        // First this, then the sockets: the successor waits for it.
+        End::Left(leftovers) => {
+            voice.say(Body::Left);
+            drop(leftovers);
+        }
+    }
+    Ok(())
+}
+
+/// Another board takes the place of one that vrrp reads or writes.
+fn use_board(vrrp: &vrrp::Control, handle: &Handle, board: &OwnedFd) -> std::io::Result<()> {
+    let of_proxy = Handle::Board {
+        writer: Writer::Proxy,
+    };
+    let of_program = Handle::Forward {
+        part: Program::STATE,
+    };
+    if *handle == of_proxy {
+        vrrp.use_proxy(memory::map_read_only(board)?);
+    } else if *handle == of_program {
+        vrrp.use_forward(forward::map_state(board)?);
+    }
+    Ok(())
 }
 
 fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
@@ -272,8 +325,10 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
                 reload.next = None;
                 told.abandon();
             }
+            Event::Retire => told.request_retirement(),
             // It serves whoever watches over it.
             Event::Gone | Event::Back => {}
+            Event::Leave | Event::Begin { .. } | Event::Boards(_) => {}
         }
         Ok(())
     })?;
@@ -282,11 +337,15 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
 
 fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let control = admin::Control::new();
+    let current = work.board_memory(Writer::Proxy)?;
+    let proxies = Proxies::new(current, &work.retired, work.past.as_ref())
+        .context("add up what proxies have counted")?;
     let boards = admin::Boards {
         supervisor: work.board(Writer::Supervisor)?,
         vrrp: work.board(Writer::Vrrp)?,
         proxy: work.board(Writer::Proxy)?,
         admin: work.own_board(Writer::Admin)?,
+        retired: proxies.retired(),
     };
     let socket = work.admin_socket.context("no admin socket in the set-up")?;
     let inputs = admin::Inputs {
@@ -294,6 +353,7 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         config: Arc::clone(&work.config),
         node: work.node,
         boards,
+        proxies,
         socket: socket.into(),
         http: work.http,
         proxy: work
@@ -318,6 +378,7 @@ fn run_admin(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
             }
             Event::Abandon => reload.next = None,
             Event::Gone | Event::Back | Event::Files(_) => {}
+            Event::Leave | Event::Begin { .. } | Event::Retire | Event::Boards(_) => {}
         }
         Ok(())
     })?;

@@ -4,13 +4,14 @@ mod moves;
 mod runtime;
 mod task;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::moves::{Handover, Maintenance};
 pub(crate) use self::runtime::{KillSessions, Listener, Server, Sessions, Time, Which};
-pub(crate) use self::task::Reload;
+pub(crate) use self::task::{Reload, Upgrade};
 
 /// Where a node keeps its sockets and what outlives a process.
 const RUNTIME_DIR: &str = "/run/fmc-lb";
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Maintenance(Maintenance),
     /// Take over what the configuration file says now, all of it or nothing (root only); exit 2 = the file is invalid
     Reload(Reload),
+    /// Put the version that is installed now in the running one's place; no connection breaks, no VIP moves (root only)
+    Upgrade(Upgrade),
     /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file
     Doctor(Doctor),
     /// Take away what a node that no longer runs has left: leases, shadows, changed kernel settings
@@ -62,6 +65,9 @@ pub(crate) enum Command {
     /// One of the processes that `run` starts
     #[command(hide = true)]
     Child(Child),
+    /// Try all that an upgrade needs, for the `run` that starts this
+    #[command(hide = true)]
+    Prove(Prove),
 }
 
 #[derive(Debug, clap::Args)]
@@ -146,6 +152,13 @@ pub(crate) struct Release {
 pub(crate) struct Child {
     #[arg(value_enum)]
     pub(crate) kind: ChildKind,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Prove {
+    /// The command line of the supervisor
+    #[arg(last = true)]
+    pub(crate) line: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -5,8 +5,10 @@
 //! A board is nothing but atomics. Zeroed memory is a valid, empty board. Readers trust no value: an unknown number
 //! of an enum is read as its first variant, a text is cut at its length.
 //!
-//! Layout rule: fields are only ever added at the end of a board, and [`LAYOUT`] is raised then; version N reads what
-//! N-1 wrote, and takes what lies beyond the header's size as zero.
+//! Layout rule: fields are only ever added at the end of a board, and [`LAYOUT`] is raised then. The memory of a board
+//! has room behind it, zeroed, so processes of versions before and after that share it: each reads what it knows, and finds
+//! zero where an older one has written nothing. Whatever else changes raises [`OLDEST`] too, and then a node has to be
+//! restarted for it.
 //!
 //! | board | written by | read by |
 //! |---|---|---|
@@ -39,6 +41,9 @@ pub use self::reload::{ReloadEnd, ReloadSlot};
 pub use self::roster::{Entrant, Presence, RosterSlot};
 pub use self::route::{RouteSlot, RouteState};
 pub use self::session_log::SessionLogSlot;
+pub use self::succession::{
+    MAX_RETIRED, OLDEST, ROOM, RetiredSlot, UpgradeSlot, UpgradeStage, can_share,
+};
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 pub use self::tracker::{TrackerSlot, TrackerState, tracker_slot};
@@ -49,7 +54,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 12;
+pub const LAYOUT: u32 = 13;
 
 /// First words of every board.
 #[repr(C)]
@@ -171,6 +176,7 @@ mod reload;
 mod roster;
 mod route;
 mod session_log;
+mod succession;
 mod tls;
 mod tracker;
 mod vrrp;
@@ -225,6 +231,13 @@ pub struct SupervisorBoard {
     pub files: [FileSlot; MAX_WATCHED],
     pub forwarding: ForwardingSlot,
     pub reload: ReloadSlot,
+    /// Since layout 13, as all that follows: versions of the children's software, by [`Child`].
+    pub versions: [Text; 3],
+    /// By the place of their boards.
+    pub retired: [RetiredSlot; MAX_RETIRED],
+    pub upgrade: UpgradeSlot,
+    /// Version of its own software.
+    pub version: Text,
 }
 
 /// As nobody has written it yet.
@@ -238,6 +251,10 @@ impl Default for SupervisorBoard {
             files: array::from_fn(|_| Default::default()),
             forwarding: Default::default(),
             reload: Default::default(),
+            versions: Default::default(),
+            retired: Default::default(),
+            upgrade: Default::default(),
+            version: Default::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod proxy;
 mod reload;
 mod routes;
 mod session_log;
+mod succession;
 mod tls;
 mod trackers;
 mod vrrp;
@@ -90,6 +91,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     tls::fill(&mut page, status);
     session_log::fill(&mut page, status);
     drain::fill(&mut page, status);
+    succession::fill(&mut page, status);
     page.text()
 }
 

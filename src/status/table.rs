@@ -4,6 +4,7 @@ mod files;
 mod forwarding;
 mod grid;
 mod routes;
+mod succession;
 mod trackers;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use super::human;
 pub(crate) fn render(status: &Status) -> String {
     let mut lines = head(status);
     lines.extend(processes(status));
+    lines.extend(succession::lines(&status.retired));
     lines.extend(vips(status));
     lines.extend(trackers::lines(&status.trackers));
     lines.extend(listeners(&status.listeners));
@@ -53,6 +55,8 @@ fn head(status: &Status) -> Vec<String> {
         let line = forwarding.and_then(|one| forwarding::line(one, peer));
         lines.extend(line.iter().flat_map(|line| wrap(line, "", "  ")));
     }
+    let upgrade = status.upgrade.as_ref().and_then(succession::line);
+    lines.extend(upgrade.iter().flat_map(|line| wrap(line, "", "  ")));
     for warning in &status.warnings {
         lines.extend(wrap(warning, "! ", "  "));
     }

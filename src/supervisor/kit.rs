@@ -1,4 +1,8 @@
 //! What the children are given: the configuration, boards, sockets and file contents.
+//!
+//! `succession` is about a proxy that takes another one's place.
+
+mod succession;
 
 mod next;
 
@@ -11,6 +15,9 @@ use anyhow::Context;
 use common::board::{AdminBoard, Child, ProxyBoard, SupervisorBoard, VrrpBoard};
 use common::config::{Arrangement, Config, NodeIndex};
 
+pub(super) use self::succession::Successor;
+
+use self::succession::Elders;
 use super::folder::Folder;
 use super::judge::judge;
 use super::sockets;
@@ -44,6 +51,7 @@ pub(super) struct Kit {
     own: Vec<(Child, Handle, OwnedFd)>,
     /// What every child keeps for the node.
     name: Option<(Handle, OwnedFd)>,
+    elders: Elders,
     users: Users,
     /// What a human should know of it.
     pub(super) warnings: Vec<String>,
@@ -82,6 +90,7 @@ impl Kit {
             Some(boards) => boards,
             None => new_boards().context("make the boards")?,
         };
+        let elders = Elders::inherited(&inherited);
         let mut kit = Self {
             node: place.config.nodes[place.node.0].name.clone(),
             threads,
@@ -92,6 +101,7 @@ impl Kit {
             boards,
             own: inherited.into_iter().flat_map(own_handles).collect(),
             name,
+            elders,
             users: Users::look_up(),
             warnings: Vec::new(),
         };
@@ -130,6 +140,9 @@ impl Kit {
                 handles.push((handle.clone(), descriptor.try_clone()?));
             }
         }
+        if child == Child::Admin {
+            handles.extend(self.elders.handles()?);
+        }
         if let Some((handle, name)) = &self.name {
             handles.push((handle.clone(), name.try_clone()?));
         }
@@ -138,6 +151,7 @@ impl Kit {
             threads: self.threads,
             runtime_dir: self.runtime_dir.clone(),
             user: self.users.of(child),
+            beside: false,
             handles: handles.len(),
         };
         Ok((setup, handles))
@@ -363,6 +377,8 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::Arrangement
             | Handle::Board { .. }
             | Handle::NodeName
+            | Handle::Retired { .. }
+            | Handle::Past
             | Handle::Unknown => false,
         })
         .map(|(handle, descriptor)| (child, handle, descriptor))
@@ -401,6 +417,8 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::Forward { .. }
             | Handle::File { .. }
             | Handle::NodeName
+            | Handle::Retired { .. }
+            | Handle::Past
             | Handle::Unknown => false,
         });
         let (_, memory) = found.ok_or_else(|| {

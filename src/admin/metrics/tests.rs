@@ -28,6 +28,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         tls::FAMILIES,
         session_log::FAMILIES,
         drain::FAMILIES,
+        succession::FAMILIES,
     ]
     .into_iter()
     .flatten()

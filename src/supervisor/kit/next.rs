@@ -68,6 +68,7 @@ impl Kit {
                 .context("there are four boards")?,
             own,
             name: name.transpose()?,
+            elders: self.elders.try_clone()?,
             users: self.users.clone(),
             warnings: self.warnings.clone(),
         })
