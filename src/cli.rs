@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Reload(Reload),
     /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file
     Doctor(Doctor),
-    /// Take away what a node that no longer runs has left: leases, shadows, changed kernel settings
+    /// Take away what a node that no longer runs has left: leases, shadows, interfaces, changed kernel settings
     Release(Release),
     /// One of the processes that `run` starts
     #[command(hide = true)]

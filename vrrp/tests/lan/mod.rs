@@ -24,6 +24,9 @@ pub(crate) const OTHER_VIP: [u8; 4] = [192, 0, 2, 14];
 /// An IPv6 one.
 pub(crate) const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x10);
 
+/// Every namespace begins with it and the id of its process.
+const PREFIX: &str = "fmcv";
+
 /// Distinguishes the networks of one test process.
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -36,15 +39,17 @@ pub(crate) struct Lan {
 }
 
 impl Lan {
-    /// Makes the namespaces; they are deleted when the value is dropped.
+    /// Makes the namespaces, after a sweep of what killed test processes have left; they are deleted when the value is
+    /// dropped.
     pub(crate) fn new(hosts: u8) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "this test makes network namespaces: run it as root"
         );
+        sweep();
         let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
         let lan = Self {
-            prefix: format!("fmcv{}-{number}", std::process::id()),
+            prefix: format!("{PREFIX}{}-{number}", std::process::id()),
             hosts,
         };
         let bridge = lan.bridge();
@@ -130,6 +135,21 @@ impl Lan {
         };
         self.ip(host, &["-o", "address", "show", "dev", interface])
             .contains(&wanted)
+    }
+}
+
+/// Deletes the namespaces of processes that are gone: one that was killed had no time for it.
+fn sweep() {
+    let names = std::fs::read_dir("/run/netns").into_iter().flatten();
+    for name in names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+        let owner = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').next());
+        let owner = owner.and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+            // Two processes may sweep at once.
+            let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        }
     }
 }
 
