@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
 
@@ -21,6 +22,7 @@ use tracing::warn;
 use crate::ListeningSocket;
 use crate::clock;
 use crate::context::{Proxy, Thread};
+use crate::control::Want;
 use crate::entrance::Entrance;
 use crate::listener::{accept_loop, adopt, set_options};
 use crate::threads::{RunError, ticker};
@@ -42,6 +44,8 @@ pub(crate) struct Door {
     /// Where its clients come to: no reload changes that.
     entrance: Entrance,
     closes: Notify,
+    /// Another process accepts from the same socket.
+    retired: AtomicBool,
 }
 
 /// What connections are accepted for.
@@ -57,7 +61,18 @@ impl Door {
             post: ArcSwap::from_pointee(post),
             entrance,
             closes: Notify::new(),
+            retired: AtomicBool::new(false),
         }
+    }
+
+    /// Closes, because another process accepts from the same socket: who waits there is its.
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.closes.notify_one();
+    }
+
+    pub(crate) fn has_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     pub(crate) fn post(&self) -> Arc<Post> {
@@ -174,14 +189,17 @@ impl Doors {
     }
 }
 
-/// Accepts until the stop. The heartbeat says that this thread turns and its accept loops live: when
+/// Accepts until the end is wanted; the accept loops that are left, which serve whom they hold back. The heartbeat says that this thread turns and its accept loops live: when
 /// one of them ends, so does the thread. That accept(2) fails for want of descriptors is counted
 /// and no reason for silence, since the sessions that hold them are served.
-pub(crate) async fn accept_until_stop(
+pub(crate) async fn accept_until_end(
     generations: &mut Generations,
     sockets: Vec<ListeningSocket>,
-    (mut turns, mut stop): (mpsc::UnboundedReceiver<Turn>, watch::Receiver<bool>),
-) -> Result<(), RunError> {
+    (turns, wants): (
+        &mut mpsc::UnboundedReceiver<Turn>,
+        &mut watch::Receiver<Want>,
+    ),
+) -> Result<JoinSet<()>, RunError> {
     let index = generations.current.index;
     let board = generations.current.proxy.board;
     let heartbeat = &board.accepting[index];
@@ -197,7 +215,7 @@ pub(crate) async fn accept_until_stop(
                 heartbeat.set(now);
             }
             // A closed channel means that the handle is gone, which is a stop as well.
-            _ = stop.wait_for(|stop| *stop) => break Ok(()),
+            _ = wants.wait_for(|want| *want != Want::Serve) => break Ok(()),
             Some(turn) = turns.recv() => {
                 let Turn { proxy, sockets, done } = turn;
                 generations.go_over(proxy);
@@ -210,9 +228,18 @@ pub(crate) async fn accept_until_stop(
             () = doors.ended() => break Err(RunError::Ended(format!("relay-{index}"))),
         }
     };
-    doors.accepting.shutdown().await;
     heartbeat.clear();
-    ended
+    let retires = *wants.borrow() == Want::Retire;
+    let Doors {
+        open,
+        mut accepting,
+    } = doors;
+    if retires {
+        open.values().for_each(|door| door.retire());
+    } else {
+        accepting.shutdown().await;
+    }
+    ended.map(|()| accepting)
 }
 
 fn adoption((config, listener): (&Config, usize), source: io::Error) -> RunError {

@@ -21,10 +21,19 @@ const WAITING: usize = 16;
 /// How long a thread may take to hear of a reload; they turn each 10 ms.
 const ANSWER: Duration = Duration::from_secs(1);
 
+/// What the owner of the process wants of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    Serve,
+    /// Another process accepts from the same sockets: nothing new, and no end for what is going on.
+    Retire,
+    Stop,
+}
+
 /// Handle to a running data plane; may be used from any thread.
 #[derive(Debug)]
 pub struct Control {
-    stop: watch::Sender<bool>,
+    want: watch::Sender<Want>,
     orders: mpsc::Sender<Order>,
     turns: mpsc::Sender<KeeperTurn>,
     /// Until [`crate::run`] takes them.
@@ -73,6 +82,8 @@ pub enum Unanswered {
     Late,
     #[error("the data plane has stopped")]
     Stopped,
+    #[error("another process is taking its place: ask again in a moment")]
+    Retired,
 }
 
 impl Control {
@@ -81,7 +92,7 @@ impl Control {
         let (orders, ordered) = mpsc::channel(WAITING);
         let (turns, turned) = mpsc::channel(WAITING);
         Arc::new(Self {
-            stop: watch::Sender::new(false),
+            want: watch::Sender::new(Want::Serve),
             orders,
             turns,
             receivers: Mutex::new(Receivers {
@@ -96,7 +107,20 @@ impl Control {
     /// No more accepting; sessions go on for at most the configured drain time, then [`crate::run`]
     /// returns. May be called before `run`, and more than once.
     pub fn request_stop(&self) {
-        self.stop.send_replace(true);
+        self.want.send_replace(Want::Stop);
+    }
+
+    /// No more accepting, because another process does from the same sockets. Sessions go on for as
+    /// long as they last, then [`crate::run`] returns; [`Control::request_stop`] drains what is left. Servers
+    /// are not probed any more, and no command is obeyed.
+    pub fn request_retirement(&self) {
+        self.want.send_if_modified(|want| {
+            let serves = *want == Want::Serve;
+            if serves {
+                *want = Want::Retire;
+            }
+            serves
+        });
     }
 
     /// Uses new contents of files that [`crate::Inputs::files`] has: for every connection that is
@@ -221,6 +245,9 @@ impl Control {
     ///
     /// There was no reply; a command that waited longer is not executed.
     pub fn command(&self, command: Command, limit: Duration) -> Result<Reply, Unanswered> {
+        if *self.want.borrow() == Want::Retire {
+            return Err(Unanswered::Retired);
+        }
         let (reply, answer) = sync_channel(1);
         let order = Order {
             command,
@@ -237,12 +264,13 @@ impl Control {
         })
     }
 
-    pub(crate) fn stop_requested(&self) -> bool {
-        *self.stop.borrow()
+    /// Whether it is to end, now or when its last session has.
+    pub(crate) fn end_requested(&self) -> bool {
+        *self.want.borrow() != Want::Serve
     }
 
-    pub(crate) fn stop_signal(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+    pub(crate) fn wants(&self) -> watch::Receiver<Want> {
+        self.want.subscribe()
     }
 
     /// Where commands come from; `None` = somebody has it already.

@@ -1,16 +1,18 @@
 //! A stop that lets sessions go on for a while: those that have nothing under way are closed one after another, those that
-//! are left at its end are reset.
+//! are left at its end are reset. A process that is replaced lets them go on for as long as they last.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::time::Moment;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use crate::accepting::Generations;
 use crate::clock;
+use crate::control::Want;
 use crate::rounds::ROUND;
 use crate::threads::ticker;
 
@@ -37,9 +39,52 @@ impl Window {
     }
 }
 
+/// The end of a relay thread that accepts no more.
+pub(crate) async fn come_to_an_end(
+    generations: &mut Generations,
+    mut accepting: JoinSet<()>,
+    mut wants: watch::Receiver<Want>,
+) {
+    let retires = *wants.borrow() == Want::Retire;
+    if retires && retire(generations, &mut accepting, &mut wants).await == Left::Nothing {
+        return;
+    }
+    accepting.shutdown().await;
+    drain_sessions(generations).await;
+}
+
+/// What a thread has that retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// They are to come to their end now.
+    Sessions,
+}
+
+/// Lets sessions go on for as long as they last. Clients that accept loops hold back are served first.
+async fn retire(
+    generations: &mut Generations,
+    accepting: &mut JoinSet<()>,
+    wants: &mut watch::Receiver<Want>,
+) -> Left {
+    let thread = std::sync::Arc::clone(&generations.current);
+    let mut ticker = ticker();
+    loop {
+        tokio::select! {
+            biased;
+            _ = ticker.tick() => generations.tick(clock::now()),
+            _ = wants.wait_for(|want| *want != Want::Retire) => return Left::Sessions,
+            Some(_) = accepting.join_next() => {}
+            () = thread.sessions.empty(), if accepting.is_empty() => break,
+        }
+    }
+    generations.tick(clock::now());
+    Left::Nothing
+}
+
 /// Lets the sessions of a thread go on for as long as the configuration says, and resets what is left then
 /// with the thread's runtime.
-pub(crate) async fn drain_sessions(generations: &mut Generations) {
+async fn drain_sessions(generations: &mut Generations) {
     let now = clock::now();
     let thread = std::sync::Arc::clone(&generations.current);
     let limit = thread.proxy.config.proxy.drain;

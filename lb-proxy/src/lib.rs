@@ -32,7 +32,9 @@
 //! until its sessions have ended, at most `config.proxy.drain`, and drops its runtime, which resets
 //! what is left → the probe thread ends → what waits for the session log is written, for at most a
 //! second → [`run`] returns. A thread that ends unasked makes [`run`]
-//! return an error at once: the process is to be replaced.
+//! return an error at once: the process is to be replaced. [`Control::request_retirement`] is the same without
+//! a limit: another process accepts from the same sockets, and this one has its sessions until they
+//! have ended.
 //!
 //! The parts without sockets and clocks that are worth measuring are public: benches/micro does it.
 //!
@@ -143,7 +145,8 @@ pub struct ListeningSocket {
     pub socket: OwnedFd,
 }
 
-/// Serves until [`Control::request_stop`], then drains. Blocks the calling thread.
+/// Serves until [`Control::request_stop`], then drains; or until [`Control::request_retirement`]. Blocks the
+/// calling thread.
 ///
 /// # Errors
 ///

@@ -100,7 +100,9 @@ pub(crate) async fn accept_loop(socket: TcpListener, door: Arc<Door>) {
             }
         }
     }
-    serve_who_waits(socket, &door).await;
+    if !door.has_retired() {
+        serve_who_waits(socket, &door).await;
+    }
 }
 
 /// A listener that a reload has taken away serves who came before that.
@@ -208,11 +210,14 @@ impl Drop for Held<'_> {
 }
 
 /// Returns when the limits let one more session be served, with what it is served for: who waits while
-/// a reload raises a limit waits no longer.
+/// a reload raises a limit waits no longer. Nor does who is the last one here, because another process accepts.
 async fn wait_for_room(door: &Door) -> Arc<Post> {
     let mut held: Option<HeldBack> = None;
     loop {
         let (post, now) = (door.post(), clock::now());
+        if door.has_retired() {
+            return post;
+        }
         let (proxy, listener) = (&post.thread.proxy, post.listener);
         let slot = &proxy.board.listeners[listener];
         let (hold, pause) = if slot.paused(now).is_some() {

@@ -13,11 +13,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
-use crate::accepting::{Generations, Turn, accept_until_stop};
+use crate::accepting::{Generations, Turn, accept_until_end};
 use crate::clock;
 use crate::context::Thread;
-use crate::control::Order;
-use crate::drain::drain_sessions;
+use crate::control::{Order, Want};
+use crate::drain;
 use crate::generation;
 use crate::keeper::{Keeper, KeeperTurn};
 use crate::lists::ListError;
@@ -96,7 +96,8 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     let (resolved, found) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
     let (dns_stop, dns_stopped) = oneshot::channel();
     let names = keeper.names_wanted();
-    let probes = move || probe_thread(keeper, (inboxes, found), board, stopped);
+    let heard = (inboxes, found, control.wants());
+    let probes = move || probe_thread(keeper, heard, board, stopped);
     spawn("probe".into(), &ended, probes)?;
     let dns = move || {
         in_runtime("dns", async {
@@ -109,7 +110,7 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     let sockets = by_thread(inputs.sockets, inputs.threads).into_iter();
     for (index, (sockets, turns)) in sockets.zip(turns).enumerate() {
         let thread = Arc::new(Thread::new(Arc::clone(&proxy), index, clock::now()));
-        let told = (turns, control.stop_signal());
+        let told = (turns, control.wants());
         let relay = move || relay_thread(thread, sockets, told);
         spawn(format!("relay-{index}"), &ended, relay)?;
     }
@@ -228,7 +229,7 @@ fn spawn(
 fn wait_for_end(endings: &mpsc::Receiver<Ending>, control: &Control) -> Result<(), RunError> {
     let (name, result) = endings.recv().expect("`run` holds a sender itself");
     result?;
-    if control.stop_requested() {
+    if control.end_requested() {
         Ok(())
     } else {
         Err(RunError::Ended(name))
@@ -238,9 +239,9 @@ fn wait_for_end(endings: &mpsc::Receiver<Ending>, control: &Control) -> Result<(
 fn relay_thread(
     thread: Arc<Thread>,
     sockets: Vec<ListeningSocket>,
-    told: (
+    (mut turns, mut wants): (
         tokio::sync::mpsc::UnboundedReceiver<Turn>,
-        watch::Receiver<bool>,
+        watch::Receiver<Want>,
     ),
 ) -> Result<(), RunError> {
     let name = format!("relay-{}", thread.index);
@@ -249,8 +250,9 @@ fn relay_thread(
     relay::share_pipes(thread.index, threads);
     let mut generations = Generations::new(thread);
     in_runtime(&name, async move {
-        accept_until_stop(&mut generations, sockets, told).await?;
-        drain_sessions(&mut generations).await;
+        let told = (&mut turns, &mut wants);
+        let accepting = accept_until_end(&mut generations, sockets, told).await?;
+        drain::come_to_an_end(&mut generations, accepting, wants).await;
         Ok(())
     })
 }
@@ -304,20 +306,34 @@ fn obey(order: Order, keeper: &mut Keeper) {
     }
 }
 
+/// Returns when a probe has ended unasked.
+async fn probes_ended(probing: &mut Option<Probing>) {
+    match probing {
+        Some(probing) => probing.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Probes, keeps the verdicts and the process's heartbeat until `stopped`'s sender is dropped.
 fn probe_thread(
     mut keeper: Keeper,
-    (mut inboxes, mut names): (Inboxes, tokio::sync::mpsc::Receiver<resolver::Outcome>),
+    (mut inboxes, mut names, mut wants): (
+        Inboxes,
+        tokio::sync::mpsc::Receiver<resolver::Outcome>,
+        watch::Receiver<Want>,
+    ),
     board: &'static ProxyBoard,
     mut stopped: oneshot::Receiver<std::convert::Infallible>,
 ) -> Result<(), RunError> {
     in_runtime("probe", async move {
         let (sender, mut outcomes) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
         let (reporter, mut reports) = tokio::sync::mpsc::channel(WAITING_OUTCOMES);
-        let mut probing = Probing::new(keeper.proxy(), (sender, reporter));
+        let mut probing = Some(Probing::new(keeper.proxy(), (sender, reporter)));
         let mut ticker = ticker();
         loop {
-            probing.follow(&keeper.roster());
+            if let Some(probing) = &mut probing {
+                probing.follow(&keeper.roster());
+            }
             tokio::select! {
                 biased;
                 _ = ticker.tick() => {
@@ -326,15 +342,19 @@ fn probe_thread(
                     keeper.tick(now);
                 }
                 _ = &mut stopped => return Ok(()),
+                // From now on its successor asks them, and acts on what they say.
+                _ = wants.wait_for(|want| *want == Want::Retire), if probing.is_some() => probing = None,
                 Some(turn) = next(&mut inboxes.turns) => {
                     turn.take(&mut keeper, clock::now());
-                    probing.go_over(keeper.proxy());
+                    if let Some(probing) = &mut probing {
+                        probing.go_over(keeper.proxy());
+                    }
                 }
                 Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
                 Some(report) = reports.recv() => keeper.handle_agent(report),
                 Some(found) = names.recv() => keeper.handle_names(found, clock::now()),
                 Some(order) = next(&mut inboxes.orders) => obey(order, &mut keeper),
-                () = probing.ended() => return Err(RunError::Ended("probe".into())),
+                () = probes_ended(&mut probing) => return Err(RunError::Ended("probe".into())),
             }
         }
     })

@@ -34,6 +34,7 @@ mod process;
 mod queue;
 mod relay;
 mod reload;
+mod retire;
 mod runtime;
 mod secured;
 mod segments;

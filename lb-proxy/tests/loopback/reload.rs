@@ -34,7 +34,7 @@ impl Deref for Reloadable {
     }
 }
 
-fn copies(sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
+pub(crate) fn copies(sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
     let copy = |one: &ListeningSocket| ListeningSocket {
         socket: one.socket.try_clone().expect("a descriptor"),
         ..*one

@@ -1,0 +1,156 @@
+//! A proxy whose place another one takes: with the same sockets, beside it.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use common::command::Command;
+use common::config::ProbeKind;
+use lb_proxy::ListeningSocket;
+
+use crate::harness::*;
+use crate::reload::copies;
+
+/// So many, one after the other, while the place is taken.
+const CLIENTS: u32 = 200;
+
+/// Listening sockets that somebody keeps for several proxies; nothing is bound anew that one of them has.
+struct Sockets(Vec<SocketAddr>, Vec<ListeningSocket>);
+
+impl Sockets {
+    fn bind(setup: &Setup) -> Self {
+        let (addresses, sockets) = listening_sockets(&setup.config, setup.threads);
+        Self(addresses, sockets)
+    }
+
+    fn start(&self, setup: Setup) -> RunningProxy {
+        setup.start_on((self.0.clone(), copies(&self.1)), |_| {})
+    }
+}
+
+fn setup(server: SocketAddr) -> Setup {
+    let mut setup = Setup::new(&[server]);
+    setup.threads = 2;
+    setup
+}
+
+/// A client whose connection the proxy relays.
+fn served(proxy: &RunningProxy) -> TcpStream {
+    let mut client = proxy.connect();
+    ping(&mut client);
+    client
+}
+
+#[test]
+fn its_sessions_go_on_and_new_ones_are_the_other_ones() {
+    let server = echo_server();
+    let sockets = Sockets::bind(&setup(server));
+    let mut old = sockets.start(setup(server));
+    let mut held = served(&old);
+    let new = sockets.start(setup(server));
+    eventually("both threads of the new one accept", || {
+        new.board.accepting[..2]
+            .iter()
+            .all(|one| one.get().is_some())
+    });
+    std::thread::scope(|scope| {
+        let clients = scope.spawn(|| {
+            for _ in 0..CLIENTS {
+                drop(served(&new));
+            }
+        });
+        old.control.request_retirement();
+        clients.join().expect("nobody was refused");
+    });
+    eventually("the old one accepts no more", || {
+        old.board.accepting[0].get().is_none()
+    });
+    let accepted = old.listener().accepted.get();
+    drop(served(&new));
+    assert_eq!(old.listener().accepted.get(), accepted);
+    let served = accepted + new.listener().accepted.get();
+    assert_eq!(served, u64::from(CLIENTS) + 2);
+    // For as long as it lasts, whatever a drain would have left it: and nobody says that the node stops.
+    std::thread::sleep(Duration::from_millis(100));
+    ping(&mut held);
+    assert_eq!(old.board.drain.until.get(), None);
+    assert_eq!(old.listener().sessions.get(), 1);
+    drop(held);
+    old.join().expect("an orderly end");
+    assert_eq!(
+        (old.listener().sessions.get(), old.listener().aborted.get()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn what_is_left_drains_when_a_stop_is_asked_for() {
+    let (server, socket) = accepting_server();
+    let make = || {
+        let mut setup = setup(server);
+        setup.config.proxy.drain = Duration::from_millis(300);
+        setup
+    };
+    let sockets = Sockets::bind(&make());
+    let mut old = sockets.start(make());
+    let mut client = old.connect();
+    let mut far = accept(&socket);
+    old.control.request_retirement();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(old.listener().sessions.get(), 1);
+    old.control.request_stop();
+    eventually("the drain is seen", || {
+        old.board.drain.until.get().is_some()
+    });
+    old.join().expect("an orderly end");
+    expect_reset(&mut client);
+    expect_reset(&mut far);
+}
+
+#[test]
+fn a_client_that_is_held_back_is_served() {
+    let server = echo_server();
+    let make = || {
+        let mut setup = setup(server);
+        setup.threads = 1;
+        setup.listener().max_sessions = Some(1);
+        setup
+    };
+    let sockets = Sockets::bind(&make());
+    let mut old = sockets.start(make());
+    let mut first = served(&old);
+    let mut second = old.connect();
+    eventually("it is held back", || old.listener().holds.get() == 1);
+    old.control.request_retirement();
+    ping(&mut second);
+    ping(&mut first);
+    drop((first, second));
+    old.join().expect("an orderly end");
+}
+
+#[test]
+fn it_asks_no_server_and_obeys_no_command() {
+    let server = echo_server();
+    let mut setup = setup(server);
+    setup.probe(probe_each(Duration::from_millis(20), ProbeKind::Tcp));
+    let old = setup.start();
+    let mut held = served(&old);
+    let probes = &old.board.servers[0].probes;
+    eventually("it is probed", || probes.get() > 2);
+    old.control.request_retirement();
+    eventually("it accepts no more", || {
+        old.board.accepting[0].get().is_none()
+    });
+    // One may have been under way.
+    std::thread::sleep(Duration::from_millis(50));
+    let asked = probes.get();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(probes.get(), asked);
+    let list = Command::Sessions {
+        listener: None,
+        server: None,
+    };
+    let refused = old.control.command(list, Duration::from_secs(1));
+    let error = refused.expect_err("not obeyed").to_string();
+    assert!(error.contains("ask again"), "{error}");
+    ping(&mut held);
+}
