@@ -25,6 +25,7 @@ mod pause;
 mod peer;
 mod peer_link;
 mod processes;
+mod proxies;
 pub(crate) mod rates;
 mod ready;
 mod reload;
@@ -34,6 +35,7 @@ mod session_log;
 mod snapshot;
 mod socket;
 mod stalls;
+mod succession;
 mod tls;
 mod trackers;
 mod view;
@@ -57,6 +59,8 @@ use crate::commands::Asker;
 use self::answers::Answers;
 use self::clock::Clocks;
 pub(crate) use self::peer_link::Inputs as PeerInputs;
+pub(crate) use self::proxies::Proxies;
+use self::proxies::Retired;
 use self::stalls::CpuTimes;
 use self::view::View;
 
@@ -73,6 +77,8 @@ pub(crate) struct Inputs {
     /// Hash of the configuration's bytes, as vrrp says it to the other node.
     pub(crate) config_hash: u64,
     pub(crate) boards: Boards,
+    /// The proxy whose board is among them, and those that have retired.
+    pub(crate) proxies: Proxies,
     /// The admin socket, listening.
     pub(crate) socket: UnixListener,
     /// Where the proxy takes commands; `None` = the supervisor that started this process knew of none.
@@ -92,6 +98,8 @@ pub(crate) struct Boards {
     pub(crate) vrrp: &'static VrrpBoard,
     pub(crate) proxy: &'static ProxyBoard,
     pub(crate) admin: &'static AdminBoard,
+    /// Proxies that have retired.
+    pub(crate) retired: &'static [Retired],
 }
 
 /// How another thread of the process tells the loop to end.
@@ -163,9 +171,13 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         config: inputs.config,
         node: inputs.node,
         config_hash: inputs.config_hash,
-        boards: inputs.boards,
+        boards: Boards {
+            proxy: inputs.proxies.board(),
+            ..inputs.boards
+        },
     };
-    let answers = Arc::new(Answers::new(view, Clocks::read()));
+    let answers = Answers::new(view, Clocks::read()).adding_up(inputs.proxies);
+    let answers = Arc::new(answers);
     let _first = control.answers.set(Arc::clone(&answers));
     let admin_socket = socket::listener(inputs.socket).context("take over the admin socket")?;
     let office = socket::Office {

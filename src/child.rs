@@ -8,23 +8,26 @@ mod link;
 mod reload;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use common::board::Child;
+use common::board::{Child, SessionLane, SessionTable};
 use common::command::Reply;
 use common::config::{Config, NodeIndex};
 use forward::Program;
 use nix::sys::signal::SigSet;
 use tracing_appender::non_blocking::WorkerGuard;
+use vrrp::{Beginning, End};
 
 use self::link::{Event, Kept, Link};
 use self::reload::Reload;
+use crate::admin::Proxies;
 use crate::cli::ChildKind;
-use crate::control::{CommandEnd, Given, Handle, Setup, Whose, Writer};
+use crate::control::{Body, CommandEnd, Given, Handle, Setup, Whose, Writer};
 use crate::memory::{self, Shared};
 use crate::{admin, commands, logging, rights};
 
@@ -74,7 +77,14 @@ struct Work {
     config_hash: u64,
     node: NodeIndex,
     threads: usize,
+    beside: bool,
+    /// Of the table of sessions.
+    lane: usize,
     boards: BTreeMap<usize, OwnedFd>,
+    /// Boards of proxies that have retired, each with its place.
+    retired: Vec<(usize, OwnedFd)>,
+    /// Counts of those that have ended.
+    past: Option<OwnedFd>,
     listeners: Vec<lb_proxy::ListeningSocket>,
     admin_socket: Option<OwnedFd>,
     http: Vec<OwnedFd>,
@@ -109,7 +119,11 @@ impl Work {
             config_hash: hash,
             node,
             threads: setup.threads,
+            beside: setup.beside,
+            lane: setup.lane,
             boards: BTreeMap::new(),
+            retired: Vec::new(),
+            past: None,
             listeners: Vec::new(),
             admin_socket: None,
             http: Vec::new(),
@@ -175,6 +189,8 @@ impl Work {
             },
             Handle::PeerSocket => self.peer_socket = Some(descriptor),
             Handle::AdminKey => self.admin_key = Some(descriptor),
+            Handle::Retired { place } => self.retired.push((place, descriptor)),
+            Handle::Past => self.past = Some(descriptor),
             // The name lives on in what is kept for the next supervisor.
             Handle::Config | Handle::Arrangement | Handle::NodeName | Handle::Unknown => {}
         }
@@ -196,6 +212,16 @@ impl Work {
             own: memory::map_read_only(own).context("map the table of sessions")?,
             peers: memory::map_writable(peers).context("map the other node's sessions")?,
         }))
+    }
+
+    /// Where a proxy writes its sessions; `None` = nobody is told.
+    fn session_lane(&self) -> io::Result<Option<SessionLane>> {
+        let Some(memory) = &self.sessions else {
+            return Ok(None);
+        };
+        let table: &SessionTable = memory::map_writable(memory)?;
+        let lane = table.lane(self.lane);
+        lane.map(Some).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn own_board<T: Shared>(&self, writer: Writer) -> anyhow::Result<&'static T> {
@@ -239,7 +265,7 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         forward,
         settle: rights::settle,
     };
-    let told = Arc::clone(&control);
+    let (told, voice, beside) = (Arc::clone(&control), link.voice(), work.beside);
     let mut reload = Reload::new(work.config);
     listen(link, kept, move |event| {
         match event {
@@ -256,12 +282,53 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
                 told.reconfigure(config, hash);
             }
             Event::Abandon => reload.next = None,
+            Event::Leave => told.request_leave(),
+            Event::Begin { go_on } => told.begin(if go_on {
+                Beginning::GoOn
+            } else {
+                Beginning::Anew
+            }),
+            Event::Boards(boards) => {
+                for (handle, board) in boards {
+                    use_board(&told, &handle, &board)
+                        .with_context(|| format!("map another {handle:?}"))?;
+                }
+            }
             // Its key is read at the start only.
-            Event::Files(_) => {}
+            Event::Files(_) | Event::Retire => {}
         }
         Ok(())
     })?;
-    Ok(vrrp::run(inputs, control)?)
+    let ended = if beside {
+        vrrp::run_beside(inputs, control, || voice.say(Body::Waits))
+    } else {
+        vrrp::run(inputs, control)
+    };
+    match ended? {
+        End::Stopped => {}
+        // First this, then the sockets: the successor waits for it.
+        End::Left(leftovers) => {
+            voice.say(Body::Left);
+            drop(leftovers);
+        }
+    }
+    Ok(())
+}
+
+/// Another board takes the place of one that vrrp reads or writes.
+fn use_board(vrrp: &vrrp::Control, handle: &Handle, board: &OwnedFd) -> std::io::Result<()> {
+    let of_proxy = Handle::Board {
+        writer: Writer::Proxy,
+    };
+    let of_program = Handle::Forward {
+        part: Program::STATE,
+    };
+    if *handle == of_proxy {
+        vrrp.use_proxy(memory::map_read_only(board)?);
+    } else if *handle == of_program {
+        vrrp.use_forward(forward::map_state(board)?);
+    }
+    Ok(())
 }
 
 fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
@@ -270,11 +337,11 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     if let Some(socket) = serving.transpose().context("keep the commands' socket")? {
         obey(socket, Arc::clone(&control))?;
     }
-    let sessions = work.sessions.as_ref().map(memory::map_writable);
+    let sessions = work.session_lane().context("map the table of sessions")?;
     let inputs = lb_proxy::Inputs {
         board: work.own_board(Writer::Proxy)?,
         admin: work.board(Writer::Admin)?,
-        sessions: sessions.transpose().context("map the table of sessions")?,
+        sessions,
         config: Arc::clone(&work.config),
         node: work.node,
         threads: work.threads,
@@ -305,8 +372,10 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
                 reload.next = None;
                 told.abandon();
             }
+            Event::Retire => told.request_retirement(),
             // It serves whoever watches over it.
             Event::Gone | Event::Back => {}
+            Event::Leave | Event::Begin { .. } | Event::Boards(_) => {}
         }
         Ok(())
     })?;
@@ -315,11 +384,15 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
 
 fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let control = admin::Control::new();
+    let current = work.board_memory(Writer::Proxy)?;
+    let proxies = Proxies::new(current, &work.retired, work.past.as_ref())
+        .context("add up what proxies have counted")?;
     let boards = admin::Boards {
         supervisor: work.board(Writer::Supervisor)?,
         vrrp: work.board(Writer::Vrrp)?,
         proxy: work.board(Writer::Proxy)?,
         admin: work.own_board(Writer::Admin)?,
+        retired: proxies.retired(),
     };
     let peer = work.peer_inputs()?;
     let socket = work.admin_socket.context("no admin socket in the set-up")?;
@@ -328,6 +401,7 @@ fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         config: Arc::clone(&work.config),
         node: work.node,
         boards,
+        proxies,
         socket: socket.into(),
         http: work.http,
         proxy: work
@@ -353,6 +427,7 @@ fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
             }
             Event::Abandon => reload.next = None,
             Event::Gone | Event::Back | Event::Files(_) => {}
+            Event::Leave | Event::Begin { .. } | Event::Retire | Event::Boards(_) => {}
         }
         Ok(())
     })?;

@@ -4,6 +4,7 @@ mod moves;
 mod runtime;
 mod task;
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::moves::{Handover, Maintenance};
 pub(crate) use self::runtime::{KillSessions, Listener, Server, Sessions, Time, Which};
-pub(crate) use self::task::Reload;
+pub(crate) use self::task::{Reload, Upgrade};
 
 /// Where a node keeps its sockets and what outlives a process.
 const RUNTIME_DIR: &str = "/run/fmc-lb";
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Maintenance(Maintenance),
     /// Take over what the configuration file says now, all of it or nothing (root only); exit 2 = the file is invalid
     Reload(Reload),
+    /// Put the version that is installed now in the running one's place; no connection breaks, no VIP moves (root only)
+    Upgrade(Upgrade),
     /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file
     Doctor(Doctor),
     /// Take away what a node that no longer runs has left: leases, shadows, interfaces, changed kernel settings
@@ -66,6 +69,9 @@ pub(crate) enum Command {
     /// Tells the clients of a lost machine; `run` starts it
     #[command(hide = true)]
     Rescue(Rescue),
+    /// Try all that an upgrade needs, for the `run` that starts this
+    #[command(hide = true)]
+    Prove(Prove),
 }
 
 #[derive(Debug, clap::Args)]
@@ -165,6 +171,13 @@ pub(crate) struct Rescue {
     pub(crate) uid: Option<u32>,
     #[arg(long, value_name = "GID", requires = "uid")]
     pub(crate) gid: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Prove {
+    /// The command line of the supervisor
+    #[arg(last = true)]
+    pub(crate) line: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -19,6 +19,13 @@
 //! | child | `gone-over` | it does |
 //! | supervisor | `abandon` | what was prepared will not be |
 //! | supervisor | `stop` | end in an orderly way |
+//! | vrrp | `waits` | it was started beside another one (`beside` in its set-up), and waits |
+//! | supervisor | `leave` | vrrp: make way for that one, and leave everything as it is |
+//! | vrrp | `left` | it has; its end follows |
+//! | supervisor | `begin` | to the one that waits |
+//! | supervisor | `retire` | proxy: another one accepts; end when your sessions have |
+//! | supervisor | `boards` | another proxy serves, whose board this is |
+//! | prover | `proof` | what the new version of an upgrade says of itself |
 //!
 //! The end of the connection tells each side that the other is dead.
 
@@ -80,6 +87,20 @@ pub(crate) enum Body {
     },
     Abandon,
     Stop,
+    Waits,
+    Leave,
+    Left,
+    Begin {
+        /// What the one before has left as Active is gone on with.
+        #[serde(default)]
+        go_on: bool,
+    },
+    Retire,
+    /// Other memory in place of what a set-up named before, as [`Handle::Board`].
+    Boards {
+        handles: Vec<Handle>,
+    },
+    Proof(Proof),
     /// Said by a newer version.
     #[serde(other)]
     Unknown,
@@ -90,6 +111,9 @@ pub(crate) enum Body {
 pub(crate) struct Hello {
     /// [`common::board::LAYOUT`] of the child.
     pub(crate) layout: u32,
+    /// Its [`common::board::OLDEST`]; 0 = it says nothing, and shares only boards of its own layout.
+    #[serde(default)]
+    pub(crate) oldest: u32,
     pub(crate) pid: u32,
     /// [`common::board::Child::word`]
     pub(crate) kind: String,
@@ -98,6 +122,18 @@ pub(crate) struct Hello {
     /// It was set up by an earlier supervisor; its `setup` follows.
     #[serde(default)]
     pub(crate) running: bool,
+}
+
+/// What a new version says of itself, when it has tried everything that an upgrade in place needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proof {
+    pub(crate) software: String,
+    /// [`common::board::LAYOUT`] and [`common::board::OLDEST`] of it.
+    pub(crate) layout: u32,
+    pub(crate) oldest: u32,
+    /// What it cannot do; empty = it can take over.
+    #[serde(default)]
+    pub(crate) obstacles: Vec<String>,
 }
 
 /// What a child works with, beside the descriptors.
@@ -112,6 +148,12 @@ pub(crate) struct Setup {
     /// that is to accept at once has no time for the host's user database.
     #[serde(default)]
     pub(crate) user: Option<Identity>,
+    /// It is started beside another one, whose place it is to take.
+    #[serde(default)]
+    pub(crate) beside: bool,
+    /// Lane of the table of sessions, of a proxy.
+    #[serde(default)]
+    pub(crate) lane: usize,
     /// So many handles follow, over as many messages as that takes.
     pub(crate) handles: usize,
 }
@@ -165,6 +207,11 @@ pub(crate) enum Handle {
     PeerSocket,
     /// What admin gets of the pair's key, sealed.
     AdminKey,
+    /// The board of a proxy that has retired, by its place in
+    /// [`common::board::SupervisorBoard::retired`].
+    Retired { place: usize },
+    /// A board with the counts of all proxies that have retired and ended.
+    Past,
     /// Named by a newer version.
     #[serde(other)]
     Unknown,
@@ -225,8 +272,16 @@ mod tests {
                 refused: Some("no room".to_owned()),
             },
             Body::GoneOver { failed: None },
+            Body::Begin { go_on: true },
+            Body::Proof(Proof {
+                software: "0.2.0".to_owned(),
+                layout: 13,
+                oldest: 12,
+                obstacles: vec!["no".to_owned()],
+            }),
             Body::Hello(Hello {
                 layout: 1,
+                oldest: 1,
                 pid: 77,
                 kind: "proxy".to_owned(),
                 software: "0.1.0".to_owned(),
@@ -241,6 +296,8 @@ mod tests {
                     gid: 901,
                     groups: vec![902],
                 }),
+                beside: true,
+                lane: 8,
                 handles: 3,
             }),
             Body::Files {

@@ -17,6 +17,7 @@ mod memory;
 mod operate;
 mod output;
 mod program;
+mod prove;
 mod release;
 mod rescue;
 mod rights;
@@ -44,9 +45,11 @@ fn main() -> ExitCode {
         Command::Handover(args) => operate::moves::handover(&args),
         Command::Maintenance(args) => operate::moves::maintenance(&args),
         Command::Reload(args) => operate::reload::reload(&args),
+        Command::Upgrade(args) => operate::upgrade::upgrade(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Child(args) => child::run(args.kind),
+        Command::Prove(args) => prove::run(&args),
         Command::Rescue(args) => rescue::run(&args),
     };
     result.unwrap_or_else(|error| {

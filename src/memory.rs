@@ -17,7 +17,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use common::board::{AdminBoard, ProxyBoard, SessionTable, SupervisorBoard, VrrpBoard};
+use common::board::{AdminBoard, ProxyBoard, ROOM, SessionTable, SupervisorBoard, VrrpBoard};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use rustix::fs::{MemfdFlags, Mode, SealFlags};
 
@@ -40,14 +40,25 @@ unsafe impl Shared for AdminBoard {}
 // SAFETY: as above.
 unsafe impl Shared for SessionTable {}
 
-/// Makes the memory of an empty board; the descriptor is writable.
+/// Makes the memory of an empty board, with room for what later versions add; the descriptor is writable.
 pub(crate) fn create<T: Shared>(name: &str) -> io::Result<OwnedFd> {
     let memory = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    rustix::fs::ftruncate(&memory, size_of::<T>() as u64)?;
+    rustix::fs::ftruncate(&memory, size_of::<T>() as u64 + ROOM)?;
     rustix::fs::fchmod(&memory, Mode::RUSR | Mode::WUSR)?;
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&memory, seals)?;
     Ok(memory)
+}
+
+/// Makes another board hold what this one does, to the last word that any version knows. A text that is
+/// just being written may be cut.
+///
+/// # Errors
+/// The other one is shorter, or one of them cannot be read or written.
+pub(crate) fn copy(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+    // Both are page for page as their writers left them: the kernel copies, and nobody's mapping is touched.
+    let content = read_text(from)?;
+    File::from(to.try_clone()?).write_all_at(&content, 0)
 }
 
 /// The same memory behind a descriptor that only reads.
@@ -153,8 +164,31 @@ mod tests {
 
     #[test]
     fn a_board_that_is_too_short_is_refused() {
-        let memory = create::<AdminBoard>("test").expect("memfd");
+        let memory = sealed_text("test", b"no board").expect("memfd");
         assert!(map_read_only::<ProxyBoard>(&memory).is_err());
+    }
+
+    /// What a later version adds at the end.
+    #[repr(C)]
+    struct Later {
+        known: AdminBoard,
+        added: common::board::Cell,
+    }
+
+    // SAFETY: as the board that it begins with.
+    unsafe impl Shared for Later {}
+
+    #[test]
+    fn a_later_version_has_room_for_more_and_an_earlier_one_copies_it_too() {
+        let memory = create::<AdminBoard>("test").expect("memfd");
+        let later = map_writable::<Later>(&memory).expect("there is room");
+        assert_eq!(later.added.get(), 0);
+        later.added.set(7);
+        later.known.http_denied.set(3);
+        let other = create::<AdminBoard>("test").expect("memfd");
+        copy(&memory, &other).expect("they are of a length");
+        let copied = map_read_only::<Later>(&other).expect("there is room");
+        assert_eq!((copied.added.get(), copied.known.http_denied.get()), (7, 3));
     }
 
     #[test]

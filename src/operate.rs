@@ -4,6 +4,7 @@
 pub(crate) mod moves;
 pub(crate) mod reload;
 mod table;
+pub(crate) mod upgrade;
 
 use std::path::Path;
 use std::process::ExitCode;

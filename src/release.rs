@@ -9,7 +9,7 @@ use common::board::Child;
 use common::config::key::parse_key_file;
 use common::config::{Config, NodeIndex, VipIndex};
 
-use crate::supervisor::{self, Folder, Presence};
+use crate::supervisor::{self, Folder, Presence, Seat};
 use crate::{check, cli, control, output};
 
 pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
@@ -28,7 +28,12 @@ pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
     let node = config.map(|config| config.node_of(args.node.as_deref(), &check::this_machine()));
     let known = config.zip(node.clone().and_then(Result::ok));
     let _presence = known
-        .filter(|_| !Child::ALL.into_iter().any(|child| lives(&folder, child)))
+        .filter(|_| {
+            let children = Child::ALL.into_iter().map(Seat::Of);
+            !children
+                .chain(folder.retired())
+                .any(|seat| lives(&folder, seat))
+        })
         .map(|(config, node)| Presence::take(config.nodes[node.0].address))
         .transpose()?;
     // The leases first: the other node waits for that. The shadows whatever comes of it: what is
@@ -47,8 +52,8 @@ pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn lives(folder: &Folder, child: Child) -> bool {
-    control::is_alive(&folder.control_socket(child))
+fn lives(folder: &Folder, seat: Seat) -> bool {
+    control::is_alive(&folder.control_socket(seat))
 }
 
 /// Says what was done, and what was not and why.
@@ -60,7 +65,7 @@ fn release_leases(
     if config.vips.is_empty() {
         return Ok(vec!["no virtual IPs in the configuration".to_owned()]);
     }
-    if lives(folder, Child::Vrrp) {
+    if lives(folder, Seat::Of(Child::Vrrp)) {
         return Ok(vec!["leases stay: vrrp runs".to_owned()]);
     }
     // A key file that is gone keeps no lease: the adverts are then unsigned, and nobody hears them.
@@ -83,7 +88,10 @@ fn release_leases(
 }
 
 fn remove_shadows(config: Option<&Config>, folder: &Folder) -> anyhow::Result<String> {
-    if lives(folder, Child::Proxy) {
+    // One that has retired has sessions as any.
+    let mut proxies = folder.retired();
+    proxies.push(Seat::Of(Child::Proxy));
+    if proxies.into_iter().any(|seat| lives(folder, seat)) {
         return Ok("shadows and TC program stay: proxy runs".to_owned());
     }
     let detached = config.map_or(Ok(()), supervisor::detach_all);

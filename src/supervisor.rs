@@ -11,44 +11,54 @@
 //! - `reader` reads the configuration file, `watch/reload` goes through with a reload.
 //! - `watcher` looks at files that may change, `files` passes their new contents on.
 //! - `forwarding` owns the TC program: where it hangs, and what it has counted.
+//! - `upgrade` decides how a new version takes the old one's place (pure), `prover` has it prove itself first,
+//!   `installed` is its file, `fallback` the way back once it was executed.
 //! - `rescue` has the clients of a dead machine told.
 //! - `presence` sees to it that a node runs once.
 //! - `folder`, `shadows`, `notify`: the runtime folder, the shadows, systemd.
 
 mod adopt;
 mod events;
+mod fallback;
 mod files;
 mod folder;
 mod forwarding;
+mod installed;
 mod judge;
 mod kit;
 mod lifecycle;
 mod notify;
 mod presence;
 mod process;
+mod prover;
 mod reader;
 mod rescue;
 mod shadows;
 mod sockets;
 mod tcp_options;
+mod upgrade;
 mod watch;
 mod watcher;
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use common::board::Child;
+use common::board::{Child, UpgradeStage};
 use common::config::{Config, NodeIndex};
+use nix::sys::signal::SigSet;
 use vrrp::release::Will;
 
-pub(crate) use self::folder::Folder;
+pub(crate) use self::folder::{Folder, Seat};
 pub(crate) use self::forwarding::detach_all;
+pub(crate) use self::judge::judge;
 pub(crate) use self::presence::Presence;
-pub(crate) use self::shadows::remove as remove_shadows;
+pub(crate) use self::shadows::{read_settings, remove as remove_shadows};
 
 use self::adopt::Survivor;
 use self::events::Events;
+use self::fallback::Previous;
 use self::files::Files;
 use self::forwarding::Forwarding;
 use self::kit::{Kit, Place};
@@ -69,9 +79,30 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     // Before logging starts a thread.
     let signals = events::block_signals().context("block signals")?;
     let _log = logging::start();
+    let previous = Previous::take();
+    let has_taken_over = Cell::new(false);
+    let ended = supervise(args, &signals, &has_taken_over);
+    let (Some(previous), false) = (previous, has_taken_over.get()) else {
+        return ended;
+    };
+    let why = match &ended {
+        Err(error) => format!("{error:#}"),
+        Ok(_) => "it does not understand what runs".to_owned(),
+    };
+    tracing::error!(why, "this version cannot take over: back to the one before");
+    Err(previous.execute(&why))
+}
+
+/// `has_taken_over` is set when the children are this supervisor's.
+fn supervise(
+    args: &cli::Run,
+    signals: &SigSet,
+    has_taken_over: &Cell<bool>,
+) -> anyhow::Result<ExitCode> {
     rights::limit_descriptors(DESCRIPTORS).context("set the limit of descriptors")?;
     let folder = Folder::new(&args.runtime.runtime_dir);
     let _claim = folder.claim()?;
+    let mut retired = adopt::retired(&folder)?;
     let mut survivors = adopt::survivors(&folder)?;
     let Some(running) = Running::find(args, &survivors)? else {
         return Ok(ExitCode::from(2));
@@ -79,7 +110,8 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     let place = running.place(&folder);
     require_rights(&place.config)?;
     let address = place.config.nodes[place.node.0].address;
-    let presence = Presence::inherit_or_take(&mut survivors, address)?;
+    let mut living: Vec<&mut Survivor> = survivors.iter_mut().chain(&mut retired).collect();
+    let presence = Presence::inherit_or_take(&mut living, address)?;
     let name = presence.handle().context("keep the node's name")?;
     let (processes, inheritance) = survivors
         .into_iter()
@@ -89,11 +121,21 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     let will = prepare_will(&place, &kit)?;
     kit.warnings
         .extend(shadows::install(&place.config, &folder)?);
-    let forwarding = Forwarding::start(&place, &mut kit);
+    let boards = kit.boards().context("map the boards")?;
+    let is_upgrade = boards.supervisor.upgrade.stage() == UpgradeStage::Supervisor;
+    let forwarding = Forwarding::start(&place, &mut kit, is_upgrade);
     for warning in &kit.warnings {
         tracing::warn!("{warning}");
     }
-    let boards = kit.boards().context("map the boards")?;
+    let retired = retired.into_iter().filter_map(|survivor| {
+        let Survivor {
+            process,
+            inheritance,
+        } = survivor;
+        let place = kit.adopt_retired(inheritance, (process.pid, boards.supervisor))?;
+        Some((process, place))
+    });
+    let retired: Vec<_> = retired.collect();
     let files =
         Files::start(&place.config, &kit, boards.supervisor).context("watch changing files")?;
     let source = Source {
@@ -118,9 +160,11 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
         forwarding,
         rescue,
         will,
-        events: Events::new(&signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
+        events: Events::new(signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
     };
-    Loop::new(watch, processes, &running.others)?.run()?;
+    let supervisor = Loop::new(watch, processes, (&running.others, retired))?;
+    has_taken_over.set(true);
+    supervisor.run()?;
     shadows::remove(Some(&running.config), &folder)?;
     folder.clear();
     tracing::info!("stopped");

@@ -5,8 +5,10 @@
 //! A board is nothing but atomics. Zeroed memory is a valid, empty board. Readers trust no value: an unknown number
 //! of an enum is read as its first variant, a text is cut at its length.
 //!
-//! Layout rule: fields are only ever added at the end of a board, and [`LAYOUT`] is raised then; version N reads what
-//! N-1 wrote, and takes what lies beyond the header's size as zero.
+//! Layout rule: fields are only ever added at the end of a board, and [`LAYOUT`] is raised then. The memory of a board
+//! has room behind it, zeroed, so processes of versions before and after that share it: each reads what it knows, and finds
+//! zero where an older one has written nothing. Whatever else changes raises [`OLDEST`] too, and then a node has to be
+//! restarted for it.
 //!
 //! | board | written by | read by |
 //! |---|---|---|
@@ -40,7 +42,13 @@ pub use self::rescue::{LinkSlot, RescueSlot};
 pub use self::roster::{Entrant, Presence, RosterSlot};
 pub use self::route::{RouteSlot, RouteState};
 pub use self::session_log::SessionLogSlot;
-pub use self::sessions::{MAX_TABLE_SESSIONS, SessionPart, SessionRow, SessionTable, VipSession};
+pub use self::sessions::{
+    MAX_TABLE_SESSIONS, SessionLane, SessionPart, SessionRow, SessionTable, VipSession,
+};
+pub use self::succession::{
+    MAX_RETIRED, OLDEST, ROOM, RetiredSlot, UpgradeSlot, UpgradeStage, can_share,
+};
+pub use self::supervisor::{Child, ChildSlot, FileSlot, SupervisorBoard};
 pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 pub use self::tracker::{TrackerSlot, TrackerState, tracker_slot};
@@ -51,7 +59,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 13;
+pub const LAYOUT: u32 = 14;
 
 /// First words of every board.
 #[repr(C)]
@@ -175,6 +183,8 @@ mod roster;
 mod route;
 mod session_log;
 mod sessions;
+mod succession;
+mod supervisor;
 mod tls;
 mod tracker;
 mod vrrp;
@@ -212,89 +222,6 @@ board_enum! {
         /// No new session and no probe.
         Maintenance = 2 => "maintenance",
     }
-}
-
-/// What the supervisor says.
-#[repr(C)]
-#[derive(Debug)]
-pub struct SupervisorBoard {
-    pub header: Header,
-    /// By [`Child`].
-    pub children: [ChildSlot; 3],
-    /// Warnings about rights or settings for `status`; empty = none.
-    pub warnings: [Text; 8],
-    /// When the watched files were looked at the last time.
-    pub files_looked: MomentCell,
-    /// By place in [`crate::config::Config::watched`].
-    pub files: [FileSlot; MAX_WATCHED],
-    pub forwarding: ForwardingSlot,
-    pub reload: ReloadSlot,
-    pub rescue: RescueSlot,
-}
-
-/// As nobody has written it yet.
-impl Default for SupervisorBoard {
-    fn default() -> Self {
-        Self {
-            header: Default::default(),
-            children: Default::default(),
-            warnings: array::from_fn(|_| Default::default()),
-            files_looked: Default::default(),
-            files: array::from_fn(|_| Default::default()),
-            forwarding: Default::default(),
-            reload: Default::default(),
-            rescue: Default::default(),
-        }
-    }
-}
-
-/// Watched files that are used together, as the supervisor sees them.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct FileSlot {
-    /// Since when the contents in use are in use.
-    pub since: MomentCell,
-    /// Times that new contents were found good and passed on.
-    pub changes: Cell,
-    /// Times that new contents were refused, or the file was gone.
-    pub refusals: Cell,
-    /// Why what is on disk is not in use; empty = it is.
-    pub refused: Text,
-}
-
-/// A child process, and its index in [`SupervisorBoard::children`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Child {
-    Vrrp = 0,
-    Proxy = 1,
-    Admin = 2,
-}
-
-impl Child {
-    /// All children, in the order of their start.
-    pub const ALL: [Self; 3] = [Self::Vrrp, Self::Proxy, Self::Admin];
-
-    /// Its name in logs, status and metrics, and its subcommand.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Vrrp => "vrrp",
-            Self::Proxy => "proxy",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// What the supervisor knows of one child.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct ChildSlot {
-    pub pid: Cell,
-    /// Deaths since the node started; a stop that was asked for does not count.
-    pub deaths: Cell,
-    /// The last three deaths, oldest first; "never" where there were fewer.
-    pub last_deaths: [MomentCell; 3],
-    /// How it ended the last time ("killed by signal 9", "hung for 104 ms, killed").
-    pub last_end: Text,
 }
 
 /// What the proxy says. Gauges are cleared by the next proxy, counters and verdicts live on.

@@ -9,6 +9,7 @@ mod machine;
 mod reload;
 mod rescue;
 mod route;
+mod succession;
 mod tls;
 mod tracker;
 
@@ -20,6 +21,7 @@ pub use self::machine::MachineStatus;
 pub use self::reload::ReloadStatus;
 pub use self::rescue::{LinkStatus, RescueStatus};
 pub use self::route::RouteStatus;
+pub use self::succession::{RetiredListenerStatus, RetiredStatus, UpgradeStatus};
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 pub use self::tracker::TrackerStatus;
 
@@ -60,6 +62,10 @@ pub struct Status {
     pub session_log: Option<SessionLogStatus>,
     /// `None` unless the node stops.
     pub drain: Option<DrainStatus>,
+    /// `None` = there was no upgrade in place since the node started.
+    pub upgrade: Option<UpgradeStatus>,
+    /// Proxies that accept nothing any more and have sessions, which `listeners` and `backends` count too.
+    pub retired: Vec<RetiredStatus>,
 }
 
 /// How the sessions of a stopping node come to their end.
@@ -111,6 +117,8 @@ pub struct FileStatus {
 pub struct ProcessStatus {
     pub name: String,
     pub pid: u64,
+    /// Of its software; empty = not known.
+    pub version: String,
     /// `running`, `hung`, `dead` or `crash-loop`.
     pub state: String,
     pub heartbeat_ms_ago: Option<u64>,

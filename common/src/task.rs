@@ -13,11 +13,17 @@ pub enum Task {
         #[serde(default)]
         dry_run: bool,
     },
+    /// The version that is installed now is to take the running one's place.
+    Upgrade {
+        /// Nothing is to be done where that is what runs.
+        #[serde(default)]
+        if_replaced: bool,
+    },
 }
 
 impl Task {
     /// The words of all tasks.
-    pub const WORDS: &[&str] = &["reload"];
+    pub const WORDS: &[&str] = &["reload", "upgrade"];
 }
 
 #[cfg(test)]
@@ -26,7 +32,10 @@ mod tests {
 
     #[test]
     fn a_task_comes_back_as_it_was_said_under_its_word() {
-        let tasks = [Task::Reload { dry_run: true }];
+        let tasks = [
+            Task::Reload { dry_run: true },
+            Task::Upgrade { if_replaced: true },
+        ];
         for (task, word) in tasks.into_iter().zip(Task::WORDS) {
             let text = serde_json::to_string(&task).expect("JSON");
             assert!(text.contains(&format!("\"command\":\"{word}\"")), "{text}");

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use aya::maps::{HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray};
 use aya::programs::{ProgramError, SchedClassifier};
@@ -155,6 +155,40 @@ impl Program {
         })
     }
 
+    /// Whether it is the same program as another one, with tables of the same shape.
+    ///
+    /// # Errors
+    /// If the kernel does not say what they are.
+    pub fn is_like(&self, other: &Self) -> io::Result<bool> {
+        let shapes = |program: &Self| program.parts()?.iter().map(shape).collect();
+        let (own, others): (io::Result<Vec<String>>, io::Result<Vec<String>>) =
+            (shapes(self), shapes(other));
+        Ok(own? == others?)
+    }
+
+    /// Goes on where an earlier program is: with what that knows of the other node, its counts, and all that vrrp has
+    /// said. What is listened to is told anew.
+    ///
+    /// # Errors
+    /// If its tables are of another shape: then this one begins with what could be read.
+    pub fn succeed(&mut self, earlier: &Self) -> Result<(), TableError> {
+        let failed = |source| TableError {
+            what: "copy the earlier TC program's tables",
+            source,
+        };
+        for link in earlier.links.iter() {
+            let (interface, link) = link.map_err(failed)?;
+            self.links.insert(interface, link, 0).map_err(failed)?;
+        }
+        let of_earlier = PerCpuArray::<_, [u64; 2]>::try_from(&earlier.counts).map_err(failed)?;
+        let mut own = PerCpuArray::<_, [u64; 2]>::try_from(&mut self.counts).map_err(failed)?;
+        for cause in Cause::ALL {
+            let counted = of_earlier.get(&(cause as u32), 0).map_err(failed)?;
+            own.set(cause as u32, counted, 0).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Makes these the addresses and ports whose segments are judged, each of a VIP; what stays is never missing.
     ///
     /// # Errors
@@ -284,6 +318,22 @@ fn listener_key(address: SocketAddr) -> [u8; 20] {
     key[..16].copy_from_slice(&v6.octets());
     key[16..18].copy_from_slice(&address.port().to_be_bytes());
     key
+}
+
+/// What the kernel says of a program (its tag is a hash of the instructions) or of a map.
+fn shape(part: &OwnedFd) -> io::Result<String> {
+    const TELLING: [&str; 5] = [
+        "prog_tag:",
+        "map_type:",
+        "key_size:",
+        "value_size:",
+        "max_entries:",
+    ];
+    let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", part.as_raw_fd()))?;
+    let telling = facts
+        .lines()
+        .filter(|line| TELLING.iter().any(|start| line.starts_with(start)));
+    Ok(telling.collect::<Vec<_>>().join(" "))
 }
 
 fn window() -> u32 {

@@ -119,7 +119,7 @@ pub(crate) fn first(inputs: &Inputs, session_log: SessionLog) -> Result<Arc<Prox
         sessions.begin(inputs.threads);
     }
     let registries = (0..inputs.threads).map(|thread| {
-        let told = inputs.sessions.map(|table| table.part(thread));
+        let told = inputs.sessions.map(|lane| lane.part(thread));
         Arc::new(Registry::new(thread, now, told))
     });
     let proxy = Arc::new(Proxy {

@@ -100,7 +100,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::board::{AdminBoard, ProxyBoard, SessionTable};
+use common::board::{AdminBoard, ProxyBoard, SessionLane};
 use common::config::{Config, NodeIndex};
 
 pub use self::control::{Control, Unanswered};
@@ -121,7 +121,7 @@ pub struct Inputs {
     /// What the admin process says: how programs that are probes have ended.
     pub admin: &'static AdminBoard,
     /// Where sessions that come to a VIP are written for the other node; `None` = nobody tells it.
-    pub sessions: Option<&'static SessionTable>,
+    pub sessions: Option<SessionLane>,
     /// Relay threads; there is one socket for each port of each bind and thread.
     pub threads: usize,
     pub sockets: Vec<ListeningSocket>,

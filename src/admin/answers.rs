@@ -8,6 +8,7 @@ use common::status::Status;
 
 use super::clock::Clocks;
 use super::metrics;
+use super::proxies::Proxies;
 use super::rates::{Rates, Totals};
 use super::stalls::{CpuTimes, Steal};
 use super::view::View;
@@ -18,6 +19,8 @@ pub(crate) struct Answers {
     view: Mutex<Arc<View>>,
     counters: &'static AdminBoard,
     kept: Mutex<Kept>,
+    /// `None` = the view has the board of the only proxy.
+    proxies: Option<Proxies>,
 }
 
 /// What lives from one answer to the next.
@@ -38,11 +41,21 @@ impl Answers {
                 steal: Steal::default(),
                 clocks,
             }),
+            proxies: None,
+        }
+    }
+
+    /// The same for a node with several proxies, whose sum the view has.
+    pub(crate) fn adding_up(self, proxies: Proxies) -> Self {
+        Self {
+            proxies: Some(proxies),
+            ..self
         }
     }
 
     /// Takes a sample of the listeners' counters and of the machine's CPU time; called each second.
     pub(crate) fn sample(&self, clocks: Clocks, cpu: Option<CpuTimes>) {
+        self.add_up();
         let view = self.view();
         let slots = &view.boards.proxy.listeners[..view.config.listeners.len()];
         let totals = slots.iter().map(Totals::of).collect();
@@ -80,6 +93,7 @@ impl Answers {
 
     /// The node's state.
     pub(crate) fn status(&self, clocks: Clocks) -> Status {
+        self.add_up();
         let kept = self.kept();
         self.view()
             .status(&kept.rates, clocks.with_epoch_of(kept.clocks))
@@ -88,6 +102,12 @@ impl Answers {
     /// The page of metrics, in Prometheus' text format 0.0.4.
     pub(crate) fn metrics(&self, clocks: Clocks) -> String {
         metrics::page(&self.view(), &self.status(clocks), clocks)
+    }
+
+    fn add_up(&self) {
+        if let Some(proxies) = &self.proxies {
+            proxies.add_up(self.view().boards.supervisor);
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

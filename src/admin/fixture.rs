@@ -63,6 +63,7 @@ pub(crate) fn empty_boards() -> Boards {
         vrrp: Box::leak(Box::default()),
         proxy: Box::leak(Box::default()),
         admin: Box::leak(Box::default()),
+        retired: &[],
     }
 }
 

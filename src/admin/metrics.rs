@@ -14,6 +14,7 @@ mod reload;
 mod rescue;
 mod routes;
 mod session_log;
+mod succession;
 mod tls;
 mod trackers;
 mod vrrp;
@@ -92,6 +93,7 @@ pub(crate) fn page(view: &View, status: &Status, clocks: Clocks) -> String {
     tls::fill(&mut page, status);
     session_log::fill(&mut page, status);
     drain::fill(&mut page, status);
+    succession::fill(&mut page, status);
     page.text()
 }
 

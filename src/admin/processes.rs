@@ -68,6 +68,8 @@ impl Processes {
 pub(crate) struct Process {
     pub(crate) name: &'static str,
     pub(crate) pid: u64,
+    /// Of its software; empty = not known.
+    pub(crate) version: String,
     pub(crate) state: ProcessState,
     /// Its loop turns: what its board says holds.
     pub(crate) alive: bool,
@@ -83,6 +85,7 @@ impl Process {
         ProcessStatus {
             name: self.name.to_owned(),
             pid: self.pid,
+            version: self.version.clone(),
             state: self.state.word().to_owned(),
             heartbeat_ms_ago: self.heartbeat.map(|at| super::view::millis(now, at)),
             deaths: self.deaths,
@@ -99,6 +102,7 @@ pub(crate) fn supervisor(boards: &Boards, now: Moment) -> Process {
     Process {
         name: "supervisor",
         pid: pid(header),
+        version: boards.supervisor.version.get(),
         state: if alive {
             ProcessState::Running
         } else {
@@ -132,6 +136,7 @@ pub(crate) fn child(child: Child, boards: &Boards, now: Moment) -> Process {
     Process {
         name: child.word(),
         pid: slot.pid.get(),
+        version: boards.supervisor.versions[child as usize].get(),
         state,
         alive,
         heartbeat,

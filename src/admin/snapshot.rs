@@ -17,8 +17,8 @@ use super::processes::{Process, ProcessState, Processes};
 use super::rates::{Rates, Totals};
 use super::view::{View, hash_word, millis};
 use super::{
-    agents, drain, files, forwarding, macs, peer, reload, rescue, routes, session_log, stalls, tls,
-    trackers, warnings,
+    agents, drain, files, forwarding, macs, peer, reload, rescue, routes, session_log, stalls,
+    succession, tls, trackers, warnings,
 };
 use crate::status::human;
 
@@ -62,6 +62,8 @@ impl View {
             files: files::status(self, now),
             session_log: session_log::status(self, now),
             drain: None,
+            upgrade: succession::upgrade(self, now),
+            retired: succession::retired(self, now),
         };
         status.drain = drain::status(self, &status.listeners, now);
         status.warnings = warnings::of((self, rates), &processes, &status, now);

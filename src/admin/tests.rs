@@ -38,6 +38,7 @@ impl Running {
             config: Arc::new(config),
             node: view.node,
             config_hash: view.config_hash,
+            proxies: Proxies::alone(view.boards.proxy),
             boards: view.boards,
             socket,
             proxy: None,

@@ -22,6 +22,7 @@ use super::rescue;
 use super::routes;
 use super::session_log;
 use super::stalls;
+use super::succession;
 use super::tls;
 use super::trackers;
 use super::view::View;
@@ -62,6 +63,7 @@ pub(crate) fn of(
     }
     found.extend(reload::warnings(&status.reload));
     found.extend(status.drain.as_ref().map(drain::warning));
+    found.extend(succession::warnings(status.upgrade.as_ref()));
     found.extend(accept_warnings(view, rates, now));
     let roster = Roster::read(&view.config, view.boards.proxy);
     for (index, shown) in status.backends.iter().enumerate() {

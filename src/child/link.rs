@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::Context;
-use common::board::{Child, LAYOUT};
+use common::board::{Child, LAYOUT, OLDEST};
 use rustix::net::SocketFlags;
 
 use crate::control::{Body, Channel, Handle, Hello, ReceiveError, Received, Setup, Wait};
@@ -48,6 +49,14 @@ pub(super) enum Event {
     GoOver,
     /// What was prepared will not be.
     Abandon,
+    /// Make way for a successor, and leave everything as it is.
+    Leave,
+    /// Begin, after having waited; or go on with what was left.
+    Begin { go_on: bool },
+    /// Another process accepts from the same sockets.
+    Retire,
+    /// Other boards and maps are in use in place of those that were given.
+    Boards(Vec<(Handle, OwnedFd)>),
 }
 
 /// What a child was given, kept for a supervisor to come.
@@ -93,6 +102,16 @@ impl Kept {
         Ok(())
     }
 
+    /// Keeps a copy of other memory in place of what was kept.
+    fn replace_boards(&mut self, boards: &[(Handle, OwnedFd)]) -> io::Result<()> {
+        for (handle, descriptor) in boards {
+            if let Some((_, kept)) = self.handles.iter_mut().find(|(kept, _)| kept == handle) {
+                *kept = descriptor.try_clone()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps new contents of files in place of the old ones, and reads them.
     fn replace_files(
         &mut self,
@@ -113,12 +132,36 @@ impl Kept {
     }
 }
 
+/// Speaks over the connection to whichever supervisor there is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Voice(Arc<Mutex<Weak<Channel>>>);
+
+impl Voice {
+    /// Says something; a supervisor that is gone, or does not read, is not waited for.
+    pub(super) fn say(&self, body: Body) {
+        let channel = self.lock().upgrade();
+        if let Some(Err(error)) = channel.map(|channel| channel.send(body, &[])) {
+            let error = anyhow::Error::from(error);
+            tracing::warn!("the supervisor was not told: {error:#}");
+        }
+    }
+
+    fn turn_to(&self, channel: &Arc<Channel>) {
+        *self.lock() = Arc::downgrade(channel);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Weak<Channel>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The connection, and where the next one comes from.
 #[derive(Debug)]
 pub(super) struct Link {
     child: Child,
     listening: OwnedFd,
-    channel: Channel,
+    channel: Arc<Channel>,
+    voice: Voice,
     /// Where the connection lies; nothing else can be opened there or above.
     highest: u64,
 }
@@ -137,12 +180,20 @@ impl Link {
             "accept the supervisor's connection (only `fmc-lb run` starts this command)",
         )?;
         introduce(&channel, child, None)?;
+        let (channel, voice) = (Arc::new(channel), Voice::default());
+        voice.turn_to(&channel);
         Ok(Self {
             child,
             listening,
             channel,
+            voice,
             highest,
         })
+    }
+
+    /// For the thread that does the work.
+    pub(super) fn voice(&self) -> Voice {
+        self.voice.clone()
     }
 
     /// Receives what the process works with.
@@ -157,6 +208,7 @@ impl Link {
             child,
             listening,
             mut channel,
+            voice,
             highest,
         } = self;
         loop {
@@ -170,7 +222,11 @@ impl Link {
             channel = loop {
                 match next_channel(&listening, highest) {
                     Ok(next) => match introduce(&next, child, Some(&kept)) {
-                        Ok(()) => break next,
+                        Ok(()) => {
+                            let next = Arc::new(next);
+                            voice.turn_to(&next);
+                            break next;
+                        }
                         // It came and went: `fmc-lb release` looks whether anybody is here.
                         Err(error) => tracing::debug!("no new supervisor: {error:#}"),
                     },
@@ -200,6 +256,22 @@ fn listen(channel: &Channel, kept: &mut Kept, on: &mut impl FnMut(Event) -> anyh
                     .retain(|(handle, _)| !matches!(handle, Handle::Listener { .. }));
                 kept.next = None;
                 tell(on, Event::Stop);
+            }
+            Ok(Received::Message(Body::Retire, _)) => {
+                kept.handles
+                    .retain(|(handle, _)| !matches!(handle, Handle::Listener { .. }));
+                tell(on, Event::Retire);
+            }
+            Ok(Received::Message(Body::Leave, _)) => tell(on, Event::Leave),
+            Ok(Received::Message(Body::Begin { go_on }, _)) => {
+                tell(on, Event::Begin { go_on });
+            }
+            Ok(Received::Message(Body::Boards { handles }, descriptors)) => {
+                let boards: Vec<_> = handles.into_iter().zip(descriptors).collect();
+                if let Err(error) = kept.replace_boards(&boards) {
+                    tracing::error!(%error, "other boards cannot be kept");
+                }
+                tell(on, Event::Boards(boards));
             }
             Ok(Received::Message(Body::Adopt, _)) => {
                 tracing::info!("a new supervisor has taken over");
@@ -234,6 +306,9 @@ fn listen(channel: &Channel, kept: &mut Kept, on: &mut impl FnMut(Event) -> anyh
                     | Body::Handles { .. }
                     | Body::Prepared { .. }
                     | Body::GoneOver { .. }
+                    | Body::Waits
+                    | Body::Left
+                    | Body::Proof(_)
                     | Body::Unknown,
                     _,
                 )
@@ -262,6 +337,7 @@ fn answer(channel: &Channel, body: Body) {
 fn introduce(channel: &Channel, child: Child, running: Option<&Kept>) -> anyhow::Result<()> {
     let hello = Hello {
         layout: LAYOUT,
+        oldest: OLDEST,
         pid: std::process::id(),
         kind: child.word().to_owned(),
         software: env!("CARGO_PKG_VERSION").to_owned(),

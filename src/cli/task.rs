@@ -13,6 +13,15 @@ pub(crate) struct Reload {
     pub(crate) runtime: RuntimeDir,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// Do nothing where what runs is what is installed
+    #[arg(long)]
+    pub(crate) if_replaced: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -25,6 +34,9 @@ mod tests {
         for good in ["fmc-lb reload", "fmc-lb reload --dry-run --runtime-dir /x"] {
             assert!(parse(good).is_ok(), "{good}");
         }
+        // Nobody chooses what root executes: it is what is installed.
+        assert!(parse("fmc-lb upgrade --if-replaced --runtime-dir /x").is_ok());
+        assert!(parse("fmc-lb upgrade /tmp/fmc-lb").is_err());
         assert!(parse("fmc-lb reload /etc/fmc-lb/fmc-lb.toml").is_err());
     }
 }

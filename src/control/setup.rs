@@ -91,6 +91,13 @@ impl Channel {
                     | Body::GoneOver { .. }
                     | Body::Abandon
                     | Body::Stop
+                    | Body::Waits
+                    | Body::Leave
+                    | Body::Left
+                    | Body::Begin { .. }
+                    | Body::Retire
+                    | Body::Boards { .. }
+                    | Body::Proof(_)
                     | Body::Unknown,
                     _,
                 ) => {}
@@ -164,6 +171,8 @@ mod tests {
             threads: 450,
             runtime_dir: PathBuf::from("/run/x"),
             user: None,
+            beside: false,
+            lane: 0,
             handles: 0,
         };
         near.send(Body::Unknown, &[]).expect("send");

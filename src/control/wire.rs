@@ -120,6 +120,12 @@ impl Channel {
         Self { socket }
     }
 
+    /// An end over which a whole set-up is sent to who does not read yet.
+    pub(crate) fn roomy(socket: OwnedFd) -> io::Result<Self> {
+        make_room(&socket)?;
+        Ok(Self { socket })
+    }
+
     /// Limits how long [`Wait::Yes`] waits; `None` = for ever.
     pub(crate) fn limit_waiting(&self, limit: Option<Duration>) -> io::Result<()> {
         set_socket_timeout(&self.socket, Timeout::Recv, limit)?;

@@ -5,6 +5,7 @@ mod forwarding;
 mod grid;
 mod rescue;
 mod routes;
+mod succession;
 mod trackers;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use super::human;
 pub(crate) fn render(status: &Status) -> String {
     let mut lines = head(status);
     lines.extend(processes(status));
+    lines.extend(succession::lines(&status.retired));
     lines.extend(vips(status));
     lines.extend(trackers::lines(&status.trackers));
     lines.extend(listeners(&status.listeners));
@@ -56,6 +58,8 @@ fn head(status: &Status) -> Vec<String> {
         let said = line.iter().chain(&told);
         lines.extend(said.flat_map(|line| wrap(line, "", "  ")));
     }
+    let upgrade = status.upgrade.as_ref().and_then(succession::line);
+    lines.extend(upgrade.iter().flat_map(|line| wrap(line, "", "  ")));
     for warning in &status.warnings {
         lines.extend(wrap(warning, "! ", "  "));
     }

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use common::board::{Child, LAYOUT};
+use common::board::{Child, LAYOUT, can_share};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::folder::Folder;
+use super::folder::{Folder, Seat};
 use super::kit::Inheritance;
 use super::process::{self, Process};
 use crate::control::{self, ANSWER_LIMIT, Body, Channel, Hello, Received, Wait};
@@ -28,24 +28,46 @@ pub(super) struct Survivor {
 pub(super) fn survivors(folder: &Folder) -> anyhow::Result<Vec<Survivor>> {
     let mut survivors = Vec::new();
     for child in Child::ALL {
-        let path = folder.control_socket(child);
-        match control::connect(&path) {
-            Err(error) if is_dead(&error) => folder.forget(child),
-            connected => {
-                let adopted = connected
-                    .with_context(|| format!("connect to {}", path.display()))
-                    .and_then(|channel| adopt(child, channel, folder));
-                match adopted {
-                    Ok(survivor) => survivors.push(survivor),
-                    Err(error) => {
-                        tracing::warn!(process = child.word(), "cannot be adopted: {error:#}");
-                        end(child, folder)?;
-                    }
-                }
-            }
+        // One that was to take a place, and nobody knows whether it has.
+        let next = Seat::Next(child);
+        if control::is_alive(&folder.control_socket(next)) {
+            end(child, next, folder)?;
         }
+        folder.forget(next);
+        survivors.extend(survivor(child, Seat::Of(child), folder)?);
     }
     Ok(survivors)
+}
+
+/// Finds proxies that have retired and still have sessions. To be called before the children are looked
+/// for: one that does not answer ends like those.
+pub(super) fn retired(folder: &Folder) -> anyhow::Result<Vec<Survivor>> {
+    let mut retired = Vec::new();
+    for seat in folder.retired() {
+        retired.extend(survivor(Child::Proxy, seat, folder)?);
+    }
+    Ok(retired)
+}
+
+fn survivor(child: Child, seat: Seat, folder: &Folder) -> anyhow::Result<Option<Survivor>> {
+    let path = folder.control_socket(seat);
+    let adopted = match control::connect(&path) {
+        Err(error) if is_dead(&error) => {
+            folder.forget(seat);
+            return Ok(None);
+        }
+        connected => connected
+            .with_context(|| format!("connect to {}", path.display()))
+            .and_then(|channel| adopt((child, seat), channel, folder)),
+    };
+    match adopted {
+        Ok(survivor) => Ok(Some(survivor)),
+        Err(error) => {
+            tracing::warn!(process = child.word(), "cannot be adopted: {error:#}");
+            end(child, seat, folder)?;
+            Ok(None)
+        }
+    }
 }
 
 fn is_dead(error: &io::Error) -> bool {
@@ -55,12 +77,17 @@ fn is_dead(error: &io::Error) -> bool {
     )
 }
 
-fn adopt(child: Child, channel: Channel, folder: &Folder) -> anyhow::Result<Survivor> {
+fn adopt(
+    (child, seat): (Child, Seat),
+    channel: Channel,
+    folder: &Folder,
+) -> anyhow::Result<Survivor> {
     channel.limit_waiting(Some(ANSWER_LIMIT))?;
     let hello = receive_hello(&channel)?;
-    if hello.kind != child.word() || hello.layout != LAYOUT || !hello.running {
+    let shares = can_share(hello.layout, hello.oldest);
+    if hello.kind != child.word() || !shares || !hello.running {
         bail!(
-            "it is {} {} with boards of layout {} ({LAYOUT} is needed)",
+            "it is {} {} with boards of layout {} (this version has {LAYOUT})",
             hello.kind,
             hello.software,
             hello.layout
@@ -68,7 +95,7 @@ fn adopt(child: Child, channel: Channel, folder: &Folder) -> anyhow::Result<Surv
     }
     // What it says of itself is not what we signal later.
     let (pid, pidfd) = folder
-        .remembered(child)
+        .remembered(seat)
         .context("it is not the process that the runtime folder remembers")?;
     if hello.pid != pid {
         bail!(
@@ -80,7 +107,7 @@ fn adopt(child: Child, channel: Channel, folder: &Folder) -> anyhow::Result<Surv
     channel.send(Body::Adopt, &[])?;
     channel.limit_waiting(None)?;
     Ok(Survivor {
-        process: Process::adopt(child, pid, channel, pidfd),
+        process: Process::adopt(hello, child, channel, pidfd),
         inheritance: Inheritance {
             child,
             setup,
@@ -99,13 +126,13 @@ fn receive_hello(channel: &Channel) -> anyhow::Result<Hello> {
 }
 
 /// Kills a child that does not answer, and waits until its sockets are closed.
-fn end(child: Child, folder: &Folder) -> anyhow::Result<()> {
-    if let Some((_, pidfd)) = folder.remembered(child) {
+fn end(child: Child, seat: Seat, folder: &Folder) -> anyhow::Result<()> {
+    if let Some((_, pidfd)) = folder.remembered(seat) {
         process::kill(&pidfd);
         wait_until_gone(&pidfd)
             .with_context(|| format!("wait for the end of the old {}", child.word()))?;
     }
-    let path = folder.control_socket(child);
+    let path = folder.control_socket(seat);
     if control::is_alive(&path) {
         bail!(
             "an old {} process holds {} and neither answers nor can be found; end it by hand",
@@ -113,7 +140,7 @@ fn end(child: Child, folder: &Folder) -> anyhow::Result<()> {
             path.display()
         );
     }
-    folder.forget(child);
+    folder.forget(seat);
     Ok(())
 }
 
@@ -138,12 +165,15 @@ mod tests {
 
     /// A child that says it is process `says`; answers once, then is gone.
     fn impostor(folder: &Folder, says: u32) -> std::thread::JoinHandle<()> {
-        let listening = control::listen(&folder.control_socket(Child::Admin)).expect("listen");
+        let path = folder.control_socket(Seat::Of(Child::Admin));
+        let listening = control::listen(&path).expect("listen");
         let setup = Setup {
             node: "lb1".to_owned(),
             threads: 1,
             runtime_dir: folder.path().to_owned(),
             user: None,
+            beside: false,
+            lane: 0,
             handles: 0,
         };
         std::thread::spawn(move || {
@@ -153,6 +183,7 @@ mod tests {
             let channel = Channel::new(accepted);
             let hello = Hello {
                 layout: LAYOUT,
+                oldest: LAYOUT,
                 pid: says,
                 kind: Child::Admin.word().to_owned(),
                 software: "0".to_owned(),
@@ -170,9 +201,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let folder = Folder::new(folder.path());
         let mut started = Command::new("sleep").arg("60").spawn().expect("sleep(1)");
-        folder
-            .remember(Child::Admin, started.id())
-            .expect("written");
+        let seat = Seat::Of(Child::Admin);
+        folder.remember(seat, started.id()).expect("written");
         let child = impostor(&folder, started.id());
         let adopted = survivors(&folder).expect("it answers");
         assert_eq!(adopted.len(), 1);
@@ -184,6 +214,6 @@ mod tests {
         assert!(survivors(&folder).expect("refused").is_empty());
         child.join().expect("it ends");
         assert!(!started.wait().expect("our child").success());
-        assert!(folder.remembered(Child::Admin).is_none());
+        assert!(folder.remembered(seat).is_none());
     }
 }

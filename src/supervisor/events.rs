@@ -12,11 +12,15 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::process::{Process, Remains};
+use crate::control::Channel;
 
 const SIGNAL: u64 = 0;
 const CLOCK: u64 = 1;
 const REMAINS: u64 = 2;
 const TASKS: u64 = 3;
+const BESIDE: u64 = 4;
+const DEPARTED: u64 = 5;
+const PROVER: u64 = 6;
 /// And those after it, by [`Child`].
 const CHILDREN: u64 = 8;
 
@@ -32,6 +36,12 @@ pub(super) enum Event {
     Remains,
     /// Admin has something for the supervisor to do.
     Tasks,
+    /// A child says something that was started beside another one.
+    Beside,
+    /// One that has made way says something, or ends.
+    Departed,
+    /// A new version has proved itself, or has ended.
+    Prover,
 }
 
 /// All of it.
@@ -86,6 +96,34 @@ impl Events {
         Ok(self.epoll.add(socket, readable(TASKS))?)
     }
 
+    /// One that is to take a child's place.
+    pub(super) fn watch_beside(&self, process: &Process) -> io::Result<()> {
+        Ok(self.epoll.add(process.channel.as_fd(), readable(BESIDE))?)
+    }
+
+    /// It has taken it.
+    pub(super) fn rewatch_child(&self, process: &Process) -> io::Result<()> {
+        let mut event = readable(CHILDREN + process.child as u64);
+        Ok(self.epoll.modify(process.channel.as_fd(), &mut event)?)
+    }
+
+    /// One that has made way, as an earlier supervisor has it.
+    pub(super) fn watch_departed(&self, process: &Process) -> io::Result<()> {
+        Ok(self
+            .epoll
+            .add(process.channel.as_fd(), readable(DEPARTED))?)
+    }
+
+    /// A child that makes way.
+    pub(super) fn rewatch_departed(&self, process: &Process) -> io::Result<()> {
+        let mut event = readable(DEPARTED);
+        Ok(self.epoll.modify(process.channel.as_fd(), &mut event)?)
+    }
+
+    pub(super) fn watch_prover(&self, channel: &Channel) -> io::Result<()> {
+        Ok(self.epoll.add(channel.as_fd(), readable(PROVER))?)
+    }
+
     pub(super) fn watch_remains(&self, remains: &Remains) -> io::Result<()> {
         Ok(self.epoll.add(remains, readable(REMAINS))?)
     }
@@ -109,6 +147,9 @@ impl Events {
                 }
                 REMAINS => events.push(Event::Remains),
                 TASKS => events.push(Event::Tasks),
+                BESIDE => events.push(Event::Beside),
+                DEPARTED => events.push(Event::Departed),
+                PROVER => events.push(Event::Prover),
                 token => events.extend(child_of(token).map(Event::Child)),
             }
         }

@@ -75,6 +75,11 @@ impl Files {
         });
     }
 
+    /// Another proxy serves, which was given everything a while ago.
+    pub(super) fn send_all(&mut self) {
+        self.unsent = (0..self.watched.len()).collect();
+    }
+
     /// Watches what the next kit has instead. What is said of a file that stays is said of it at its new
     /// place.
     pub(super) fn go_over(

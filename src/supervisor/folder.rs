@@ -6,6 +6,8 @@
 //! | `supervisor.lock` | locked (flock(2)) by the living supervisor, holds its process id |
 //! | `vrrp.ctl`, `proxy.ctl`, `admin.ctl` | control sockets of the children |
 //! | `vrrp.pid`, … | process id and start time of each child, to find one that does not answer |
+//! | `vrrp-next.ctl`, `proxy-next.ctl`, … | of one that is to take a child's place |
+//! | `proxy-4711.ctl`, … | of a proxy that has retired, by its process id |
 //! | `admin.sock` | the admin socket |
 //! | `sysctls.json` | kernel settings as they were before us, and which VIPs have shadows |
 
@@ -19,6 +21,27 @@ use anyhow::{Context, bail};
 use common::board::Child;
 use nix::fcntl::{Flock, FlockArg};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// Where a process stands, and what its files are called after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// A child in charge.
+    Of(Child),
+    /// Beside it, to take its place.
+    Next(Child),
+    /// A proxy that has retired, with this process id.
+    Retired(u32),
+}
+
+impl Seat {
+    fn word(self) -> String {
+        match self {
+            Self::Of(child) => child.word().to_owned(),
+            Self::Next(child) => format!("{}-next", child.word()),
+            Self::Retired(pid) => format!("{}-{pid}", Child::Proxy.word()),
+        }
+    }
+}
 
 /// The paths in a runtime folder.
 #[derive(Debug, Clone)]
@@ -44,9 +67,37 @@ impl Folder {
         &self.path
     }
 
-    /// The child's control socket.
-    pub(crate) fn control_socket(&self, child: Child) -> PathBuf {
-        self.path.join(format!("{}.ctl", child.word()))
+    /// The control socket of the process that stands there.
+    pub(crate) fn control_socket(&self, seat: Seat) -> PathBuf {
+        self.path.join(format!("{}.ctl", seat.word()))
+    }
+
+    /// Proxies that have retired, as far as they have left their sockets here.
+    pub(crate) fn retired(&self) -> Vec<Seat> {
+        let Ok(entries) = std::fs::read_dir(&self.path) else {
+            return Vec::new();
+        };
+        let names = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok());
+        let pid = |name: String| {
+            let pid = name.strip_prefix("proxy-")?.strip_suffix(".ctl")?;
+            pid.parse().ok()
+        };
+        names.filter_map(pid).map(Seat::Retired).collect()
+    }
+
+    /// Calls what a process has left here after where it stands now. That it is not there is no error: a
+    /// next supervisor finds it by what is.
+    pub(crate) fn rename(&self, from: Seat, to: Seat) {
+        for (from, to) in [
+            (self.control_socket(from), self.control_socket(to)),
+            (self.pid_file(from), self.pid_file(to)),
+        ] {
+            if let Err(error) = std::fs::rename(&from, &to) {
+                tracing::warn!(path = %from.display(), %error, "a file of the runtime folder keeps its name");
+            }
+        }
     }
 
     pub(crate) fn admin_socket(&self) -> PathBuf {
@@ -99,16 +150,16 @@ impl Folder {
     }
 
     /// Remembers which process a child is.
-    pub(crate) fn remember(&self, child: Child, pid: u32) -> io::Result<()> {
+    pub(crate) fn remember(&self, seat: Seat, pid: u32) -> io::Result<()> {
         std::fs::write(
-            self.pid_file(child),
+            self.pid_file(seat),
             format!("{pid} {}", start_time(pid).unwrap_or_default()),
         )
     }
 
     /// The process that was remembered and its number, if it still lives.
-    pub(crate) fn remembered(&self, child: Child) -> Option<(u32, OwnedFd)> {
-        let text = std::fs::read_to_string(self.pid_file(child)).ok()?;
+    pub(crate) fn remembered(&self, seat: Seat) -> Option<(u32, OwnedFd)> {
+        let text = std::fs::read_to_string(self.pid_file(seat)).ok()?;
         let (pid, started) = text.split_once(' ')?;
         let pid: u32 = pid.parse().ok()?;
         let process = pidfd_open(Pid::from_raw(pid.try_into().ok()?)?, PidfdFlags::empty()).ok()?;
@@ -118,8 +169,8 @@ impl Folder {
     }
 
     /// Removes what the child's processes left here.
-    pub(crate) fn forget(&self, child: Child) {
-        for path in [self.pid_file(child), self.control_socket(child)] {
+    pub(crate) fn forget(&self, seat: Seat) {
+        for path in [self.pid_file(seat), self.control_socket(seat)] {
             remove(&path);
         }
     }
@@ -128,13 +179,17 @@ impl Folder {
     /// different ones.
     pub(crate) fn clear(&self) {
         for child in Child::ALL {
-            self.forget(child);
+            self.forget(Seat::Of(child));
+            self.forget(Seat::Next(child));
+        }
+        for retired in self.retired() {
+            self.forget(retired);
         }
         remove(&self.admin_socket());
     }
 
-    fn pid_file(&self, child: Child) -> PathBuf {
-        self.path.join(format!("{}.pid", child.word()))
+    fn pid_file(&self, seat: Seat) -> PathBuf {
+        self.path.join(format!("{}.pid", seat.word()))
     }
 }
 
@@ -174,15 +229,34 @@ mod tests {
     fn a_process_is_known_by_its_number_and_its_start() {
         let folder = tempfile::tempdir().expect("folder");
         let folder = Folder::new(folder.path());
-        assert!(folder.remembered(Child::Vrrp).is_none());
-        folder
-            .remember(Child::Vrrp, std::process::id())
-            .expect("write");
-        assert!(folder.remembered(Child::Vrrp).is_some());
+        let vrrp = Seat::Of(Child::Vrrp);
+        assert!(folder.remembered(vrrp).is_none());
+        folder.remember(vrrp, std::process::id()).expect("write");
+        assert!(folder.remembered(vrrp).is_some());
         let other_start = format!("{} 1", std::process::id());
-        std::fs::write(folder.pid_file(Child::Vrrp), other_start).expect("write");
-        assert!(folder.remembered(Child::Vrrp).is_none());
-        folder.forget(Child::Vrrp);
-        assert!(folder.remembered(Child::Vrrp).is_none());
+        std::fs::write(folder.pid_file(vrrp), other_start).expect("write");
+        assert!(folder.remembered(vrrp).is_none());
+        folder.forget(vrrp);
+        assert!(folder.remembered(vrrp).is_none());
+    }
+
+    #[test]
+    fn who_takes_a_place_is_called_after_it_and_who_has_left_it_is_found() {
+        let folder = tempfile::tempdir().expect("folder");
+        let folder = Folder::new(folder.path());
+        let (proxy, next) = (Seat::Of(Child::Proxy), Seat::Next(Child::Proxy));
+        for (seat, pid) in [(proxy, std::process::id()), (next, 1)] {
+            folder.remember(seat, pid).expect("write");
+            std::fs::write(folder.control_socket(seat), "").expect("write");
+        }
+        assert_eq!(folder.retired(), []);
+        folder.rename(proxy, Seat::Retired(4_711));
+        folder.rename(next, proxy);
+        assert_eq!(folder.retired(), [Seat::Retired(4_711)]);
+        let pid = |seat| folder.remembered(seat).map(|(pid, _)| pid);
+        assert_eq!(pid(Seat::Retired(4_711)), Some(std::process::id()));
+        assert_eq!((pid(proxy), pid(next)), (Some(1), None));
+        folder.clear();
+        assert_eq!(folder.retired(), []);
     }
 }

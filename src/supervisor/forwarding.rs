@@ -25,6 +25,19 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Forwarding {
     /// Or why there is none.
     loaded: Result<Loaded, (State, String)>,
+    /// Another program than the one that vrrp knows is in place.
+    pub(super) is_renewed: bool,
+}
+
+/// Where the program comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// This process has loaded it, and nobody had one.
+    New,
+    /// An earlier supervisor has loaded it.
+    Kept,
+    /// This process has loaded it in the place of an earlier one.
+    Renewed,
 }
 
 #[derive(Debug)]
@@ -51,22 +64,29 @@ struct Hook {
 }
 
 impl Forwarding {
-    /// Takes over the program that vrrp holds, or loads one. Without it everything else works: a plain failover is left.
-    pub(super) fn start(place: &Place<'_>, kit: &mut Kit) -> Self {
+    /// Takes over the program that vrrp holds, or loads one; after an upgrade also where there is one, if this version's
+    /// is another one. Without it everything else works: a plain failover is left.
+    pub(super) fn start(place: &Place<'_>, kit: &mut Kit, is_upgrade: bool) -> Self {
+        let mut is_renewed = false;
         let loaded = match obstacle(&place.config, place.node) {
             Some(reason) => Err((State::Off, reason)),
-            None => load(&place.config, kit).map_err(|error| {
-                let reason = format!("{error:#}");
-                kit.warnings.push(format!("no flow forwarding: {reason}"));
-                (State::Refused, reason)
-            }),
+            None => load(&place.config, kit, is_upgrade)
+                .map(|(loaded, origin)| {
+                    is_renewed = origin == Origin::Renewed;
+                    loaded
+                })
+                .map_err(|error| {
+                    let reason = format!("{error:#}");
+                    kit.warnings.push(format!("no flow forwarding: {reason}"));
+                    (State::Refused, reason)
+                }),
         };
         if loaded.is_err()
             && let Err(error) = detach_all(&place.config)
         {
             tracing::warn!("the TC program of an earlier run stays: {error:#}");
         }
-        Self { loaded }
+        Self { loaded, is_renewed }
     }
 
     /// What is listened to from now on. What was listened to stays: its last sessions may have to be sent to the
@@ -269,11 +289,39 @@ fn obstacle(config: &Config, node: NodeIndex) -> Option<String> {
     ))
 }
 
-fn load(config: &Config, kit: &mut Kit) -> anyhow::Result<Loaded> {
+/// This version's program in the place of an earlier one, unless that is the same.
+fn renew(earlier: Program) -> (Program, Origin) {
+    let own = Program::load().map_err(anyhow::Error::from);
+    let renewed = own.and_then(|mut own| {
+        if own.is_like(&earlier)? {
+            return Ok(None);
+        }
+        if let Err(error) = own.succeed(&earlier) {
+            tracing::warn!(
+                "the TC program begins anew: {:#}",
+                anyhow::Error::from(error)
+            );
+        }
+        let board = forward::map_state(own.state()).context("map its board")?;
+        board.go_on_from(forward::map_state(earlier.state()).context("map the old board")?);
+        Ok(Some(own))
+    });
+    match renewed {
+        Ok(Some(own)) => (own, Origin::Renewed),
+        Ok(None) => (earlier, Origin::Kept),
+        Err(error) => {
+            tracing::warn!("the old version's TC program stays: {error:#}");
+            (earlier, Origin::Kept)
+        }
+    }
+}
+
+fn load(config: &Config, kit: &mut Kit, is_upgrade: bool) -> anyhow::Result<(Loaded, Origin)> {
     let inherited = kit.forward_parts().context("keep its descriptors")?;
-    let (mut program, is_new) = match <[_; 5]>::try_from(inherited) {
-        Ok(parts) => (Program::from_parts(parts)?, false),
-        Err(_) => (Program::load()?, true),
+    let (mut program, origin) = match <[_; 5]>::try_from(inherited) {
+        Ok(parts) if is_upgrade => renew(Program::from_parts(parts)?),
+        Ok(parts) => (Program::from_parts(parts)?, Origin::Kept),
+        Err(_) => (Program::load()?, Origin::New),
     };
     if let Err(error) = rights::drop_perfmon() {
         tracing::warn!(%error, "CAP_PERFMON is kept");
@@ -281,10 +329,10 @@ fn load(config: &Config, kit: &mut Kit) -> anyhow::Result<Loaded> {
     let listened = listened(config);
     program.set_listeners(&listened)?;
     let hooks = hooks(config);
-    if is_new {
+    if origin != Origin::Kept {
         kit.keep_forward_parts(program.parts().context("keep its descriptors")?);
-        // What a node that died has left there follows roles that nobody writes any more. This one lets everything
-        // through until it knows where the other node is.
+        // What a node that died has left there follows roles that nobody writes any more. A new one lets everything
+        // through until it knows where the other node is; a renewed one knows.
         for hook in &hooks {
             if let Some(index) = forward::index_of(&hook.interface)
                 && forward::attached(index)?.is_some()
@@ -293,14 +341,15 @@ fn load(config: &Config, kit: &mut Kit) -> anyhow::Result<Loaded> {
             }
         }
     }
-    Ok(Loaded {
+    let loaded = Loaded {
         board: forward::map_state(program.state()).context("map its board")?,
         program,
         hooks,
         listened,
         looked: None,
         trouble: None,
-    })
+    };
+    Ok((loaded, origin))
 }
 
 /// Every address and port of a VIP that somebody listens to.

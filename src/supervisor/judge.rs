@@ -7,7 +7,7 @@ use common::config::{Watched, WatchedKind, judge_list};
 ///
 /// # Errors
 /// Why not, in words.
-pub(super) fn judge(watched: &Watched, texts: &[String], now: Option<i64>) -> Result<(), String> {
+pub(crate) fn judge(watched: &Watched, texts: &[String], now: Option<i64>) -> Result<(), String> {
     match &watched.holds {
         WatchedKind::Networks { needed } => {
             texts.iter().try_for_each(|text| judge_list(text, *needed))

@@ -1,6 +1,11 @@
 //! What the children are given: the configuration, boards, sockets and file contents.
+//!
+//! `peer` is what admin speaks with the other node's with, `next` what a reload brings, `succession` what a proxy gets that
+//! takes another one's place.
 
 mod next;
+mod peer;
+mod succession;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,12 +16,15 @@ use anyhow::Context;
 use common::board::{AdminBoard, Child, ProxyBoard, SessionTable, SupervisorBoard, VrrpBoard};
 use common::config::{Arrangement, Config, NodeIndex};
 
+pub(super) use self::succession::Successor;
+
+use self::succession::Elders;
 use super::folder::Folder;
 use super::judge::judge;
 use super::sockets;
-use crate::control::{CommandEnd, Handle, Identity, Setup, Whose, Writer};
+use crate::control::{CommandEnd, Handle, Identity, Setup, Writer};
 use crate::rights::Users;
-use crate::{admin_key, commands, memory, session_log};
+use crate::{commands, memory, session_log};
 
 /// The node that the kit is for.
 #[derive(Debug, Clone)]
@@ -40,10 +48,15 @@ pub(super) struct Kit {
     arrangement: OwnedFd,
     /// By [`Writer`], writable.
     boards: [OwnedFd; 4],
+    /// Of this process.
+    board: &'static SupervisorBoard,
+    /// This node's, where the other one is told them.
+    sessions: Option<&'static SessionTable>,
     /// What each child gets beside that.
     own: Vec<(Child, Handle, OwnedFd)>,
     /// What every child keeps for the node.
     name: Option<(Handle, OwnedFd)>,
+    elders: Elders,
     users: Users,
     /// What a human should know of it.
     pub(super) warnings: Vec<String>,
@@ -82,6 +95,9 @@ impl Kit {
             Some(boards) => boards,
             None => new_boards().context("make the boards")?,
         };
+        let board = &boards[Writer::Supervisor as usize];
+        let board = memory::map_writable(board).context("map the supervisor's board")?;
+        let elders = Elders::inherited(&inherited);
         let mut kit = Self {
             node: place.config.nodes[place.node.0].name.clone(),
             threads,
@@ -90,8 +106,11 @@ impl Kit {
                 .context("keep the configuration")?,
             arrangement: arrangement_of(&place.config)?,
             boards,
+            board,
+            sessions: None,
             own: inherited.into_iter().flat_map(own_handles).collect(),
             name,
+            elders,
             users: Users::look_up(),
             warnings: Vec::new(),
         };
@@ -103,7 +122,7 @@ impl Kit {
     /// Maps the boards: the supervisor's for writing.
     pub(super) fn boards(&self) -> io::Result<Boards> {
         Ok(Boards {
-            supervisor: memory::map_writable(&self.boards[Writer::Supervisor as usize])?,
+            supervisor: self.board,
             vrrp: memory::map_read_only(&self.boards[Writer::Vrrp as usize])?,
             proxy: memory::map_read_only(&self.boards[Writer::Proxy as usize])?,
             admin: memory::map_read_only(&self.boards[Writer::Admin as usize])?,
@@ -130,6 +149,9 @@ impl Kit {
                 handles.push((handle.clone(), descriptor.try_clone()?));
             }
         }
+        if child == Child::Admin {
+            handles.extend(self.elders.handles()?);
+        }
         if let Some((handle, name)) = &self.name {
             handles.push((handle.clone(), name.try_clone()?));
         }
@@ -138,6 +160,8 @@ impl Kit {
             threads: self.threads,
             runtime_dir: self.runtime_dir.clone(),
             user: self.users.of(child),
+            beside: false,
+            lane: usize::try_from(self.board.lane.get()).unwrap_or_default(),
             handles: handles.len(),
         };
         Ok((setup, handles))
@@ -179,11 +203,6 @@ impl Kit {
         Ok(Some(
             String::from_utf8(text).context("the key file is no text")?,
         ))
-    }
-
-    /// The other node's sessions, as admin is told them; `None` = it is not.
-    pub(super) fn peer_sessions(&self) -> Option<&OwnedFd> {
-        self.held_by(Child::Admin, &Handle::Sessions { whose: Whose::Peer })
     }
 
     /// Who tells the clients of a lost machine, if the host has a user for that.
@@ -271,43 +290,6 @@ impl Kit {
         if has_pair_channel {
             self.connect_admins(place)
                 .context("prepare for the other node's admin")?;
-        }
-        Ok(())
-    }
-
-    /// What it takes to tell the other node of this one's sessions, and to keep what it tells.
-    fn connect_admins(&mut self, place: &Place<'_>) -> anyhow::Result<()> {
-        let own = Handle::Sessions { whose: Whose::Own };
-        let written = match (
-            self.held_by(Child::Proxy, &own),
-            self.held_by(Child::Admin, &own),
-        ) {
-            (Some(held), _) => held.try_clone()?,
-            (None, Some(read)) => memory::reopen_writable(read)?,
-            (None, None) => memory::create::<SessionTable>("fmc-lb-sessions")?,
-        };
-        let read = memory::reopen_read_only(&written)?;
-        let peers = Handle::Sessions { whose: Whose::Peer };
-        let told = match self.held_by(Child::Admin, &peers) {
-            Some(held) => held.try_clone()?,
-            None => memory::create::<SessionTable>("fmc-lb-peer-sessions")?,
-        };
-        self.own
-            .retain(|(_, handle, _)| !matches!(handle, Handle::Sessions { .. }));
-        self.add(Child::Proxy, vec![(own.clone(), written)]);
-        self.add(Child::Admin, vec![(own, read), (peers, told)]);
-        if self.held_by(Child::Admin, &Handle::PeerSocket).is_none() {
-            match sockets::bind_for_peer(&place.config, place.node) {
-                Ok(socket) => self.add(Child::Admin, vec![(Handle::PeerSocket, socket)]),
-                Err(warning) => self.warnings.push(warning),
-            }
-        }
-        if self.held_by(Child::Admin, &Handle::AdminKey).is_none()
-            && let Some(key) = self.pair_key(&place.config)?
-        {
-            let key = admin_key::of_pair_key(&key).context("derive the admins' key")?;
-            let key = memory::sealed_text("fmc-lb-admin-key", key.as_bytes())?;
-            self.add(Child::Admin, vec![(Handle::AdminKey, key)]);
         }
         Ok(())
     }
@@ -426,6 +408,8 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::Arrangement
             | Handle::Board { .. }
             | Handle::NodeName
+            | Handle::Retired { .. }
+            | Handle::Past
             | Handle::Unknown => false,
         })
         .map(|(handle, descriptor)| (child, handle, descriptor))
@@ -467,6 +451,8 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::PeerSocket
             | Handle::AdminKey
             | Handle::NodeName
+            | Handle::Retired { .. }
+            | Handle::Past
             | Handle::Unknown => false,
         });
         let (_, memory) = found.ok_or_else(|| {

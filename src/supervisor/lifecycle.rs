@@ -30,6 +30,8 @@ const START_LIMIT: Duration = Duration::from_secs(5);
 const CRASH_LOOP: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// Limit for a child to make way for its successor. A lease lives for a second at least.
+const LEAVE_LIMIT: Duration = Duration::from_millis(500);
 /// Limit for vrrp to give its VIPs up, and for admin to end.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -50,6 +52,10 @@ pub(super) enum Action {
     ReportDeath { child: Child, delay: Duration },
     /// Ask it to end in an orderly way.
     AskStop(Child),
+    /// Ask it to make way for a successor: vrrp leaves what it holds, admin ends.
+    AskLeave(Child),
+    /// It has made way: the successor goes on in its place.
+    Succeed(Child),
     /// vrrp and the proxy have given their first heartbeats.
     Ready,
     /// All have ended after a stop.
@@ -73,6 +79,8 @@ enum Phase {
     Killed,
     /// Is dead, starts again then.
     Waiting { until: Moment },
+    /// Was asked to make way for a successor, has until then.
+    Leaving { until: Moment },
     /// Was asked to end, has until then.
     Stopping { until: Moment },
     /// Ended, and stays so.
@@ -136,6 +144,10 @@ impl Lifecycle {
     pub(super) fn handle_end(&mut self, child: Child, now: Moment) {
         match self.life(child).phase {
             Phase::Starting | Phase::Running { .. } | Phase::Killed => {}
+            // It has nothing to leave but its place.
+            Phase::Leaving { .. } if child == Child::Admin => return self.handle_left(child, now),
+            // vrrp says that it has left before it ends.
+            Phase::Leaving { .. } => {}
             Phase::Waiting { .. } | Phase::Stopped => return,
             Phase::Stopping { .. } => {
                 self.resign_for(child);
@@ -149,6 +161,32 @@ impl Lifecycle {
         let delay = self.life(child).handle_death(now);
         self.actions.push_back(Action::ReportDeath { child, delay });
         self.start_due(now);
+    }
+
+    /// A child that runs is to make way for its successor. False = it does not run.
+    pub(super) fn handle_succession(&mut self, child: Child, now: Moment) -> bool {
+        let runs = matches!(self.life(child).phase, Phase::Running { .. });
+        if runs {
+            let until = now + LEAVE_LIMIT;
+            self.life(child).phase = Phase::Leaving { until };
+            self.actions.push_back(Action::AskLeave(child));
+        }
+        runs
+    }
+
+    /// It has made way, as it was asked to; its end concerns nobody any more.
+    pub(super) fn handle_left(&mut self, child: Child, now: Moment) {
+        if !matches!(self.life(child).phase, Phase::Leaving { .. }) {
+            return;
+        }
+        if self.stopping {
+            // Nobody will take its place.
+            self.resign_for(child);
+            return self.stop_next(child, now);
+        }
+        // The event loop answers with `handle_started` or `handle_end`.
+        self.life(child).phase = Phase::Starting;
+        self.actions.push_back(Action::Succeed(child));
     }
 
     /// Looks at the heartbeats; to be called each [`LOOK_INTERVAL`].
@@ -199,6 +237,14 @@ impl Lifecycle {
                 && until <= now
             {
                 self.kill_stopping(child, "did not stop in time".to_owned(), now);
+            }
+            if let Phase::Leaving { until } = self.life(child).phase
+                && until <= now
+            {
+                self.life(child).phase = Phase::Killed;
+                let why = "did not make way in time, killed".to_owned();
+                self.actions.push_back(Action::Kill { child, why });
+                self.resign_for(child);
             }
         }
         self.start_due(now);
@@ -271,7 +317,10 @@ impl Lifecycle {
             match self.life(child).phase {
                 Phase::Stopped => {}
                 Phase::Waiting { .. } => self.life(child).phase = Phase::Stopped,
-                Phase::Starting | Phase::Killed | Phase::Stopping { .. } => return,
+                Phase::Starting
+                | Phase::Killed
+                | Phase::Leaving { .. }
+                | Phase::Stopping { .. } => return,
                 Phase::Running { .. } => {
                     self.life(child).phase = Phase::Stopping { until: now + limit };
                     self.actions.push_back(Action::AskStop(child));

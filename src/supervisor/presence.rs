@@ -69,10 +69,10 @@ impl Presence {
     /// # Errors
     /// A process of that node lives.
     pub(super) fn inherit_or_take(
-        survivors: &mut [Survivor],
+        survivors: &mut [&mut Survivor],
         address: IpAddr,
     ) -> anyhow::Result<Self> {
-        if let Some(socket) = survivors.iter_mut().find_map(handed_over) {
+        if let Some(socket) = survivors.iter_mut().find_map(|one| handed_over(one)) {
             return Ok(Self {
                 socket: Some(socket),
             });

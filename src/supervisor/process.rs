@@ -1,9 +1,14 @@
 //! One child process: its birth, what is said to it, its end.
+//!
+//! A child may be started beside another one, whose place it is to take, and from another binary than
+//! this process's own.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::Context;
 use common::board::Child;
@@ -11,25 +16,47 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
 
-use super::folder::Folder;
-use super::kit::Kit;
-use crate::control::{self, Body, Channel, SendError};
+use super::folder::{Folder, Seat};
+use crate::control::{self, Body, Channel, Handle, Hello, SendError, Setup};
 use crate::rights;
 
 /// Bytes of the stack of each thread of vrrp but its first (std::thread, RUST_MIN_STACK). Its memory is
 /// locked, so a stack is there as a whole, and the default is 2 MiB.
 const VRRP_STACK: &str = "262144";
 
+/// What a process is started from.
+#[derive(Debug, Clone)]
+pub(super) enum Binary {
+    /// What this process was, also when the file is another one by now.
+    Own,
+    /// A file that was opened once: whatever becomes of its name, this is what runs.
+    File(Arc<OwnedFd>),
+}
+
+impl Binary {
+    /// Names it for a process that this one starts.
+    pub(super) fn path(&self) -> PathBuf {
+        match self {
+            Self::Own => PathBuf::from("/proc/self/exe"),
+            Self::File(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
+        }
+    }
+}
+
 /// A living child.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) child: Child,
     pub(super) pid: u32,
+    /// Version of its software; empty until it has said so.
+    pub(super) software: String,
     pub(super) channel: Channel,
     /// Names this process and no other, also after its number was given away.
     pidfd: OwnedFd,
     /// Why we killed it, if we did.
     why: Option<String>,
+    /// It has made way for another one.
+    pub(super) has_left: bool,
 }
 
 /// A child whose connection has ended: dead, or about to be.
@@ -39,22 +66,33 @@ pub(super) struct Remains {
     pub(super) pid: u32,
     pidfd: OwnedFd,
     why: Option<String>,
+    /// Nobody is to be told of its end.
+    pub(super) has_left: bool,
 }
 
 impl Process {
     /// Starts a child. It finds everything it needs in its control socket at its first look: the
     /// connection is made and the messages are sent before the process exists.
-    pub(super) fn start(child: Child, kit: &Kit, folder: &Folder) -> anyhow::Result<Self> {
-        let path = folder.control_socket(child);
+    pub(super) fn start(
+        child: Child,
+        binary: &Binary,
+        folder: &Folder,
+        (setup, handles): (Setup, Vec<(Handle, OwnedFd)>),
+    ) -> anyhow::Result<Self> {
+        let seat = if setup.beside {
+            Seat::Next(child)
+        } else {
+            Seat::Of(child)
+        };
+        let path = folder.control_socket(seat);
         let listening = control::listen(&path)
             .with_context(|| format!("make the control socket {}", path.display()))?;
         let channel = control::connect(&path)
             .with_context(|| format!("connect to the control socket {}", path.display()))?;
-        let (setup, handles) = kit.for_child(child).context("collect its descriptors")?;
         channel
             .send_setup(setup, &handles)
             .context("send its set-up")?;
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(binary.path());
         if child == Child::Vrrp {
             command.env("RUST_MIN_STACK", VRRP_STACK);
         }
@@ -76,26 +114,30 @@ impl Process {
                 return Err(error).context("open its pidfd");
             }
         };
-        if let Err(error) = folder.remember(child, pid) {
+        if let Err(error) = folder.remember(seat, pid) {
             tracing::warn!(process = child.word(), %error, "its process id is not written down");
         }
         Ok(Self {
             child,
             pid,
+            software: String::new(),
             channel,
             pidfd,
             why: None,
+            has_left: false,
         })
     }
 
     /// Takes over a process that an earlier supervisor started.
-    pub(super) fn adopt(child: Child, pid: u32, channel: Channel, pidfd: OwnedFd) -> Self {
+    pub(super) fn adopt(hello: Hello, child: Child, channel: Channel, pidfd: OwnedFd) -> Self {
         Self {
             child,
-            pid,
+            pid: hello.pid,
+            software: hello.software,
             channel,
             pidfd,
             why: None,
+            has_left: false,
         }
     }
 
@@ -120,6 +162,7 @@ impl Process {
             pid: self.pid,
             pidfd: self.pidfd,
             why: self.why,
+            has_left: self.has_left,
         }
     }
 }

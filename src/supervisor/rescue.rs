@@ -61,6 +61,11 @@ impl Rescue {
         })
     }
 
+    /// Whether clients are being told now.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Does what is due: `verdict` is the frame as of which the other machine is dead, `held` has a bit for each VIP that
     /// is held here.
     pub(super) fn look(

@@ -94,6 +94,11 @@ pub(crate) fn remove(config: Option<&Config>, folder: &Folder) -> anyhow::Result
     }
 }
 
+/// Whether this version can read what is kept of the kernel settings.
+pub(crate) fn read_settings(folder: &Folder) -> anyhow::Result<()> {
+    read(folder).map(drop)
+}
+
 fn read(folder: &Folder) -> anyhow::Result<Option<SavedSettings>> {
     let path = folder.sysctls();
     match std::fs::read(&path) {

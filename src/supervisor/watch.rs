@@ -1,10 +1,13 @@
 //! The supervisor's loop: waits for events, tells [`Lifecycle`], does what it says.
 //!
-//! `children` does what concerns a process, `boards` what is read and written there, `reload` goes through with reloads.
+//! `children` does what concerns a process, `departed` what concerns one that has made way, `boards` what
+//! is read and written there; `reload` and `upgrade` go through with reloads and with upgrades in place.
 
 mod boards;
 mod children;
+mod departed;
 mod reload;
+mod upgrade;
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -17,14 +20,18 @@ use nix::sys::signal::Signal;
 use vrrp::release::{Left, Will};
 use vrrp::signature::Stamp;
 
+use self::departed::Departed;
 pub(super) use self::reload::Reload;
+use self::upgrade::Ongoing;
 use super::events::{Event, Events};
 use super::files::Files;
 use super::forwarding::Forwarding;
+use super::installed;
 use super::kit::{Boards, Kit, Place};
 use super::lifecycle::{Action, Lifecycle};
 use super::notify::{self, Notify};
-use super::process::{Process, Remains};
+use super::process::{Binary, Process, Remains};
+use super::prover::Prover;
 use super::rescue::Rescue;
 use super::shadows::Keeper;
 
@@ -56,7 +63,13 @@ pub(super) struct Loop<'a> {
     with: Watch<'a>,
     lifecycle: Lifecycle,
     children: [Option<Process>; 3],
+    /// What each child is started from, by [`Child`].
+    binaries: [Binary; 3],
+    departed: Vec<Departed>,
     remains: Vec<Remains>,
+    ongoing: Option<Ongoing>,
+    /// Those that have said what they had to.
+    provers: Vec<Prover>,
     notify: Notify,
     watchdog: Option<(Duration, Moment)>,
     /// It failed, and no vrrp lives that could do it.
@@ -71,17 +84,22 @@ pub(super) struct Loop<'a> {
 impl<'a> Loop<'a> {
     /// Takes the survivors over, and is ready to start the others.
     ///
-    /// `others` are those of them that run by another configuration: they are replaced.
+    /// `others` are those of them that run by another configuration: they are replaced. `retired` are proxies
+    /// that have made way, with the places of their boards.
     pub(super) fn new(
         with: Watch<'a>,
         survivors: Vec<Process>,
-        others: &[Child],
+        (others, retired): (&[Child], Vec<(Process, usize)>),
     ) -> anyhow::Result<Self> {
         let now = vrrp::now();
         let mut this = Self {
             lifecycle: Lifecycle::new(with.place.config.proxy.drain, now),
             children: [None, None, None],
+            binaries: [Binary::Own, Binary::Own, Binary::Own],
+            departed: Vec::new(),
             remains: Vec::new(),
+            ongoing: None,
+            provers: Vec::new(),
             notify: Notify::from_environment(),
             watchdog: notify::watchdog_interval().map(|interval| (interval, now)),
             will_is_due: false,
@@ -107,6 +125,14 @@ impl<'a> Loop<'a> {
                 "it runs by another configuration, killed".to_owned(),
             );
         }
+        for (process, place) in retired {
+            this.take_retired(process, place);
+        }
+        this.with.kit.forget_sessions(None);
+        if this.with.forwarding.is_renewed {
+            this.tell_program().context("tell vrrp of the TC program")?;
+        }
+        this.conclude_upgrade();
         Ok(this)
     }
 
@@ -135,6 +161,13 @@ impl<'a> Loop<'a> {
             Event::Look => self.look(vrrp::now()),
             Event::Remains => self.clear_remains(),
             Event::Tasks => self.take_tasks(),
+            Event::Beside => self.listen_beside(),
+            Event::Departed => self.listen_to_departed(),
+            Event::Prover => self.hear_proof(),
+            // Who asks has no place for an answer: it is in the log.
+            Event::Signal(Signal::SIGHUP) if installed::is_replaced() => {
+                drop(self.begin_upgrade());
+            }
             Event::Signal(Signal::SIGHUP) => {
                 tracing::info!(signal = "SIGHUP", "a reload was asked for");
                 self.begin_reload(false, None);
@@ -144,24 +177,38 @@ impl<'a> Loop<'a> {
                 self.notify.stopping();
                 self.stopping = true;
                 self.stop_reload();
+                self.tell_upgrade(|upgrade, _| upgrade.handle_stop());
                 self.lifecycle.handle_stop_request(vrrp::now());
             }
         }
     }
 
     fn act(&mut self) {
-        while let Some(action) = self.lifecycle.poll_action() {
+        loop {
+            // What an upgrade has to do about a death comes before the next start.
+            if let Some(action) = self.next_of_upgrade() {
+                self.perform(action);
+                continue;
+            }
+            let Some(action) = self.lifecycle.poll_action() else {
+                return;
+            };
             match action {
                 Action::LastWill => self.execute_will(),
                 Action::Start(child) => self.start(child),
                 Action::Kill { child, why } => self.kill(child, why),
                 Action::ReportDeath { child, delay } => self.report_death(child, delay),
                 Action::AskStop(child) => self.ask_stop(child),
+                Action::AskLeave(child) => self.ask_leave(child),
+                Action::Succeed(child) => self.succeed(child),
                 Action::Ready => {
                     tracing::info!(node = self.node_name(), "the node is up");
                     self.notify.ready();
                 }
-                Action::Finish => self.finished = Some(vrrp::now()),
+                Action::Finish => {
+                    self.kill_departed();
+                    self.finished = Some(vrrp::now());
+                }
             }
         }
     }
@@ -228,6 +275,8 @@ impl<'a> Loop<'a> {
         let with = &mut self.with;
         let slots = &with.boards.supervisor.files;
         with.files.look((&mut with.kit, proxy), slots, now);
+        self.look_at_departed(now);
+        self.look_at_upgrade(now);
         let seen = self.seen();
         self.lifecycle.handle_look(&seen, now);
         self.lifecycle.handle_timeout(now);
@@ -251,7 +300,8 @@ impl<'a> Loop<'a> {
 
     fn is_over(&self) -> bool {
         self.finished.is_some_and(|finished| {
-            self.remains.is_empty() || vrrp::now().since(finished) > BURIAL_LIMIT
+            let all_gone = self.remains.is_empty() && self.departed.is_empty();
+            all_gone || vrrp::now().since(finished) > BURIAL_LIMIT
         })
     }
 

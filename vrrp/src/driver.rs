@@ -20,6 +20,8 @@ mod receive;
 mod rivals;
 mod routes;
 mod signing;
+mod start;
+mod succession;
 mod timers;
 mod trackers;
 mod unit;
@@ -31,11 +33,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::addr::Priority;
-use common::board::{AdminBoard, LAYOUT, MomentCell, ProxyBoard, SupervisorBoard, VrrpBoard};
-use common::config::key::parse_key_file;
-use common::config::{Config, NodeIndex, Signing as Mode, VipIndex};
+use common::board::{AdminBoard, ProxyBoard, SupervisorBoard, VrrpBoard};
+use common::config::{Config, NodeIndex};
 use common::time::Moment;
-use ring::rand::{SecureRandom, SystemRandom};
 
 use self::drop_log::DropLog;
 use self::forwarding::Forwarding;
@@ -51,16 +51,13 @@ use self::trackers::Trackers;
 use self::unit::Unit;
 use self::virtual_mac::MacPreflights;
 use self::wake::Wake;
+use crate::RunError;
 use crate::clock::Clocks;
 use crate::control::Control;
 use crate::link::{EventSocket, RouteSocket};
-use crate::pair::Channel;
-use crate::ports;
 use crate::realtime::Realtime;
 use crate::router::Heard;
-use crate::signature::{Keys, Stamp};
-use crate::socket::{PairSocket, ReceiveBuffer};
-use crate::{Inputs, RunError};
+use crate::socket::ReceiveBuffer;
 
 /// The loop turns at least this often, so that its heartbeat and its judgement stay fresh.
 const TURN: Duration = Duration::from_millis(20);
@@ -74,6 +71,21 @@ const SLEEP: Duration = Duration::from_micros(200);
 const QUIET: Duration = Duration::from_secs(60);
 /// Most adverts that are held back while a stalled loop catches up.
 const CATCH_UP_LIMIT: usize = 1024;
+
+/// How a loop ended.
+#[derive(Debug)]
+pub enum End {
+    /// As it was asked to: no VIP is held any more.
+    Stopped,
+    /// For a successor. Leases and roles are as they were.
+    Left(Leftovers),
+}
+
+/// Sockets of a loop that has left. To be dropped when the successor knows: the kernel needs
+/// milliseconds for each that hears packets.
+#[derive(Debug)]
+pub struct Leftovers(#[expect(dead_code, reason = "kept until it is dropped")] Box<Driver>);
+
 /// The state of the loop.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -148,151 +160,17 @@ impl Queues {
 }
 
 impl Driver {
-    /// Opens everything, removes stale leases and starts the routers.
-    pub(crate) fn start(
-        inputs: &Inputs,
-        control: Arc<Control>,
-        clocks: Clocks,
-    ) -> Result<Self, RunError> {
-        let now = clocks.now();
-        let mut driver = Self::new(inputs, control, clocks)?;
-        let addresses = driver.route.addresses()?;
-        driver.look_at_ports(&addresses, now);
-        driver.make_units();
-        driver.publish_start(now);
-        driver.look_at_macvlans(now)?;
-        driver.look_elsewhere(&addresses);
-        driver.remove_stale(&addresses)?;
-        driver.remove_stale_routes();
-        driver.look_at_trackers(now);
-        for group in 0..driver.groups.len() {
-            driver.judge(group, now);
-            driver.groups[group].router.handle_start(now);
-            driver.perform(group, now);
-        }
-        Ok(driver)
-    }
-
-    fn new(inputs: &Inputs, control: Arc<Control>, clocks: Clocks) -> Result<Self, RunError> {
-        let now = clocks.now();
-        let keys = keys(inputs)?;
-        let events = EventSocket::open()?;
-        let pair = open_pair(inputs, &keys, now)?;
-        let wake = Wake::new().map_err(RunError::Loop)?;
-        wake.add(&events).map_err(RunError::Loop)?;
-        wake.add(control.as_event()).map_err(RunError::Loop)?;
-        if let Some(pair) = &pair {
-            wake.add(&pair.socket).map_err(RunError::Loop)?;
-        }
-        Ok(Self {
-            ports: ports::plan(&inputs.config, inputs.node)
-                .into_iter()
-                .map(|plan| Port::new(plan, &inputs.config, inputs.node))
-                .collect(),
-            units: Vec::new(),
-            groups: Vec::new(),
-            trackers: Trackers::new(&inputs.config, inputs.board, now),
-            routes: Routes::new(&inputs.config, inputs.board, now)?,
-            config: Arc::clone(&inputs.config),
-            node: inputs.node,
-            config_hash: inputs.config_hash,
-            board: inputs.board,
-            proxy: inputs.proxy,
-            supervisor: inputs.supervisor,
-            admin: inputs.admin,
-            control,
-            route: RouteSocket::open()?,
-            events,
-            wake,
-            pair,
-            signing: signing(inputs, &keys),
-            questions: Questions::new(&inputs.config, inputs.node, now),
-            forwarding: inputs.forward.map(Forwarding::new),
-            rivals: rivals::Watch::new(inputs.config.vips.len(), now),
-            preflights: MacPreflights::new(
-                &inputs.config,
-                inputs.node,
-                (&inputs.board.mac_preflight, now),
-            ),
-            wall: clocks.wall(),
-            drops: DropLog::default(),
-            buffer: ReceiveBuffer::new(),
-            heard: Vec::with_capacity(CATCH_UP_LIMIT),
-            emptied: now,
-            catch_up: None,
-            lateness: Duration::ZERO,
-            listen_until: now,
-            patience: inputs.config.patience_with(inputs.node),
-            supervisor_gone_since: None,
-            look_again: None,
-            heartbeat_at_once: false,
-            moves: Moves::new(
-                random()?,
-                inputs.board.handover.get().map_or(0, |last| last.id),
-            ),
-        })
-    }
-
-    fn make_units(&mut self) {
-        let config = Arc::clone(&self.config);
-        for members in Group::plan(config.vips.len(), config.together) {
-            let port = &self.ports[self.port_of(members.start)];
-            let group = Group::new(&config, self.node, members.clone(), port);
-            for place in members {
-                let of = (self.groups.len(), &group.router, self.port_of(place));
-                let slot = &self.board.vips[place];
-                let unit = Unit::new(&config, self.node, VipIndex(place), of, slot);
-                self.units.push(unit);
-            }
-            self.groups.push(group);
-        }
-    }
-
-    fn port_of(&self, place: usize) -> usize {
-        let mut ports = self.ports.iter();
-        ports
-            .position(|port| port.plan.vips.contains(&VipIndex(place)))
-            .expect("every VIP has the port of its interface")
-    }
-
-    fn publish_start(&mut self, now: Moment) {
-        let header = &self.board.header;
-        header
-            .layout
-            .store(LAYOUT, std::sync::atomic::Ordering::Release);
-        header
-            .pid
-            .store(std::process::id(), std::sync::atomic::Ordering::Release);
-        header.started.set(now);
-        header.heartbeat.set(now);
-        self.board.worst_lateness.set(0);
-        self.board.peer.heard.clear();
-        self.board.peer.heartbeat.clear();
-        self.board.peer_mac.set(0);
-        self.board.peer_forwards.set(0);
-        let tells = self.forwarding.is_some();
-        self.board.tells_forwarding.set(u64::from(tells));
-        for slot in &self.board.wire {
-            slot.reached_host_at.clear();
-            slot.reached_us_at.clear();
-            slot.warned.iter().for_each(MomentCell::clear);
-        }
-        for unit in &mut self.units {
-            unit.publish_start(&self.groups[unit.group].router, now);
-        }
-    }
-
     /// Says on the board what rights the loop has.
     pub(crate) fn publish_realtime(&self, realtime: Realtime) {
         self.board.realtime.set(u64::from(realtime.scheduled));
         self.board.memory_locked.set(u64::from(realtime.locked));
     }
 
-    /// Turns until a stop is requested, then gives the VIPs up.
-    pub(crate) fn run(mut self, clock: impl Fn() -> Clocks) -> Result<(), RunError> {
+    /// Turns until a stop is requested, then gives the VIPs up; or until it is to leave, which keeps them.
+    pub(crate) fn run(mut self, clock: impl Fn() -> Clocks) -> Result<End, RunError> {
         let mut due = clock().now();
         let mut slept = due;
-        while !self.control.stop_requested() {
+        while !self.control.stop_requested() && !self.control.leave_requested() {
             let began = clock().now();
             if began.since(slept) > RESTLESS {
                 self.wake.rest(began + REST).map_err(RunError::Loop)?;
@@ -308,14 +186,24 @@ impl Driver {
         }
         let clocks = clock();
         self.wall = clocks.wall();
-        self.stop(clocks.now());
-        Ok(())
+        if self.control.stop_requested() {
+            self.stop(clocks.now());
+            return Ok(End::Stopped);
+        }
+        self.leave(clocks.now());
+        Ok(End::Left(Leftovers(Box::new(self))))
     }
 
     /// One turn; returns when the next one is due.
     fn turn(&mut self, clocks: Clocks, due: Moment) -> Moment {
         let now = clocks.now();
         self.wall = clocks.wall();
+        if let Some(proxy) = self.control.take_proxy() {
+            self.proxy = proxy;
+        }
+        if let Some(board) = self.control.take_forward() {
+            self.use_forward(board);
+        }
         let late = now.since(due) + self.note_suspension(clocks);
         if now >= due {
             self.board.lateness.take(late, self.patience, now);
@@ -420,44 +308,4 @@ impl Driver {
         self.heartbeat_at_once = true;
         self.beat(now);
     }
-}
-
-/// As the key file has them; none without a file.
-type KeyFile = Vec<(u8, [u8; 32])>;
-
-fn keys(inputs: &Inputs) -> Result<KeyFile, RunError> {
-    let text = inputs.pair_key.as_deref();
-    text.map_or_else(|| Ok(Vec::new()), parse_key_file)
-        .map_err(RunError::PairKey)
-}
-
-fn signing(inputs: &Inputs, keys: &KeyFile) -> Option<Signing> {
-    let mode = inputs.config.pair.signing;
-    // An earlier process may have signed some.
-    let last = Stamp::from_bits(inputs.board.advert_stamp.get());
-    let keys = (mode != Mode::Off).then(|| Keys::new(keys)).flatten()?;
-    Some(Signing::new(mode, keys, last))
-}
-
-fn open_pair(inputs: &Inputs, keys: &KeyFile, now: Moment) -> Result<Option<PairLink>, RunError> {
-    let config = &inputs.config;
-    let (true, Some(peer), Some(heartbeat)) = (
-        config.has_pair_channel(inputs.node),
-        config.peer_of(inputs.node),
-        config.pair.heartbeat,
-    ) else {
-        return Ok(None);
-    };
-    let channel = Channel::new(keys, random()?).map_err(RunError::PairNoKey)?;
-    let own = config.nodes[inputs.node.0].address;
-    let peer = config.nodes[peer.0].address;
-    let socket = PairSocket::open(own, peer, config.pair.port).map_err(RunError::PairSocket)?;
-    Ok(Some(PairLink::new(socket, channel, heartbeat, now)))
-}
-
-fn random() -> Result<u64, RunError> {
-    let mut bytes = [0_u8; 8];
-    let drawn = SystemRandom::new().fill(&mut bytes);
-    drawn.map_err(|_| RunError::Random)?;
-    Ok(u64::from_be_bytes(bytes))
 }

@@ -50,6 +50,8 @@ pub struct Judge {
 
 /// Oldest accept heartbeat with which a node serves.
 const ACCEPT: Duration = Duration::from_millis(100);
+/// A turn of the loop takes no longer.
+const TURN: Duration = Duration::from_millis(20);
 /// Three deaths within this time are a crash loop, and for so long it lasts.
 const CRASH_LOOP: Duration = Duration::from_secs(10);
 /// How long a proxy must have accepted at the end of a crash loop.
@@ -156,8 +158,11 @@ impl Judge {
     }
 
     fn watch_accepting(&mut self, facts: &Facts<'_>) {
-        // A moment that has not come is garbage on the board, and would count as fresh for ever.
-        let accepting = facts.accepting.filter(|accepting| *accepting <= facts.now);
+        // A moment that has not come is garbage on the board, and would count as fresh for ever; but the proxy may have
+        // written it after this turn has read the clock.
+        let accepting = facts.accepting;
+        let honest = accepting.filter(|accepting| *accepting <= facts.now + TURN);
+        let accepting = honest.map(|accepting| accepting.min(facts.now));
         self.accepted = self.accepted.max(accepting);
         let Some(accepted) = self.accepted else {
             return;

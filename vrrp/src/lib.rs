@@ -21,6 +21,8 @@
 //! [`run`] returns after a stop was requested by [`Control`], when every VIP has been given up:
 //! lease removed, then priority 0 in an advert, so that the other node takes over in milliseconds.
 //! For a process that cannot do this any more the supervisor executes its last will ([`release`]).
+//! One that is replaced on purpose gives nothing up: its successor was started beside it
+//! ([`run_beside`]), finds the lease alive and goes on.
 
 mod announce;
 mod clock;
@@ -58,8 +60,9 @@ use common::config::{Config, NodeIndex};
 
 use self::clock::Clocks;
 pub use self::clock::now;
-pub use self::control::Control;
+pub use self::control::{Beginning, Control};
 use self::driver::Driver;
+pub use self::driver::{End, Leftovers};
 use self::link::LinkError;
 pub use self::syscall::schedule_fifo;
 
@@ -106,16 +109,35 @@ pub enum RunError {
 }
 
 /// Runs the virtual routers of a node on the calling thread until [`Control::request_stop`], then
-/// gives the VIPs up and returns. Needs `CAP_NET_ADMIN` and `CAP_NET_RAW`; real-time priority and
+/// gives the VIPs up and returns; or until [`Control::request_leave`], which leaves them to a
+/// successor. Needs `CAP_NET_ADMIN` and `CAP_NET_RAW`; real-time priority and
 /// locked memory are taken if the host allows them (limits `RLIMIT_RTPRIO` and `RLIMIT_MEMLOCK`, or
 /// `CAP_SYS_NICE` and `CAP_IPC_LOCK`).
 ///
 /// # Errors
 /// If the loop cannot start or its wake-ups fail. Leases that are held then lapse by themselves.
-pub fn run(inputs: Inputs, control: Arc<Control>) -> Result<(), RunError> {
+pub fn run(inputs: Inputs, control: Arc<Control>) -> Result<End, RunError> {
+    control.begin(Beginning::Anew);
+    run_beside(inputs, control, || ())
+}
+
+/// The same for a process that was started beside the one that runs: it prepares itself, calls
+/// `prepared` and waits for [`Control::begin`], so that it is on air within a millisecond of that.
+///
+/// # Errors
+/// As [`run`]. Nothing was touched if it fails before it has begun.
+pub fn run_beside(
+    inputs: Inputs,
+    control: Arc<Control>,
+    prepared: impl FnOnce(),
+) -> Result<End, RunError> {
     let realtime = realtime::enter();
     (inputs.settle)().map_err(RunError::Settle)?;
-    let driver = Driver::start(&inputs, control, Clocks::read())?;
+    prepared();
+    let Some(beginning) = control.wait_for_beginning() else {
+        return Ok(End::Stopped);
+    };
+    let driver = Driver::start(&inputs, control, Clocks::read(), beginning)?;
     driver.publish_realtime(realtime);
     driver.run(Clocks::read)
 }

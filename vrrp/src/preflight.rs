@@ -41,6 +41,14 @@ impl Preflight {
         }
     }
 
+    /// An earlier process has found this.
+    pub fn going_on(verdict: MacPreflight, now: Moment) -> Self {
+        Self {
+            verdict,
+            ..Self::new(now)
+        }
+    }
+
     /// Whether to ask now. `heard` = when the other node was heard last.
     pub fn turn(&mut self, heard: Option<Moment>, now: Moment) -> bool {
         let is_heard = heard.is_some_and(|heard| now.since(heard) < PATIENCE);

@@ -8,6 +8,7 @@
 mod active;
 mod backup;
 mod relief;
+mod succession;
 mod transition;
 
 use std::collections::VecDeque;
@@ -190,6 +191,11 @@ enum Event {
     Silent(Duration),
     /// The other node asks for it; with the priority to advertise, if it is another one.
     Take(Option<Priority>),
+    /// An earlier process of this node has left the VIP to this one.
+    GoOn {
+        priority: Priority,
+        pinned: bool,
+    },
 }
 
 /// What the kernel says about the address.

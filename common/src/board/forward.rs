@@ -24,6 +24,19 @@ impl ForwardBoard {
         verdict.is_some() && self.peer_frame.get() <= verdict
     }
 
+    /// All that another program's board says, for the one that takes its place.
+    pub fn go_on_from(&self, earlier: &Self) {
+        if let Some(frame) = earlier.peer_frame.get() {
+            self.peer_frame.set(frame);
+        }
+        if let Some(frame) = earlier.dead_as_of.get() {
+            self.dead_as_of.set(frame);
+        }
+        for (own, earlier) in self.active.iter().zip(&earlier.active) {
+            own.set(earlier.get());
+        }
+    }
+
     /// Of a vrrp that died: nobody asks, so nobody becomes dead, and this node is active for no VIP.
     pub fn resign(&self) {
         self.active.iter().for_each(|cell| cell.set(0));
@@ -74,6 +87,17 @@ mod tests {
         assert!(board.is_peer_dead());
         board.peer_frame.set(Moment::from_nanos(6));
         assert!(!board.is_peer_dead());
+    }
+
+    #[test]
+    fn a_board_goes_on_where_another_one_was() {
+        let (earlier, board) = (ForwardBoard::default(), ForwardBoard::default());
+        earlier.peer_frame.set(Moment::from_nanos(5));
+        earlier.dead_as_of.set(Moment::from_nanos(5));
+        earlier.active[3].set(1);
+        board.go_on_from(&earlier);
+        assert!(board.is_peer_dead());
+        assert_eq!((board.active[3].get(), board.active[4].get()), (1, 0));
     }
 
     #[test]

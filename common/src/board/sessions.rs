@@ -4,26 +4,31 @@
 //! keeps what it is told, for the rescue after that machine's loss (it outlives admin). Only sessions that came to a VIP
 //! stand there: an address that is lost with its machine cannot be spoken for.
 //!
-//! Each relay thread has a part of the table of its own, so that two of them never write to one cache line.
+//! After an upgrade in place several proxies of a node have sessions: each has a lane of the table. Each relay thread has a
+//! part of its proxy's lane, so that two of them never write to one cache line.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::Cell;
+use super::{Cell, MAX_RETIRED};
 use crate::config::{MAX_THREADS, MAX_VIPS, VipIndex};
 
-/// As many as a proxy can have: it has 262,144 descriptors, and each session two of them. Only rows that were used take
-/// memory, 24 bytes each.
-pub const MAX_TABLE_SESSIONS: usize = 131_072;
+/// Rows of a lane: as many sessions as a proxy can have, with its 262,144 descriptors and two of them for each session.
+/// Only rows that were used take memory, 24 bytes each.
+const LANE: usize = 131_072;
+/// The proxy that accepts, and those that have retired.
+const LANES: usize = MAX_RETIRED + 1;
+/// Sessions that a table has room for.
+pub const MAX_TABLE_SESSIONS: usize = LANE * LANES;
 
 /// All sessions of a node that came to its VIPs.
 #[repr(C)]
 #[derive(Debug)]
 pub struct SessionTable {
-    /// Parts that the table is divided into; 0 = nobody has written yet.
+    /// Parts that each lane is divided into; 0 = nobody has written yet.
     threads: Cell,
     /// Rows of each part that were ever used.
-    used: [Cell; MAX_THREADS],
+    used: [Cell; MAX_THREADS * LANES],
     /// Sessions that found no room, and are told to nobody.
     pub untold: Cell,
     rows: [SessionRow; MAX_TABLE_SESSIONS],
@@ -48,6 +53,14 @@ pub struct VipSession {
     pub client: SocketAddr,
 }
 
+/// Where one proxy writes its sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLane {
+    table: &'static SessionTable,
+    /// Its number, see [`SessionTable::lane`].
+    number: usize,
+}
+
 /// The part of one relay thread.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionPart {
@@ -57,30 +70,54 @@ pub struct SessionPart {
 }
 
 impl SessionTable {
-    /// Empties the table and divides it. To be called by its writer.
+    /// Empties the table and divides its lanes. To be called by its writer.
     pub fn begin(&self, threads: usize) {
-        for (_, row) in self.rows() {
-            row.clear();
-        }
-        self.used.iter().for_each(|used| used.set(0));
+        (0..self.parts()).for_each(|part| self.clear(part));
         self.threads.set(threads.clamp(1, MAX_THREADS) as u64);
     }
 
-    /// Parts that it is divided into; 0 = nobody has written yet.
+    /// Parts that each lane is divided into; 0 = nobody has written yet.
     pub fn threads(&self) -> usize {
         let threads = usize::try_from(self.threads.get()).unwrap_or(MAX_THREADS);
         threads.min(MAX_THREADS)
     }
 
-    /// The part of a thread, below [`SessionTable::threads`]. Empty if its writer divides the table anew meanwhile.
+    /// Parts that the table is divided into, lane after lane; 0 = nobody has written yet.
+    pub fn parts(&self) -> usize {
+        self.threads() * LANES
+    }
+
+    /// The lane of a proxy; `None` = no table has so many.
+    pub fn lane(&'static self, number: usize) -> Option<SessionLane> {
+        (number < LANES).then_some(SessionLane {
+            table: self,
+            number,
+        })
+    }
+
+    /// Empties every lane that is none of these: the proxies that wrote there are gone.
+    pub fn clear_lanes_but(&self, living: &[usize]) {
+        let threads = self.threads();
+        let others = (0..LANES).filter(|lane| !living.contains(lane));
+        others
+            .flat_map(|lane| lane * threads..(lane + 1) * threads)
+            .for_each(|part| self.clear(part));
+    }
+
+    /// The lowest lane that is none of these.
+    pub fn free_lane(taken: &[usize]) -> Option<usize> {
+        (0..LANES).find(|lane| !taken.contains(lane))
+    }
+
+    /// A part, below [`SessionTable::parts`]. Empty if its writer divides the table anew meanwhile.
     ///
     /// # Panics
     /// If no table has so many parts.
-    pub fn part(&'static self, thread: usize) -> SessionPart {
+    pub fn part(&'static self, part: usize) -> SessionPart {
         let room = self.room();
-        let rows = self.rows.get(thread * room..(thread + 1) * room);
+        let rows = self.rows.get(part * room..(part + 1) * room);
         SessionPart {
-            used: &self.used[thread],
+            used: &self.used[part],
             untold: &self.untold,
             rows: rows.unwrap_or_default(),
         }
@@ -88,19 +125,12 @@ impl SessionTable {
 
     /// Every row that was ever used, with its number.
     pub fn rows(&self) -> impl Iterator<Item = (u32, &SessionRow)> {
-        let room = self.room();
-        (0..self.threads()).flat_map(move |thread| {
-            let used = usize::try_from(self.used[thread].get()).unwrap_or(room);
-            let first = thread * room;
-            let numbers = first..first + used.min(room);
-            // Its writer may divide it anew meanwhile.
-            numbers.filter_map(move |number| Some((small(number), self.rows.get(number)?)))
-        })
+        (0..self.parts()).flat_map(|part| self.rows_of(part))
     }
 
     /// The number of the first row of a part.
-    pub fn first_row(&self, thread: usize) -> u32 {
-        small(thread * self.room())
+    pub fn first_row(&self, part: usize) -> u32 {
+        small(part * self.room())
     }
 
     /// The row with a number, which counts as used from now on; `None` = the table has no such row. For whoever fills
@@ -108,7 +138,7 @@ impl SessionTable {
     pub fn use_row(&self, number: u32) -> Option<&SessionRow> {
         let number = usize::try_from(number).ok()?;
         let room = self.room();
-        if number >= room * self.threads() {
+        if number >= room * self.parts() {
             return None;
         }
         let used = self.used.get(number / room)?;
@@ -122,8 +152,44 @@ impl SessionTable {
             .filter_map(|(_, row)| row.get().map(|(_, session)| session))
     }
 
+    fn rows_of(&self, part: usize) -> impl Iterator<Item = (u32, &SessionRow)> {
+        let room = self.room();
+        let used = usize::try_from(self.used[part].get()).unwrap_or(room);
+        let first = part * room;
+        let numbers = first..first + used.min(room);
+        // Its writer may divide it anew meanwhile.
+        numbers.filter_map(|number| Some((small(number), self.rows.get(number)?)))
+    }
+
+    fn clear(&self, part: usize) {
+        self.rows_of(part).for_each(|(_, row)| row.clear());
+        self.used[part].set(0);
+    }
+
     fn room(&self) -> usize {
-        MAX_TABLE_SESSIONS / self.threads().max(1)
+        LANE / self.threads().max(1)
+    }
+}
+
+impl SessionLane {
+    /// Empties it, for a proxy with so many threads. All proxies of a node that live at one time have the same number.
+    pub fn begin(&self, threads: usize) {
+        if self.table.threads() != threads.clamp(1, MAX_THREADS) {
+            self.table.begin(threads);
+        }
+        (0..threads).for_each(|thread| self.table.clear(self.part_of(thread)));
+    }
+
+    /// The part of a relay thread of the proxy.
+    ///
+    /// # Panics
+    /// If no proxy has so many threads.
+    pub fn part(&self, thread: usize) -> SessionPart {
+        self.table.part(self.part_of(thread))
+    }
+
+    fn part_of(&self, thread: usize) -> usize {
+        self.number * self.table.threads() + thread
     }
 }
 
@@ -259,6 +325,14 @@ mod tests {
         let first = row.word();
         row.set(&session(80, "10.0.0.1:1"), 4);
         assert_ne!(row.word(), first);
+    }
+
+    #[test]
+    fn a_lane_is_free_when_nobody_has_it() {
+        assert_eq!(SessionTable::free_lane(&[]), Some(0));
+        assert_eq!(SessionTable::free_lane(&[2, 0, usize::MAX]), Some(1));
+        let all: Vec<usize> = (0..LANES).collect();
+        assert_eq!(SessionTable::free_lane(&all), None);
     }
 
     #[test]

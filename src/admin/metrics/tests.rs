@@ -29,6 +29,7 @@ fn families() -> impl Iterator<Item = &'static Family> {
         tls::FAMILIES,
         session_log::FAMILIES,
         drain::FAMILIES,
+        succession::FAMILIES,
     ]
     .into_iter()
     .flatten()

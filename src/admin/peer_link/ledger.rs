@@ -28,9 +28,9 @@ pub(super) enum Pass {
 
 impl Ledger {
     /// Of a table that is divided into so many parts.
-    pub(super) fn new(threads: usize) -> Self {
+    pub(super) fn new(parts: usize) -> Self {
         Self {
-            told: vec![Vec::new(); threads],
+            told: vec![Vec::new(); parts],
             at: (0, 0),
             count: 0,
         }
@@ -43,25 +43,25 @@ impl Ledger {
 
     /// Goes on with the pass over the table: brings what has changed to `body`, as long as there is room.
     pub(super) fn go_on(&mut self, table: &'static SessionTable, body: &mut Vec<u8>) -> Pass {
-        if table.threads() != self.told.len() {
+        if table.parts() != self.told.len() {
             return Pass::Divided;
         }
         let (first, mut place) = self.at;
-        for thread in first..self.told.len() {
-            let rows = table.part(thread).rows();
-            if self.told[thread].len() < rows.len() {
-                self.told[thread].resize(rows.len(), 0);
+        for part in first..self.told.len() {
+            let rows = table.part(part).rows();
+            if self.told[part].len() < rows.len() {
+                self.told[part].resize(rows.len(), 0);
             }
-            while place < self.told[thread].len() {
+            while place < self.told[part].len() {
                 if body.len() + LONGEST_CHANGE > LONGEST_BODY {
-                    self.at = (thread, place);
+                    self.at = (part, place);
                     return Pass::Full;
                 }
-                let row = table.first_row(thread) + u32::try_from(place).expect("rows are few");
+                let row = table.first_row(part) + u32::try_from(place).expect("rows are few");
                 // A table that was emptied has fewer rows than were told.
                 let now = rows.get(place);
                 let word = now.map_or(0, SessionRow::word);
-                let told = &mut self.told[thread][place];
+                let told = &mut self.told[part][place];
                 place += 1;
                 if word == *told {
                     continue;

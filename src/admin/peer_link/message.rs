@@ -34,7 +34,7 @@ pub(super) struct Hello {
     /// Version of its software.
     #[serde(default)]
     pub(super) software: String,
-    /// Parts that its table of sessions is divided into; 0 = it tells of none.
+    /// Parts that each lane of its table of sessions is divided into; 0 = it tells of none.
     #[serde(default)]
     pub(super) threads: usize,
     /// Its VIPs' addresses.

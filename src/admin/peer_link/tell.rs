@@ -67,7 +67,8 @@ pub(super) async fn tell_for_ever(link: Arc<Link>) -> Infallible {
 
 async fn tell(link: &Link) -> anyhow::Result<Infallible> {
     let (mut reader, mut writer) = open(link).await?;
-    let threads = link.own_sessions.threads();
+    let table = link.own_sessions;
+    let (threads, parts) = (table.threads(), table.parts());
     let hello = Hello {
         version: VERSION,
         node: link.own.name.clone(),
@@ -88,7 +89,7 @@ async fn tell(link: &Link) -> anyhow::Result<Infallible> {
     let peer: Hello = serde_json::from_slice(&body).context("understand its hello")?;
     let mut telling = Telling {
         link,
-        ledger: Ledger::new(threads),
+        ledger: Ledger::new(parts),
         writer,
     };
     telling.pass().await?;

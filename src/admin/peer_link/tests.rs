@@ -180,6 +180,27 @@ fn each_node_knows_the_sessions_of_the_other() {
 }
 
 #[test]
+fn the_sessions_of_a_proxy_that_has_retired_are_told_until_they_end() {
+    let [one, two] = places();
+    let lane = |number| one.own.lane(number).expect("a table has some");
+    lane(0).begin(1);
+    lane(0).part(0).enter(0, &session(1), 1);
+    lane(0).part(0).enter(1, &session(2), 2);
+    let (_first, second) = (one.start(1), two.start(1));
+    wait("it is told", || known(&second) == [1, 2]);
+    // Another proxy begins beside it; nothing is told anew.
+    lane(1).begin(1);
+    lane(1).part(0).enter(0, &session(3), 1);
+    wait("so are the other one's", || known(&second) == [1, 2, 3]);
+    lane(0).part(0).leave(0);
+    wait("each end is told", || known(&second) == [2, 3]);
+    // The one that has retired dies with what it had.
+    one.own.clear_lanes_but(&[1]);
+    wait("what it had is gone", || known(&second) == [3]);
+    assert_eq!(one.slot.connects.get(), 1);
+}
+
+#[test]
 fn what_was_told_last_is_kept_until_it_is_told_anew() {
     let [one, two] = places();
     one.own.begin(1);

@@ -114,7 +114,7 @@ fn the_keys_of_the_json_are_a_promise() {
         listeners[].tls.certificates[].file listeners[].tls.certificates[].names \
         listeners[].tls.certificates[].not_after listeners[].tls.certificates[].not_after_timestamp \
         listeners[].tls.certificates[].days_left \
-        session_log session_log.written session_log.lost session_log.lost_ms_ago session_log.problem drain";
+        session_log session_log.written session_log.lost session_log.lost_ms_ago session_log.problem drain upgrade retired processes[].version";
     let mut promised: BTreeSet<_> = promised.split_whitespace().map(str::to_owned).collect();
     // Of the servers the same is counted.
     let handshakes = |key: &&String| {

@@ -66,8 +66,11 @@ impl Kit {
             boards: <[_; 4]>::try_from(boards)
                 .ok()
                 .context("there are four boards")?,
+            board: self.board,
+            sessions: self.sessions,
             own,
             name: name.transpose()?,
+            elders: self.elders.try_clone()?,
             users: self.users.clone(),
             warnings: self.warnings.clone(),
         })

@@ -176,6 +176,8 @@ fn the_third_death_in_ten_seconds_and_those_after_it_wait_ever_longer() {
                 | Action::Kill { .. }
                 | Action::LastWill
                 | Action::AskStop(_)
+                | Action::AskLeave(_)
+                | Action::Succeed(_)
                 | Action::Ready
                 | Action::Finish => None,
             })
@@ -282,6 +284,74 @@ fn nobody_starts_again_during_a_stop() {
     assert_eq!(actions(&mut lifecycle), []);
     lifecycle.handle_end(Child::Vrrp, at(12));
     assert_eq!(actions(&mut lifecycle), [Action::LastWill, Action::Finish]);
+}
+
+#[test]
+fn who_makes_way_is_succeeded_and_nobody_resigns_for_it() {
+    let mut lifecycle = running();
+    assert!(lifecycle.handle_succession(Child::Vrrp, at(100)));
+    assert!(!lifecycle.handle_succession(Child::Vrrp, at(100)), "once");
+    assert_eq!(actions(&mut lifecycle), [Action::AskLeave(Child::Vrrp)]);
+    lifecycle.handle_left(Child::Vrrp, at(101));
+    assert_eq!(actions(&mut lifecycle), [Action::Succeed(Child::Vrrp)]);
+    lifecycle.handle_started(Child::Vrrp, at(101));
+    // The end of admin is what it leaves.
+    lifecycle.handle_succession(Child::Admin, at(200));
+    lifecycle.handle_end(Child::Admin, at(230));
+    let done = [
+        Action::AskLeave(Child::Admin),
+        Action::Succeed(Child::Admin),
+    ];
+    assert_eq!(actions(&mut lifecycle), done);
+    lifecycle.handle_started(Child::Admin, at(230));
+    let turns = |now: u64| [Some(now), Some(now), Some(now)];
+    assert_eq!(
+        look(&mut lifecycle, (240, 2000), turns),
+        [(240, Action::Ready)]
+    );
+}
+
+#[test]
+fn a_vrrp_that_dies_instead_of_leaving_has_died() {
+    let died = [
+        Action::LastWill,
+        death(Child::Vrrp, 0),
+        Action::Start(Child::Vrrp),
+    ];
+    let mut lifecycle = running();
+    lifecycle.handle_succession(Child::Vrrp, at(100));
+    actions(&mut lifecycle);
+    lifecycle.handle_end(Child::Vrrp, at(120));
+    assert_eq!(actions(&mut lifecycle), died);
+    // And one that does not leave is made to.
+    let mut lifecycle = running();
+    lifecycle.handle_succession(Child::Vrrp, at(100));
+    actions(&mut lifecycle);
+    lifecycle.handle_timeout(at(599));
+    assert_eq!(actions(&mut lifecycle), []);
+    lifecycle.handle_timeout(at(600));
+    let why = "did not make way in time, killed";
+    assert_eq!(
+        actions(&mut lifecycle),
+        [kill(Child::Vrrp, why), Action::LastWill]
+    );
+    lifecycle.handle_left(Child::Vrrp, at(601));
+    assert_eq!(actions(&mut lifecycle), [], "too late");
+    lifecycle.handle_end(Child::Vrrp, at(610));
+    assert_eq!(actions(&mut lifecycle), died);
+}
+
+#[test]
+fn a_stop_while_one_makes_way_resigns_for_it() {
+    let mut lifecycle = running();
+    lifecycle.handle_succession(Child::Vrrp, at(100));
+    lifecycle.handle_stop_request(at(101));
+    assert_eq!(actions(&mut lifecycle), [Action::AskLeave(Child::Vrrp)]);
+    lifecycle.handle_left(Child::Vrrp, at(110));
+    assert_eq!(
+        actions(&mut lifecycle),
+        [Action::LastWill, Action::AskStop(Child::Proxy)]
+    );
 }
 
 #[test]

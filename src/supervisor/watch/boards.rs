@@ -16,6 +16,8 @@ impl Loop<'_> {
         header.layout.store(LAYOUT, Ordering::Release);
         header.pid.store(std::process::id(), Ordering::Release);
         header.heartbeat.set(now);
+        let version = &self.with.boards.supervisor.version;
+        version.set(env!("CARGO_PKG_VERSION"));
         if anew {
             header.started.set(now);
         }

@@ -23,6 +23,7 @@ use super::Loop;
 use crate::commands::{self, ReplySocket, SUPERVISOR};
 use crate::control::Body;
 use crate::session_log;
+use crate::supervisor::installed;
 use crate::supervisor::kit::{Kit, Place};
 use crate::supervisor::reader::{Next, Outcome, Reader, Trouble};
 
@@ -113,16 +114,36 @@ impl Loop<'_> {
             };
             match asked.command {
                 Ok(Task::Reload { dry_run }) => self.begin_reload(dry_run, Some(asked.reply)),
+                Ok(Task::Upgrade { if_replaced: true }) if !installed::is_replaced() => {
+                    let reply = Reply::done("what runs is what is installed".to_owned());
+                    tell(Some(asked.reply), &reply);
+                }
+                Ok(Task::Upgrade { .. }) => {
+                    let begun = match self.begin_upgrade() {
+                        Ok(number) => Reply::done(format!("upgrade {number} has begun")),
+                        Err(why) => Reply::error(why),
+                    };
+                    tell(Some(asked.reply), &begun);
+                }
                 Err(why) => tell(Some(asked.reply), &Reply::error(why)),
             }
         }
     }
 
+    /// Whether a reload is under way.
+    pub(super) fn is_reloading(&self) -> bool {
+        !matches!(self.with.reload.stage, Stage::Rest)
+    }
+
     /// Begins a reload, unless one is under way.
     pub(super) fn begin_reload(&mut self, dry_run: bool, reply: Option<ReplySocket>) {
+        let upgrading = self.is_upgrading();
         let reload = &mut self.with.reload;
         let why_not = match (&reload.stage, self.stopping) {
             (_, true) => Some("this node is stopping".to_owned()),
+            (Stage::Rest, false) if upgrading => {
+                Some("an upgrade is under way on this node: try again".to_owned())
+            }
             (Stage::Rest, false) => reload.reader.read().err().map(|ended| ended.to_string()),
             (Stage::Reading(_) | Stage::Preparing(..) | Stage::GoingOver(..), false) => {
                 Some("a reload is under way on this node: try again".to_owned())

@@ -34,6 +34,8 @@ const GONE: Duration = Duration::from_secs(10);
 pub struct FmcLb {
     lab: Lab,
     binary: PathBuf,
+    /// Nodes that have a binary of their own.
+    installed: BTreeMap<Node, PathBuf>,
     config: PathBuf,
     running: BTreeMap<Node, Process>,
 }
@@ -54,6 +56,7 @@ impl FmcLb {
         let pair = Self {
             lab: lab.clone(),
             binary,
+            installed: BTreeMap::new(),
             config: file,
             running: BTreeMap::new(),
         };
@@ -73,6 +76,22 @@ impl FmcLb {
     /// The runtime folder of a node.
     pub fn runtime_dir(&self, node: Node) -> PathBuf {
         self.lab.folder().join(format!("{node}-run"))
+    }
+
+    /// Puts a copy of a program where a node's binary is from now on, as a package manager does: the file
+    /// that was there goes on to exist for whoever runs it.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn install(&mut self, node: Node, program: &Path) -> Result<PathBuf> {
+        let path = self.lab.folder().join(format!("{node}-fmc-lb"));
+        let new = path.with_extension("new");
+        fs::copy(program, &new)
+            .and_then(|_| fs::set_permissions(&new, fs::Permissions::from_mode(0o755)))
+            .and_then(|()| fs::rename(&new, &path))
+            .with_context(|| format!("install {} on {node}", program.display()))?;
+        self.installed.insert(node, path.clone());
+        Ok(path)
     }
 
     /// The configuration file that both nodes read.
@@ -195,6 +214,10 @@ impl FmcLb {
         line
     }
 
+    fn binary_of(&self, node: Node) -> &Path {
+        self.installed.get(&node).unwrap_or(&self.binary)
+    }
+
     fn all_pids(&self, node: Node) -> Vec<Pid> {
         self.processes(node)
             .into_iter()
@@ -222,7 +245,7 @@ impl Balancer for FmcLb {
     }
 
     fn start(&mut self, node: Node) -> Result<()> {
-        let binary = self.binary.display().to_string();
+        let binary = self.binary_of(node).display().to_string();
         let config = self.config.display().to_string();
         let folder = self.runtime_dir(node).display().to_string();
         let line = [

@@ -42,6 +42,14 @@ impl Driver {
         forwarding.board.peer_frame.get()
     }
 
+    /// Another program is in place: it is told what the one before it was.
+    pub(super) fn use_forward(&mut self, board: &'static ForwardBoard) {
+        self.forwarding = Some(Forwarding::new(board));
+        for group in 0..self.groups.len() {
+            self.tell_roles(group);
+        }
+    }
+
     /// Says who new connections belong to. To be called before a lease is removed: from then on they are sent there.
     pub(super) fn tell_roles(&self, group: usize) {
         let Some(forwarding) = &self.forwarding else {

@@ -9,6 +9,7 @@ use common::config::{Config, Follower, VipIndex};
 use common::time::Moment;
 
 use super::Driver;
+use super::succession::Inherited;
 use crate::link::{Installed, LinkError, RouteKey, RouteWatch};
 
 /// Time between two looks at all of them: the kernel does not tell of routes that went with the state of
@@ -36,10 +37,6 @@ impl Routes {
         board: &'static VrrpBoard,
         now: Moment,
     ) -> Result<Self, LinkError> {
-        for slot in &board.routes {
-            slot.state.set(RouteState::Absent.on_board());
-            slot.reason.set("");
-        }
         let any = config.vips.iter().any(|vip| !vip.followers.is_empty());
         Ok(Self {
             watch: any.then(RouteWatch::open).transpose()?,
@@ -94,8 +91,22 @@ fn disown(config: &Config, slots: &[RouteSlot], key: &RouteKey) -> bool {
 }
 
 impl Driver {
-    /// Takes away what an earlier run has left. Nobody is Active yet.
-    pub(super) fn remove_stale_routes(&mut self) {
+    /// Takes away what an earlier run has left, but for what follows VIPs that were left to this one.
+    /// Nobody is Active yet.
+    pub(super) fn remove_stale_routes(&mut self, left: &[Inherited]) {
+        if !left.is_empty() {
+            for place in 0..self.units.len() {
+                let group = self.units[place].group;
+                if !left.iter().any(|one| one.group == group) {
+                    self.remove_routes(place);
+                }
+            }
+            return;
+        }
+        for slot in self.routes.slots {
+            slot.state.set(RouteState::Absent.on_board());
+            slot.reason.set("");
+        }
         match self.route.remove_our_routes() {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "routes and rules of an earlier run removed"),

@@ -96,11 +96,15 @@ impl Unit {
         }
     }
 
+    /// Clears what an earlier process has heard.
+    pub(super) fn forget_peer(&self) {
+        self.slot.advert_heard.clear();
+        self.slot.peer_priority.set(0);
+    }
+
     /// Clears what an earlier process said; counters go on.
     pub(super) fn publish_start(&mut self, router: &VirtualRouter, now: Moment) {
         self.slot.since.set(now);
-        self.slot.advert_heard.clear();
-        self.slot.peer_priority.set(0);
         self.slot.reason.set("");
         self.publish(router);
     }

@@ -85,7 +85,6 @@ impl MacPreflights {
         node: NodeIndex,
         (told, now): (&'static Cell, Moment),
     ) -> Option<Self> {
-        told.set(MacPreflight::Unknown.on_board());
         let interface = &config.pair.interface;
         let needed = config
             .vips
@@ -93,7 +92,8 @@ impl MacPreflights {
             .any(|vip| vip.macvlan().is_some() && vip.interface == *interface);
         match config.nodes[config.peer_of(node)?.0].address {
             IpAddr::V4(peer) if needed => Some(Self {
-                rules: Preflight::new(now),
+                // What goes on where it was must not move for want of knowledge.
+                rules: Preflight::going_on(MacPreflight::from_board(told.get()), now),
                 interface: interface.clone(),
                 peer,
                 socket: None,

@@ -6,6 +6,7 @@ use common::time::Moment;
 
 use super::Driver;
 use super::port::Port;
+use super::succession::Inherited;
 use super::unit::Unit;
 use crate::link::{Address, Event, LinkError};
 
@@ -167,10 +168,15 @@ impl Driver {
         }
     }
 
-    /// Removes VIPs that an earlier run, or somebody else, left on their interfaces. Nobody is
-    /// Active yet.
-    pub(super) fn remove_stale(&mut self, addresses: &[Address]) -> Result<(), LinkError> {
-        for unit in &self.units {
+    /// Removes VIPs that an earlier run, or somebody else, left on their interfaces, but for those that
+    /// were left to this one. Nobody is Active yet.
+    pub(super) fn remove_stale(
+        &mut self,
+        addresses: &[Address],
+        left: &[Inherited],
+    ) -> Result<(), LinkError> {
+        let is_stale = |unit: &&Unit| !left.iter().any(|one| one.group == unit.group);
+        for unit in self.units.iter().filter(is_stale) {
             let port = &self.ports[unit.port];
             let stale = addresses.iter().filter(|found| {
                 found.address == unit.address && unit.is_seat(found.interface, port)

@@ -289,6 +289,14 @@ fn what_is_not_known_yet_moves_nothing() {
 }
 
 #[test]
+fn a_heartbeat_that_came_after_the_clock_was_read_is_one() {
+    let mut judge = Judge::default();
+    assert_eq!(judge.judge(&silent(1_000, 1_003)), Ok(()));
+    assert_eq!(judge.judge(&silent(1_100, 1_003)), Ok(()));
+    assert_eq!(judge.judge(&silent(1_104, 1_003)), Err(Cause::ProxyHung));
+}
+
+#[test]
 fn a_heartbeat_of_the_future_is_not_believed() {
     let mut judge = Judge::default();
     assert_eq!(judge.judge(&fine(0)), Ok(()));

@@ -7,6 +7,7 @@ mod faults;
 mod priority;
 mod property;
 mod relief;
+mod succession;
 
 use std::net::Ipv4Addr;
 

@@ -37,7 +37,9 @@ impl VirtualRouter {
     /// What makes a state of a state. Whoever looks for the line that decides a takeover looks
     /// here.
     fn transition(&mut self, state: State, event: Event, now: Moment) -> State {
-        use Event::{Fit, Heard, Lease, Reranked, Silent, Start, Stop, Take, Timer as Time, Unfit};
+        use Event::{
+            Fit, GoOn, Heard, Lease, Reranked, Silent, Start, Stop, Take, Timer as Time, Unfit,
+        };
         use HolderTimer::{Advert, Announce, Assert, Lapsed, Reinstall, Renew};
         use LeaseNews::{Held, Refused, Removed};
         use Standing::{EqualHigher, EqualLower, Higher, Lower, Resigned};
@@ -48,6 +50,7 @@ impl VirtualRouter {
             (Init, Start) => self.start(now),
             (Init, Stop | Heard(..) | Fit | Unfit(_) | Reranked { .. }) => Init,
             (Init, Lease(_) | Time(_) | Silent(_) | Take(_)) => Init,
+            (Init, GoOn { priority, pinned }) => self.go_on((priority, pinned), now),
 
             // RFC 9568, section 6.4.2: Backup
             (Backup(_), Stop) => self.stopped(VipState::Backup),
@@ -59,7 +62,9 @@ impl VirtualRouter {
             (Backup(_), Unfit(cause)) => self.fault(VipState::Backup, &cause, None),
             (Backup(b), Reranked { before }) => self.rerank(b, before),
             (Backup(_), Take(pin)) => self.take(pin, now),
-            (Backup(b), Start | Fit | Lease(_) | Time(Holder(_) | HoldDown)) => Backup(b),
+            (Backup(b), Start | Fit | Lease(_) | Time(Holder(_) | HoldDown) | GoOn { .. }) => {
+                Backup(b)
+            }
 
             // RFC 9568, section 6.4.3: Active
             (Active(_), Stop) => self.stop_active(),
@@ -79,7 +84,9 @@ impl VirtualRouter {
             (Active(_), Lease(Refused(why))) => self.refused(why, now),
             (Active(_), Time(Holder(Lapsed))) => self.lapse(now),
             (Active(a), Take(pin)) => self.keep(a, pin, now),
-            (Active(a), Start | Fit | Silent(_) | Time(ActiveDown | HoldDown)) => Active(a),
+            (Active(a), Start | Fit | Silent(_) | Time(ActiveDown | HoldDown) | GoOn { .. }) => {
+                Active(a)
+            }
 
             // Initialize with a cause
             (Fault { .. }, Stop) => self.stopped(VipState::Fault),
@@ -88,7 +95,7 @@ impl VirtualRouter {
             (Fault { .. }, Time(HoldDown)) => self.end_hold_down(now),
             (f @ Fault { .. }, Start | Heard(..) | Fit | Reranked { .. }) => f,
             (f @ Fault { .. }, Lease(_) | Silent(_) | Take(_)) => f,
-            (f @ Fault { .. }, Time(ActiveDown | Holder(_))) => f,
+            (f @ Fault { .. }, Time(ActiveDown | Holder(_)) | GoOn { .. }) => f,
         }
     }
 
@@ -377,14 +384,14 @@ impl VirtualRouter {
         });
     }
 
-    fn push_renewal(&mut self, active: &mut Active, now: Moment) {
+    pub(super) fn push_renewal(&mut self, active: &mut Active, now: Moment) {
         active.renew(now);
         self.actions.push_back(Action::RenewLease {
             lifetime: active.lifetime(),
         });
     }
 
-    fn advert(&mut self) {
+    pub(super) fn advert(&mut self) {
         self.actions.push_back(Action::Advertise {
             priority: self.params.priority.value(),
         });

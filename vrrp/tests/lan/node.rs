@@ -17,7 +17,7 @@ use common::config::{
     Admin, ChecksumForm, Config, Dns, Node, NodeIndex, Pair, Proxy, Runs, Signing, SilentTakeover,
     Transport, Vip, VirtualMac, VrrpVersion,
 };
-use vrrp::{Control, Inputs, RunError};
+use vrrp::{Beginning, Control, End, Inputs, RunError};
 
 use super::{Lan, OTHER_VIP, VIP, VIP_V6, enter};
 
@@ -132,6 +132,13 @@ pub(crate) struct Running {
     pub(crate) proxy: &'static ProxyBoard,
     pub(crate) admin: &'static AdminBoard,
     pub(crate) control: Arc<Control>,
+    supervisor: &'static SupervisorBoard,
+    config: Config,
+    number: u8,
+    /// It has prepared itself, and waits.
+    pub(crate) prepared: Arc<AtomicBool>,
+    /// It has made way.
+    pub(crate) left: Arc<AtomicBool>,
     accepting: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Result<(), RunError>>>,
@@ -140,13 +147,32 @@ pub(crate) struct Running {
 impl Running {
     /// Starts host `number` of the network as the node of that number.
     pub(crate) fn start(lan: &Lan, number: u8, config: &Config) -> Self {
-        let (board, proxy) = (leak(VrrpBoard::default()), leak(ProxyBoard::default()));
-        let admin: &AdminBoard = leak(AdminBoard::default());
-        let supervisor = leak(SupervisorBoard::default());
+        let boards = (leak(VrrpBoard::default()), leak(ProxyBoard::default()));
+        let supervisor: &SupervisorBoard = leak(SupervisorBoard::default());
         supervisor.header.started.set(vrrp::now());
+        let others = (supervisor, leak(AdminBoard::default()));
+        let node = Self::launch((lan, number, config), boards, others);
+        node.control.begin(Beginning::Anew);
+        node
+    }
+
+    /// A second process of the same node, with the same boards; it prepares itself and waits for
+    /// [`Control::begin`].
+    pub(crate) fn start_beside(&self, lan: &Lan) -> Self {
+        let boards = (self.board, self.proxy);
+        let others = (self.supervisor, self.admin);
+        Self::launch((lan, self.number, &self.config), boards, others)
+    }
+
+    fn launch(
+        (lan, number, config): (&Lan, u8, &Config),
+        (board, proxy): (&'static VrrpBoard, &'static ProxyBoard),
+        (supervisor, admin): (&'static SupervisorBoard, &'static AdminBoard),
+    ) -> Self {
         let control = Control::new().expect("there are descriptors left");
-        let accepting = Arc::new(AtomicBool::new(true));
-        let over = Arc::new(AtomicBool::new(false));
+        let flag = |value| Arc::new(AtomicBool::new(value));
+        let (accepting, over) = (flag(true), flag(false));
+        let (prepared, left) = (flag(false), flag(false));
         let inputs = Inputs {
             config: Arc::new(config.clone()),
             node: NodeIndex(usize::from(number) - 1),
@@ -168,9 +194,13 @@ impl Running {
         });
         let vrrp = std::thread::spawn({
             let (name, control) = (lan.host(number), Arc::clone(&control));
+            let (prepared, left) = (Arc::clone(&prepared), Arc::clone(&left));
             move || {
                 enter(&name);
-                vrrp::run(inputs, control)
+                let prepared = || prepared.store(true, Ordering::Release);
+                let end = vrrp::run_beside(inputs, control, prepared)?;
+                left.store(matches!(end, End::Left(_)), Ordering::Release);
+                Ok(())
             }
         });
         Self {
@@ -178,6 +208,11 @@ impl Running {
             proxy,
             admin,
             control,
+            supervisor,
+            config: config.clone(),
+            number,
+            prepared,
+            left,
             accepting,
             over,
             threads: vec![vrrp, stand_in],

@@ -1,0 +1,289 @@
+//! What a proxy gets that takes another one's place, and what is kept of those before it.
+//!
+//! Both have the same listening sockets, so that no connection waits for the wrong one. Everything else
+//! that they would share they have apart: each writes a board of its own, which the new one begins with
+//! all that was found out and said on the old one, and each has its own channel for commands.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use common::board::{Child, MAX_RETIRED, ProxyBoard, SessionTable, SupervisorBoard};
+
+use super::{Inheritance, Kit};
+use crate::control::{CommandEnd, Handle, Setup, Writer};
+use crate::{commands, memory};
+
+/// Boards of proxies before the one that accepts.
+#[derive(Debug, Default)]
+pub(super) struct Elders {
+    /// By place on the supervisor's board.
+    retired: [Option<OwnedFd>; MAX_RETIRED],
+    /// The counts of those that have ended and whose places were needed.
+    past: Option<OwnedFd>,
+}
+
+impl Elders {
+    /// As the admin process has them.
+    pub(super) fn inherited(inherited: &[Inheritance]) -> Self {
+        let mut elders = Self::default();
+        let of_admin = inherited.iter().filter(|one| one.child == Child::Admin);
+        for (handle, board) in of_admin.flat_map(|one| &one.handles) {
+            // Without one, its counts are lost, as after a restart.
+            if let Handle::Retired { place } = handle
+                && let Some(kept) = elders.retired.get_mut(*place)
+            {
+                *kept = board.try_clone().ok();
+            } else if *handle == Handle::Past {
+                elders.past = board.try_clone().ok();
+            }
+        }
+        elders
+    }
+
+    /// The same boards, for the next kit.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        let mut elders = Self {
+            past: self.past.as_ref().map(OwnedFd::try_clone).transpose()?,
+            ..Self::default()
+        };
+        for (copy, board) in elders.retired.iter_mut().zip(&self.retired) {
+            *copy = board.as_ref().map(OwnedFd::try_clone).transpose()?;
+        }
+        Ok(elders)
+    }
+
+    /// For admin.
+    pub(super) fn handles(&self) -> io::Result<Vec<(Handle, OwnedFd)>> {
+        let mut handles = Vec::new();
+        for (place, board) in self.retired.iter().enumerate() {
+            if let Some(board) = board {
+                let handle = Handle::Retired { place };
+                handles.push((handle, memory::reopen_read_only(board)?));
+            }
+        }
+        if let Some(past) = &self.past {
+            handles.push((Handle::Past, memory::reopen_read_only(past)?));
+        }
+        Ok(handles)
+    }
+
+    /// Frees the places of those that have ended, and keeps their counts.
+    fn bury(&mut self, supervisor: &SupervisorBoard) -> io::Result<()> {
+        for (place, board) in self.retired.iter_mut().enumerate() {
+            if supervisor.retired[place].pid.get() != 0 {
+                continue;
+            }
+            let Some(ended) = board.take() else { continue };
+            // A new one each time: who has the one before it has the board itself too.
+            let past = memory::create::<ProxyBoard>("fmc-lb-past")?;
+            let sum: &ProxyBoard = memory::map_writable(&past)?;
+            for counted in self.past.iter().chain([&ended]) {
+                sum.add_counters(memory::map_read_only(counted)?);
+            }
+            self.past = Some(past);
+        }
+        Ok(())
+    }
+}
+
+/// What a proxy has for itself that is started beside another one.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Successor {
+    memory: OwnedFd,
+    pub(in crate::supervisor) board: &'static ProxyBoard,
+    /// Ends of the channel for commands: admin's, its own.
+    commands: (OwnedFd, OwnedFd),
+    /// Where it writes its sessions.
+    lane: usize,
+}
+
+impl Kit {
+    /// Whether one more proxy may retire: places are freed by those that have ended.
+    pub(in crate::supervisor) fn has_place_for_retired(board: &SupervisorBoard) -> bool {
+        board.retired.iter().any(|slot| slot.pid.get() == 0)
+    }
+
+    /// Prepares for a proxy beside the one that runs.
+    pub(in crate::supervisor) fn prepare_successor(&self) -> anyhow::Result<Successor> {
+        let memory = memory::create::<ProxyBoard>("fmc-lb-proxy").context("make its board")?;
+        memory::copy(&self.boards[Writer::Proxy as usize], &memory)
+            .context("copy what was found out")?;
+        let board: &ProxyBoard = memory::map_writable(&memory).context("map its board")?;
+        board.begin_anew();
+        board.header.heartbeat.clear();
+        // Not 0: what stands there is an earlier proxy's.
+        board
+            .header
+            .pid
+            .store(std::process::id(), Ordering::Release);
+        Ok(Successor {
+            memory,
+            board,
+            commands: commands::pair().context("make its channel for commands")?,
+            lane: SessionTable::free_lane(&self.board.taken_lanes())
+                .context("all lanes of the table of sessions are taken")?,
+        })
+    }
+
+    /// What a child is given that is started beside the one that runs.
+    pub(in crate::supervisor) fn for_successor(
+        &self,
+        child: Child,
+        successor: Option<&Successor>,
+    ) -> io::Result<(Setup, Vec<(Handle, OwnedFd)>)> {
+        let (mut setup, mut handles) = self.for_child(child)?;
+        setup.beside = true;
+        let Some(successor) = successor else {
+            return Ok((setup, handles));
+        };
+        setup.lane = successor.lane;
+        let (asking, serving) = &successor.commands;
+        for (handle, own) in [
+            (of_proxy(), &successor.memory),
+            (of_commands(CommandEnd::Asking), asking),
+            (of_commands(CommandEnd::Serving), serving),
+        ] {
+            for (_, descriptor) in handles.iter_mut().filter(|(held, _)| *held == handle) {
+                *descriptor = own.try_clone()?;
+            }
+        }
+        Ok((setup, handles))
+    }
+
+    /// What a new version is given that proves itself: nothing that it could change.
+    pub(in crate::supervisor) fn for_prover(&self) -> io::Result<(Setup, Vec<(Handle, OwnedFd)>)> {
+        let (mut setup, handles) = self.for_child(Child::Proxy)?;
+        setup.user = None;
+        let mut handles: Vec<_> = handles
+            .into_iter()
+            .filter(|(handle, _)| {
+                let of_proxy = *handle == of_proxy();
+                !of_proxy
+                    && matches!(
+                        handle,
+                        Handle::Config
+                            | Handle::Arrangement
+                            | Handle::Board { .. }
+                            | Handle::File { .. }
+                    )
+            })
+            .collect();
+        let board = memory::reopen_read_only(&self.boards[Writer::Proxy as usize])?;
+        handles.push((of_proxy(), board));
+        handles.extend(self.program()?);
+        Ok((setup, handles))
+    }
+
+    /// The successor is the proxy from now on. The place of the one before it, and the board of the new one
+    /// for those that read it.
+    pub(in crate::supervisor) fn succeed(
+        &mut self,
+        successor: Successor,
+        board: &SupervisorBoard,
+    ) -> anyhow::Result<(usize, OwnedFd)> {
+        self.elders.bury(board).context("keep what was counted")?;
+        let place = self.elders.retired.iter().position(Option::is_none);
+        let place = place.with_context(|| format!("{MAX_RETIRED} proxies have retired already"))?;
+        let shown = memory::reopen_read_only(&successor.memory).context("show its board")?;
+        let (asking, serving) = &successor.commands;
+        for (_, handle, socket) in &mut self.own {
+            if let Handle::Commands { end } = handle {
+                let own = match end {
+                    CommandEnd::Asking => asking,
+                    CommandEnd::Serving => serving,
+                };
+                *socket = own.try_clone().context("keep its channel for commands")?;
+            }
+        }
+        let current = &mut self.boards[Writer::Proxy as usize];
+        let old = std::mem::replace(current, successor.memory);
+        self.elders.retired[place] = Some(old);
+        let lane = u64::try_from(successor.lane).expect("there are few");
+        self.board.retired[place].lane.set(self.board.lane.get());
+        self.board.lane.set(lane);
+        Ok((place, shown))
+    }
+
+    /// Forgets the sessions of proxies that are gone. `beside` lives and has not taken its place yet.
+    pub(in crate::supervisor) fn forget_sessions(&self, beside: Option<&Successor>) {
+        if let Some(sessions) = self.sessions {
+            let mut living = self.board.taken_lanes();
+            living.extend(beside.map(|one| one.lane));
+            sessions.clear_lanes_but(&living);
+        }
+    }
+
+    /// The parts of the TC program.
+    pub(in crate::supervisor) fn program(&self) -> io::Result<Vec<(Handle, OwnedFd)>> {
+        let parts = self.forward_parts()?.into_iter().enumerate();
+        Ok(parts
+            .map(|(part, descriptor)| (Handle::Forward { part }, descriptor))
+            .collect())
+    }
+
+    /// Keeps the board of a proxy that an earlier supervisor has let retire; its place.
+    pub(in crate::supervisor) fn adopt_retired(
+        &mut self,
+        inheritance: Inheritance,
+        (pid, board): (u32, &SupervisorBoard),
+    ) -> Option<usize> {
+        let mut slots = board.retired.iter();
+        let known = slots.position(|slot| slot.pid.get() == u64::from(pid));
+        let free = || self.elders.retired.iter().position(Option::is_none);
+        let place = known.or_else(free)?;
+        let lane = u64::try_from(inheritance.setup.lane).unwrap_or_default();
+        board.retired[place].lane.set(lane);
+        let mut handles = inheritance.handles.into_iter();
+        let (_, memory) = handles.find(|(handle, _)| *handle == of_proxy())?;
+        self.elders.retired[place] = Some(memory);
+        Some(place)
+    }
+}
+
+fn of_proxy() -> Handle {
+    Handle::Board {
+        writer: Writer::Proxy,
+    }
+}
+
+fn of_commands(end: CommandEnd) -> Handle {
+    Handle::Commands { end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_the_dead_are_kept_and_their_places_are_free() {
+        let supervisor: Box<SupervisorBoard> = Box::default();
+        let board = |accepted| {
+            let memory = memory::create::<ProxyBoard>("test").expect("memfd");
+            let board: &ProxyBoard = memory::map_writable(&memory).expect("mapped");
+            board.listeners[0].accepted.set(accepted);
+            memory
+        };
+        let mut elders = Elders::default();
+        for (place, accepted) in [(0, 1), (1, 10), (2, 100)] {
+            elders.retired[place] = Some(board(accepted));
+        }
+        supervisor.retired[1].pid.set(4_711);
+        elders.bury(&supervisor).expect("there is memory");
+        let living: Vec<bool> = elders.retired.iter().map(Option::is_some).collect();
+        assert_eq!(living[..4], [false, true, false, false]);
+        let past = |elders: &Elders| {
+            let past = elders.past.as_ref().expect("some have ended");
+            let past: &ProxyBoard = memory::map_read_only(past).expect("mapped");
+            past.listeners[0].accepted.get()
+        };
+        assert_eq!(past(&elders), 101);
+        supervisor.retired[1].pid.set(0);
+        elders.bury(&supervisor).expect("there is memory");
+        assert_eq!(past(&elders), 111);
+        elders.bury(&supervisor).expect("there is memory");
+        let handles = elders.handles().expect("dup");
+        assert_eq!((past(&elders), handles.len()), (111, 1));
+    }
+}

@@ -1,0 +1,127 @@
+//! Processes that have made way for another one and still live: a proxy until its sessions have ended,
+//! a vrrp until its sockets are closed.
+
+use std::time::Duration;
+
+use common::board::Child;
+use common::time::Moment;
+
+use super::Loop;
+use crate::control::{Received, Wait};
+use crate::supervisor::folder::Seat;
+use crate::supervisor::process::Process;
+
+/// A vrrp that has left is gone within this.
+const GONE: Duration = Duration::from_secs(5);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Departed {
+    process: Process,
+    /// Of a proxy, on the supervisor's board.
+    place: Option<usize>,
+    /// It is killed then.
+    until: Option<Moment>,
+}
+
+impl Loop<'_> {
+    /// It has made way.
+    pub(super) fn depart(&mut self, mut process: Process, place: Option<usize>) {
+        process.has_left = true;
+        if let Err(error) = self.with.events.rewatch_departed(&process) {
+            tracing::warn!(%error, "the end of a process cannot be watched");
+        }
+        self.await_end(process, place);
+    }
+
+    /// One that an earlier supervisor has let retire.
+    pub(super) fn take_retired(&mut self, mut process: Process, place: usize) {
+        process.has_left = true;
+        if let Err(error) = self.with.events.watch_departed(&process) {
+            tracing::warn!(%error, "the end of a process cannot be watched");
+        }
+        tracing::info!(pid = process.pid, "adopted a proxy that has retired");
+        self.await_end(process, Some(place));
+    }
+
+    fn await_end(&mut self, process: Process, place: Option<usize>) {
+        let now = vrrp::now();
+        if let Some(place) = place {
+            let slot = &self.with.boards.supervisor.retired[place];
+            if slot.pid.get() != u64::from(process.pid) {
+                slot.since.set(now);
+                slot.version.set(&process.software);
+                slot.pid.set(u64::from(process.pid));
+            }
+        }
+        let until = match process.child {
+            Child::Proxy => None,
+            Child::Vrrp | Child::Admin => Some(now + GONE),
+        };
+        self.departed.push(Departed {
+            process,
+            place,
+            until,
+        });
+    }
+
+    /// Takes notice of those that have ended.
+    pub(super) fn listen_to_departed(&mut self) {
+        for index in (0..self.departed.len()).rev() {
+            let has_ended = loop {
+                match self.departed[index].process.channel.receive(Wait::No) {
+                    Ok(Received::Nothing) => break false,
+                    // It may say what it likes.
+                    Ok(Received::Message(..)) => {}
+                    Ok(Received::Closed) | Err(_) => break true,
+                }
+            };
+            if !has_ended {
+                continue;
+            }
+            let Departed { process, place, .. } = self.departed.swap_remove(index);
+            if let Some(place) = place {
+                self.with.boards.supervisor.retired[place].pid.set(0);
+                self.with.place.folder.forget(Seat::Retired(process.pid));
+                self.with.kit.forget_sessions(self.successor());
+            }
+            tracing::info!(
+                process = process.child.word(),
+                pid = process.pid,
+                "has gone"
+            );
+            self.keep_remains(process);
+        }
+    }
+
+    /// Kills those whose time is over.
+    pub(super) fn look_at_departed(&mut self, now: Moment) {
+        for departed in &mut self.departed {
+            if departed.until.is_some_and(|until| until <= now) {
+                departed.until = None;
+                departed
+                    .process
+                    .kill("did not go in time, killed".to_owned());
+            }
+        }
+    }
+
+    /// The node stops: their sessions come to their end as all others.
+    pub(super) fn stop_departed(&self) {
+        for departed in &self.departed {
+            if let Err(error) = departed.process.ask_stop() {
+                let error = anyhow::Error::from(error);
+                tracing::debug!("a departed process cannot be asked to stop: {error:#}");
+            }
+        }
+    }
+
+    /// It is over: whoever is left goes with it.
+    pub(super) fn kill_departed(&mut self) {
+        for departed in &mut self.departed {
+            departed
+                .process
+                .kill("the node has stopped, killed".to_owned());
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! Upgrades in place, as the loop goes through with them: [`Upgrade`] says what is next.
+
+use std::os::fd::AsFd;
+
+use anyhow::{Context, anyhow};
+use common::board::{Child, MAX_RETIRED, UpgradeSlot, UpgradeStage};
+use common::time::Moment;
+
+use super::Loop;
+use crate::control::{Body, Handle, ReceiveError, Received, Wait, Writer};
+use crate::supervisor::fallback;
+use crate::supervisor::folder::Seat;
+use crate::supervisor::installed::Installed;
+use crate::supervisor::kit::{Kit, Successor};
+use crate::supervisor::process::{Binary, Process};
+use crate::supervisor::prover::Prover;
+use crate::supervisor::upgrade::{Action, Upgrade};
+
+/// The upgrade that is under way.
+#[derive(Debug)]
+pub(super) struct Ongoing {
+    upgrade: Upgrade,
+    installed: Installed,
+    prover: Option<Prover>,
+    beside: Option<Beside>,
+}
+
+/// A child that was started beside the one that runs.
+#[derive(Debug)]
+struct Beside {
+    process: Process,
+    since: Moment,
+    /// What a proxy has for itself.
+    successor: Option<Successor>,
+}
+
+impl Loop<'_> {
+    /// Begins to upgrade to what stands now where this process was started from. Its number.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(super) fn begin_upgrade(&mut self) -> Result<u64, String> {
+        let number = self.try_begin_upgrade();
+        number.map_err(|error| {
+            let why = format!("{error:#}");
+            tracing::warn!(why, "no upgrade");
+            why
+        })
+    }
+
+    fn try_begin_upgrade(&mut self) -> anyhow::Result<u64> {
+        if self.stopping {
+            return Err(anyhow!("this node is stopping"));
+        }
+        if self.is_upgrading() {
+            return Err(anyhow!("an upgrade is under way on this node"));
+        }
+        if self.is_reloading() {
+            return Err(anyhow!("a reload is under way on this node: try again"));
+        }
+        if self.children.iter().any(Option::is_none) {
+            return Err(anyhow!(
+                "not all processes of this node run: see `fmc-lb status`"
+            ));
+        }
+        if !Kit::has_place_for_retired(self.with.boards.supervisor) {
+            return Err(anyhow!(
+                "{MAX_RETIRED} proxies of earlier versions still have sessions: wait until those have ended, or restart the node"
+            ));
+        }
+        let installed = Installed::open()?;
+        let now = vrrp::now();
+        let slot = self.upgrade_slot();
+        let number = slot.number.get() + 1;
+        slot.version.set("");
+        slot.why.set("");
+        slot.ended.clear();
+        slot.began.set(now);
+        slot.stage.set(UpgradeStage::Proving.on_board());
+        slot.number.set(number);
+        tracing::info!(number, "an upgrade begins");
+        self.ongoing = Some(Ongoing {
+            upgrade: Upgrade::new(now),
+            installed,
+            prover: None,
+            beside: None,
+        });
+        Ok(number)
+    }
+
+    pub(super) fn is_upgrading(&self) -> bool {
+        self.ongoing.is_some()
+    }
+
+    /// What is next, if anything is.
+    pub(super) fn next_of_upgrade(&mut self) -> Option<Action> {
+        self.ongoing.as_mut()?.upgrade.poll_action()
+    }
+
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Say(stage) => {
+                self.upgrade_slot().stage.set(stage.on_board());
+                tracing::info!(stage = stage.word(), "the upgrade goes on");
+            }
+            Action::Prove => {
+                if let Err(error) = self.start_prover() {
+                    let proof = Err(format!("{error:#}"));
+                    self.tell_upgrade(|upgrade, now| upgrade.handle_proof(proof, now));
+                }
+            }
+            Action::Prepare(child) => {
+                if let Err(error) = self.start_beside(child) {
+                    self.lose(child, &format!("{error:#}"));
+                }
+            }
+            Action::TakeOver(Child::Proxy) => match self.succeed_proxy() {
+                Ok(()) => {
+                    self.tell_upgrade(|upgrade, now| upgrade.handle_taken(Child::Proxy, now));
+                }
+                Err(error) => self.lose(Child::Proxy, &format!("{error:#}")),
+            },
+            Action::TakeOver(child) => {
+                self.binaries[child as usize] = self.next_binary();
+                if !self.lifecycle.handle_succession(child, vrrp::now()) {
+                    self.lose(child, "the one before it does not run");
+                }
+            }
+            Action::Discard => self.discard(),
+            Action::Kill(child) => {
+                self.binaries[child as usize] = Binary::Own;
+                self.kill(child, "replaced by the old version".to_owned());
+            }
+            Action::Execute => self.execute(),
+            Action::Fail(why) => self.fail(&why),
+        }
+    }
+
+    /// The upgrade hears of it, if one is under way.
+    pub(super) fn tell_upgrade(&mut self, tell: impl FnOnce(&mut Upgrade, Moment)) {
+        if let Some(ongoing) = &mut self.ongoing {
+            tell(&mut ongoing.upgrade, vrrp::now());
+        }
+    }
+
+    /// A child died: what replaces it is of the version that is known to run.
+    pub(super) fn note_death(&mut self, child: Child) {
+        self.binaries[child as usize] = Binary::Own;
+        self.tell_upgrade(|upgrade, now| upgrade.handle_death(child, now));
+    }
+
+    /// Hears what the new version proves.
+    pub(super) fn hear_proof(&mut self) {
+        let Some(prover) = self.ongoing.as_ref().and_then(|one| one.prover.as_ref()) else {
+            return;
+        };
+        let proof = match prover.hear() {
+            Ok(None) => return,
+            Ok(Some(proof)) => {
+                self.upgrade_slot().version.set(&proof.software);
+                Ok(())
+            }
+            Err(error) => Err(format!("{error:#}")),
+        };
+        self.end_prover();
+        self.tell_upgrade(|upgrade, now| upgrade.handle_proof(proof, now));
+    }
+
+    /// Hears a child that was started beside another one.
+    pub(super) fn listen_beside(&mut self) {
+        while let Some(beside) = self.ongoing.as_mut().and_then(|one| one.beside.as_mut()) {
+            let child = beside.process.child;
+            match beside.process.channel.receive(Wait::No) {
+                Ok(Received::Nothing) => return,
+                Ok(Received::Message(Body::Hello(hello), _)) => {
+                    beside.process.software = hello.software;
+                }
+                Ok(Received::Message(Body::Waits, _)) => {
+                    self.tell_upgrade(|upgrade, now| upgrade.handle_ready(child, now));
+                    return;
+                }
+                Ok(Received::Message(..)) | Err(ReceiveError::Cut | ReceiveError::Decode(_)) => {
+                    tracing::warn!(process = child.word(), "a message that means nothing here");
+                }
+                Ok(Received::Closed) | Err(ReceiveError::Receive(_)) => {
+                    self.lose(child, "it died");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// To be called with each look.
+    pub(super) fn look_at_upgrade(&mut self, now: Moment) {
+        self.provers.retain_mut(|prover| !prover.has_ended());
+        let threads = self.with.kit.threads();
+        let Some(ongoing) = &mut self.ongoing else {
+            return;
+        };
+        let beside = ongoing.beside.as_ref();
+        let serves = beside
+            .and_then(|one| one.successor.as_ref())
+            .is_some_and(|one| {
+                let accepting = &one.board.accepting[..threads];
+                accepting.iter().all(|cell| cell.get().is_some())
+            });
+        if serves {
+            ongoing.upgrade.handle_ready(Child::Proxy, now);
+        }
+        if self.with.rescue.is_running() {
+            ongoing.upgrade.handle_rescue(now);
+        }
+        ongoing.upgrade.handle_timeout(now);
+    }
+
+    /// vrrp has left: its successor goes on. False = there is none.
+    pub(super) fn succeed_vrrp(&mut self) -> bool {
+        let now = vrrp::now();
+        let beside = self.ongoing.as_mut().and_then(|one| one.beside.take());
+        let Some(beside) = beside.filter(|one| one.process.child == Child::Vrrp) else {
+            return false;
+        };
+        // Before anything else: adverts are due.
+        let begun = beside
+            .process
+            .channel
+            .send(Body::Begin { go_on: true }, &[]);
+        if let Err(error) = begun {
+            let error = anyhow::Error::from(error);
+            tracing::error!("the new vrrp cannot be told to begin: {error:#}");
+            self.end_beside(beside);
+            return false;
+        }
+        if let Some(old) = self.children[Child::Vrrp as usize].take() {
+            self.depart(old, None);
+        }
+        self.seat(beside.process, now);
+        self.tell_upgrade(|upgrade, now| upgrade.handle_taken(Child::Vrrp, now));
+        true
+    }
+
+    fn start_prover(&mut self) -> anyhow::Result<()> {
+        let Some(ongoing) = &mut self.ongoing else {
+            return Ok(());
+        };
+        let prover = Prover::start(&ongoing.installed.binary(), &self.with.kit)?;
+        let watched = self.with.events.watch_prover(&prover.channel);
+        ongoing.prover = Some(prover);
+        watched.context("watch its connection")
+    }
+
+    fn start_beside(&mut self, child: Child) -> anyhow::Result<()> {
+        let binary = self.next_binary();
+        let with = &self.with;
+        let successor = match child {
+            Child::Proxy => Some(with.kit.prepare_successor()?),
+            Child::Vrrp | Child::Admin => None,
+        };
+        let given = with.kit.for_successor(child, successor.as_ref());
+        let given = given.context("collect its descriptors")?;
+        let since = vrrp::now();
+        let process = Process::start(child, &binary, with.place.folder, given)?;
+        tracing::info!(process = child.word(), pid = process.pid, "started beside");
+        let watched = with.events.watch_beside(&process);
+        let beside = Beside {
+            process,
+            since,
+            successor,
+        };
+        if let Some(ongoing) = &mut self.ongoing {
+            ongoing.beside = Some(beside);
+        }
+        watched.context("watch its connection")
+    }
+
+    /// The new proxy accepts: it is the proxy from now on, the old one has its sessions.
+    fn succeed_proxy(&mut self) -> anyhow::Result<()> {
+        let beside = self.ongoing.as_mut().and_then(|one| one.beside.take());
+        let Beside {
+            process,
+            since,
+            successor,
+        } = beside.context("there is none")?;
+        let successor = successor.context("it has no board")?;
+        let board = successor.board;
+        let place = self
+            .with
+            .kit
+            .succeed(successor, self.with.boards.supervisor);
+        let (place, shown) = match place {
+            Ok(place) => place,
+            Err(error) => {
+                self.end_beside(Beside {
+                    process,
+                    since,
+                    successor: None,
+                });
+                return Err(error);
+            }
+        };
+        self.with.boards.proxy = board;
+        // vrrp first: it gives its VIPs up when nobody accepts for 100 ms.
+        if let Some(vrrp) = &self.children[Child::Vrrp as usize] {
+            let handles = vec![Handle::Board {
+                writer: Writer::Proxy,
+            }];
+            let told = vrrp
+                .channel
+                .send(Body::Boards { handles }, &[shown.as_fd()]);
+            if let Err(error) = told {
+                // It is dying: the next one is given this board.
+                let error = anyhow::Error::from(error);
+                tracing::warn!("vrrp cannot be told who serves: {error:#}");
+            }
+        }
+        if let Some(old) = self.children[Child::Proxy as usize].take() {
+            if let Err(error) = old.channel.send(Body::Retire, &[]) {
+                let error = anyhow::Error::from(error);
+                tracing::error!("the old proxy cannot be told to retire: {error:#}");
+            }
+            self.with
+                .place
+                .folder
+                .rename(Seat::Of(Child::Proxy), Seat::Retired(old.pid));
+            self.depart(old, Some(place));
+        }
+        self.binaries[Child::Proxy as usize] = self.next_binary();
+        self.seat(process, since);
+        // What changed since it was given the files.
+        self.with.files.send_all();
+        Ok(())
+    }
+
+    /// A process that was started beside is the one in charge.
+    fn seat(&mut self, process: Process, since: Moment) {
+        let child = process.child;
+        let folder = self.with.place.folder;
+        folder.rename(Seat::Next(child), Seat::Of(child));
+        tracing::info!(
+            process = child.word(),
+            pid = process.pid,
+            "has taken the old one's place"
+        );
+        if let Err(error) = self.with.events.rewatch_child(&process) {
+            tracing::error!(%error, process = child.word(), "its connection cannot be watched");
+        }
+        self.install(process, since);
+    }
+
+    /// What a proxy has for itself that is to take the place of the one that accepts.
+    pub(super) fn successor(&self) -> Option<&Successor> {
+        let beside = self.ongoing.as_ref()?.beside.as_ref()?;
+        beside.successor.as_ref()
+    }
+
+    fn lose(&mut self, child: Child, why: &str) {
+        self.tell_upgrade(|upgrade, now| upgrade.handle_lost(child, why, now));
+    }
+
+    fn discard(&mut self) {
+        self.end_prover();
+        if let Some(beside) = self.ongoing.as_mut().and_then(|one| one.beside.take()) {
+            self.end_beside(beside);
+        }
+    }
+
+    fn end_beside(&mut self, beside: Beside) {
+        let mut process = beside.process;
+        let child = process.child;
+        tracing::warn!(
+            process = child.word(),
+            pid = process.pid,
+            "did not take its place"
+        );
+        process.has_left = true;
+        process.kill("it did not take its place, killed".to_owned());
+        self.keep_remains(process);
+        self.with.place.folder.forget(Seat::Next(child));
+    }
+
+    fn end_prover(&mut self) {
+        let prover = self.ongoing.as_mut().and_then(|one| one.prover.take());
+        self.provers.extend(prover);
+    }
+
+    fn execute(&mut self) {
+        let Some(ongoing) = &self.ongoing else {
+            return;
+        };
+        tracing::info!("the new version is executed in the supervisor's place");
+        let failed = match fallback::pass_on() {
+            Ok((_own, environment)) => ongoing.installed.execute(&environment),
+            Err(error) => anyhow::Error::from(error).context("pass on this version's binary"),
+        };
+        let why = format!("{failed:#}");
+        self.tell_upgrade(|upgrade, now| upgrade.handle_not_executed(&why, now));
+    }
+
+    fn fail(&mut self, why: &str) {
+        tracing::error!(why, "the upgrade has failed: the old version runs");
+        self.ongoing = None;
+        end(self.upgrade_slot(), Some(why));
+    }
+
+    /// Of the version that a child is started from now.
+    fn next_binary(&self) -> Binary {
+        match &self.ongoing {
+            Some(ongoing) if ongoing.upgrade.goes_forth() => ongoing.installed.binary(),
+            Some(_) | None => Binary::Own,
+        }
+    }
+
+    fn upgrade_slot(&self) -> &'static UpgradeSlot {
+        &self.with.boards.supervisor.upgrade
+    }
+
+    /// vrrp writes on from here on the board of the program that is in place.
+    pub(super) fn tell_program(&self) -> anyhow::Result<()> {
+        let Some(vrrp) = &self.children[Child::Vrrp as usize] else {
+            return Ok(());
+        };
+        let parts = self.with.kit.program().context("copy its descriptors")?;
+        let (handles, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let parts: Vec<_> = parts.iter().map(AsFd::as_fd).collect();
+        Ok(vrrp.channel.send(Body::Boards { handles }, &parts)?)
+    }
+
+    /// What this process finds of an upgrade, when it has taken over.
+    pub(super) fn conclude_upgrade(&self) {
+        let slot = self.upgrade_slot();
+        if !slot.is_under_way() {
+            return;
+        }
+        match (slot.stage(), fallback::fell_back()) {
+            (UpgradeStage::Supervisor, None) => {
+                tracing::info!(version = env!("CARGO_PKG_VERSION"), "the upgrade is done");
+                end(slot, None);
+            }
+            (_, Some(why)) => {
+                let why = format!("the new supervisor: {why}");
+                tracing::error!(why, "the upgrade has failed");
+                end(slot, Some(&why));
+            }
+            (_, None) => end(slot, Some("the supervisor died meanwhile")),
+        }
+    }
+}
+
+fn end(slot: &UpgradeSlot, why: Option<&str>) {
+    let stage = match why {
+        None => UpgradeStage::Done,
+        Some(why) => {
+            slot.why.set(why);
+            slot.failures.add(1);
+            UpgradeStage::Failed
+        }
+    };
+    slot.ended.set(vrrp::now());
+    slot.stage.set(stage.on_board());
+}

@@ -1,0 +1,461 @@
+//! Upgrades in place: a new version takes the old one's place under load, and a broken one does not.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests on the lab wait, measure and print what they saw"
+)]
+
+mod site;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use lab::adverts::{Advert, AdvertWatch};
+use lab::balancer::{Balancer as _, Part};
+use lab::held::{Held, Plan};
+use lab::lease::{self, LeaseWatch};
+use lab::prober::{Prober, Question};
+use lab::process::Process;
+use lab::topology::{API_VIP, WEB_VIP};
+use lab::{Node, backend::Service, fault};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::site::{BINARY, Site, config_at, metric, web};
+
+const TENTH: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+/// What the children have to live for, and what it takes to start them, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+const PROCESSES: [&str; 4] = ["supervisor", "vrrp", "proxy", "admin"];
+
+/// Both nodes run from binaries of their own.
+fn start(advert: Duration) -> Result<Site> {
+    let mut site = Site::build(&config_at(advert), Service::Echo)?;
+    for node in Node::LBS {
+        site.pair.install(node, Path::new(BINARY))?;
+    }
+    site.pair.start(Node::Lb1)?;
+    site.wait("lb1 holds both VIPs", |site| site.holds_both(Node::Lb1))?;
+    site.pair.start(Node::Lb2)?;
+    for node in Node::LBS {
+        site.wait_ready(node)?;
+    }
+    Ok(site)
+}
+
+/// The process ids that a node says, by their names.
+fn pids(site: &Site, node: Node) -> Result<BTreeMap<String, i32>> {
+    let status = site.pair.status(node)?;
+    let processes = status["processes"].as_array().context("processes")?;
+    let pid = |one: &Value| {
+        let name = one["name"].as_str()?.to_owned();
+        let pid = one["pid"].as_i64()?;
+        Some((name, i32::try_from(pid).ok()?))
+    };
+    Ok(processes.iter().filter_map(pid).collect())
+}
+
+/// The inode of the file that a process runs.
+fn program(pid: i32) -> Result<u64> {
+    let facts = fs::metadata(format!("/proc/{pid}/exe"));
+    Ok(facts
+        .with_context(|| format!("look at process {pid}"))?
+        .ino())
+}
+
+/// Whether all four run this file, as `fmc-lb status` and the kernel say.
+fn all_run(site: &Site, node: Node, inode: u64) -> bool {
+    let running = |status: &Value| {
+        let all = status["processes"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        all.iter().filter(|one| one["state"] == "running").count() == PROCESSES.len()
+    };
+    site.pair.status(node).is_ok_and(|status| running(&status))
+        && pids(site, node).is_ok_and(|pids| {
+            pids.values()
+                .all(|pid| program(*pid).is_ok_and(|runs| runs == inode))
+        })
+}
+
+fn upgrade(site: &Site, node: Node) -> Value {
+    let status = site.pair.status(node).unwrap_or_default();
+    status["upgrade"].clone()
+}
+
+/// Asks a node to take what is installed, and waits until that has ended: as what, and after how long.
+fn begin_and_end(site: &Site, node: Node) -> Result<(Value, Duration)> {
+    let before = upgrade(site, node)["number"].as_u64().unwrap_or(0);
+    let began = Instant::now();
+    site.pair.signal(node, Part::Supervisor, Signal::SIGHUP)?;
+    site.lab.wait_until(LIMIT, "the upgrade has ended", || {
+        let now = upgrade(site, node);
+        now["number"].as_u64() > Some(before) && !now["ended_ms_ago"].is_null()
+    })?;
+    Ok((upgrade(site, node), began.elapsed()))
+}
+
+/// Installs a program on a node and has it take the old one's place.
+fn succeed(site: &mut Site, node: Node, program: &Path) -> Result<Duration> {
+    let supervisor = site.pair.pid(node, Part::Supervisor)?;
+    let before = pids(site, node)?;
+    let path = site.pair.install(node, program)?;
+    let inode = fs::metadata(&path)?.ino();
+    let (ended, took) = begin_and_end(site, node)?;
+    ensure!(ended["stage"] == "done", "{node}: {ended}");
+    site.wait("all run the new file", |site| all_run(site, node, inode))?;
+    ensure!(
+        site.pair.pid(node, Part::Supervisor)? == supervisor,
+        "the supervisor is another process"
+    );
+    let after = pids(site, node)?;
+    for name in ["vrrp", "proxy", "admin"] {
+        ensure!(before[name] != after[name], "{name} is the old one");
+    }
+    Ok(took)
+}
+
+/// Longest time between two adverts of a virtual router, whoever sent them; and none that resigns.
+fn longest_gap(adverts: &[Advert], since: Instant) -> Result<Duration> {
+    let mut longest = Duration::ZERO;
+    for vrid in [51, 52] {
+        let of_one: Vec<_> = adverts
+            .iter()
+            .filter(|one| one.vrid == vrid && one.at >= since)
+            .collect();
+        ensure!(of_one.len() > 10, "few adverts: {of_one:?}");
+        ensure!(
+            of_one.iter().all(|one| one.priority > 0),
+            "somebody resigned"
+        );
+        for two in of_one.windows(2) {
+            longest = longest.max(two[1].at - two[0].at);
+        }
+    }
+    Ok(longest)
+}
+
+/// Who is active since when, and the states of the others: any move changes it, however short.
+fn active(site: &Site) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for node in Node::LBS {
+        let status = site.pair.status(node)?;
+        for vip in status["vips"].as_array().into_iter().flatten() {
+            let (name, state) = (&vip["name"], &vip["state"]);
+            let since = Some(&vip["since"]).filter(|_| state == "active");
+            all.push(format!("{node} {name} {state} {since:?}"));
+        }
+    }
+    ensure!(all.len() == 4, "{all:?}");
+    Ok(all)
+}
+
+/// Counters of the node's proxies, which must not go back.
+fn accepted(site: &Site, node: Node) -> Result<f64> {
+    metric(
+        site,
+        node,
+        "fmc_lb_listener_accepted_total{listener=\"http\"}",
+    )
+}
+
+/// How many upgrades of each node, and to what in turn. With a second build of another version
+/// (`scripts/prove upgrade` makes one) it is taken in every other round.
+fn plan() -> (usize, Vec<PathBuf>) {
+    let rounds = std::env::var("FMC_LB_UPGRADES").ok();
+    let rounds = rounds.and_then(|text| text.parse().ok()).unwrap_or(2);
+    let mut builds = vec![PathBuf::from(BINARY)];
+    match std::env::var_os("FMC_LB_SUCCESSOR") {
+        Some(build) => builds.insert(0, build.into()),
+        None => println!("no second build (FMC_LB_SUCCESSOR): upgrades to the same version"),
+    }
+    (rounds, builds)
+}
+
+#[test]
+fn upgrades_under_load_break_nobody_and_refuse_nobody() -> Result<()> {
+    let (rounds, builds) = plan();
+    start(TENTH)?.watched("upgrade", |site| {
+        let leases = LeaseWatch::start(&site.lab, WEB_VIP)?;
+        let adverts = AdvertWatch::start(&site.lab, Node::Lb1)?;
+        let ping = Some(Duration::from_millis(20));
+        let held = Held::open(&site.lab, web(), Plan { count: 200, ping })?;
+        let prober = Prober::start(&site.lab, web(), Question::Echo)?;
+        site.wait("answers", |_| {
+            prober.good_since(Instant::now() - TENTH) > 10
+        })?;
+        let changes = active(site)?;
+        let begun = Instant::now();
+        let mut took = Vec::new();
+        let mut counted = accepted(site, Node::Lb1)?;
+        for round in 0..rounds {
+            for node in Node::LBS {
+                took.push(succeed(site, node, &builds[round % builds.len()])?);
+                if node == Node::Lb1 {
+                    let now = accepted(site, node)?;
+                    ensure!(now > counted, "{counted} connections became {now}");
+                    counted = now;
+                    retired(site, node)?;
+                }
+            }
+        }
+        let gap = longest_gap(&adverts.all(), begun)?;
+        let (none, both) = (leases.none(begun), leases.both(begun));
+        let broken = held.broken();
+        let report = prober.finish()?;
+        let failures = report.failures(begun);
+        println!(
+            "{} upgrades in {took:?}: {broken} of 200 broken, failed {failures:?} of {}, longest gap between adverts {gap:?}, outage {:?}",
+            took.len(),
+            report.good.len(),
+            report.outage(begun).gap
+        );
+        ensure!(active(site)? == changes, "a VIP changed its state");
+        ensure!(none.is_zero() && both.is_zero(), "none {none:?}, both {both:?}");
+        ensure!(broken == 0, "{broken} sessions broke");
+        ensure!(failures.is_empty(), "{failures:?}");
+        ensure!(gap <= TENTH * 3 / 2, "no advert for {gap:?}");
+        // Whoever has retired ends with its sessions, and what it has counted stays.
+        drop(held);
+        site.wait("the retired proxies have gone", |site| {
+            let status = site.pair.status(Node::Lb1).unwrap_or_default();
+            status["retired"].as_array().is_some_and(Vec::is_empty)
+        })?;
+        ensure!(accepted(site, Node::Lb1)? >= counted, "a counter went back");
+        site.pair.stop(Node::Lb1)
+    })
+}
+
+/// The sessions that were held from the beginning are shown with the proxy that has them, and counted.
+fn retired(site: &Site, node: Node) -> Result<()> {
+    let status = site.pair.status(node)?;
+    let retired = status["retired"].as_array().context("retired")?;
+    let sessions = retired.iter().filter_map(|one| one["sessions"].as_u64());
+    let sessions: u64 = sessions.sum();
+    ensure!(sessions >= 200, "{sessions} sessions: {retired:?}");
+    let listeners = status["listeners"].as_array().context("listeners")?;
+    let all = listeners.iter().filter_map(|one| one["sessions"].as_u64());
+    let all: u64 = all.sum();
+    ensure!(all >= sessions, "{all} sessions in all, {sessions} retired");
+    Ok(())
+}
+
+/// `fmc-lb upgrade` on a node: its exit code, and what it says.
+fn command(site: &Site, node: Node, more: &[&str]) -> Result<(Option<i32>, String)> {
+    let folder = site.pair.runtime_dir(node).display().to_string();
+    let line = [&[BINARY, "upgrade", "--runtime-dir", &folder], more].concat();
+    let mut process = Process::start(&site.lab, node, "upgrade", &line)?;
+    let code = process.wait(LIMIT)?.code();
+    Ok((code, process.log_tail(20)))
+}
+
+#[test]
+fn the_command_returns_when_it_has_ended_and_says_how() -> Result<()> {
+    start(TENTH)?.watched("upgrade-command", |site| {
+        let (code, said) = command(site, Node::Lb2, &[])?;
+        ensure!(
+            code == Some(1) && said.contains("what runs already"),
+            "{code:?}: {said}"
+        );
+        let (code, said) = command(site, Node::Lb2, &["--if-replaced"])?;
+        ensure!(
+            code == Some(0) && said.contains("is what is installed"),
+            "{code:?}: {said}"
+        );
+        let path = site.pair.install(Node::Lb2, Path::new(BINARY))?;
+        let inode = fs::metadata(&path)?.ino();
+        let (code, said) = command(site, Node::Lb2, &["--if-replaced"])?;
+        ensure!(
+            code == Some(0) && said.contains("all processes run version"),
+            "{code:?}: {said}"
+        );
+        site.wait("all run the new file", |site| {
+            all_run(site, Node::Lb2, inode)
+        })?;
+        site.pair.install(Node::Lb2, Path::new("/bin/true"))?;
+        let (code, said) = command(site, Node::Lb2, &[])?;
+        ensure!(
+            code == Some(1) && said.contains("without proving itself"),
+            "{code:?}: {said}"
+        );
+        ensure!(all_run(site, Node::Lb2, inode), "another one runs");
+        Ok(())
+    })
+}
+
+#[test]
+fn adverts_of_10_ms_go_on() -> Result<()> {
+    start(Duration::from_millis(10))?.watched("upgrade-fast", |site| {
+        let adverts = AdvertWatch::start(&site.lab, Node::Lb1)?;
+        let changes = active(site)?;
+        let begun = Instant::now();
+        succeed(site, Node::Lb1, Path::new(BINARY))?;
+        let gap = longest_gap(&adverts.all(), begun)?;
+        println!("longest gap between adverts of 10 ms: {gap:?}");
+        ensure!(active(site)? == changes, "a VIP changed its state");
+        Ok(())
+    })
+}
+
+/// Nothing of the node has changed but that an upgrade has failed.
+fn untouched(site: &Site, node: Node, before: &BTreeMap<String, i32>) -> Result<()> {
+    ensure!(pids(site, node)? == *before, "a process is another one");
+    ensure!(
+        lease::holders(&site.lab, API_VIP) == [node]
+            && lease::holders(&site.lab, WEB_VIP) == [node],
+        "the VIPs moved"
+    );
+    let warnings = site.pair.status(node)?["warnings"].to_string();
+    ensure!(warnings.contains("the old version runs"), "{warnings}");
+    Ok(())
+}
+
+#[test]
+fn what_is_no_new_version_changes_nothing() -> Result<()> {
+    start(TENTH)?.watched("upgrade-to-nothing", |site| {
+        let node = Node::Lb1;
+        let before = pids(site, node)?;
+        let held = Held::open(
+            &site.lab,
+            web(),
+            Plan {
+                count: 20,
+                ping: Some(TENTH),
+            },
+        )?;
+        // Another program, and one that is cut.
+        let cut = site.lab.folder().join("cut");
+        let whole = fs::read(BINARY)?;
+        fs::write(&cut, &whole[..whole.len() / 2])?;
+        for program in [Path::new("/bin/true"), cut.as_path()] {
+            site.pair.install(node, program)?;
+            let (ended, _) = begin_and_end(site, node)?;
+            println!("{}: {}", program.display(), ended["why"]);
+            ensure!(ended["stage"] == "failed", "{ended}");
+            untouched(site, node, &before)?;
+        }
+        ensure!(held.broken() == 0, "{} sessions broke", held.broken());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_new_version_that_dies_is_replaced_by_the_old_one() -> Result<()> {
+    start(TENTH)?.watched("upgrade-rolled-back", |site| {
+        let node = Node::Lb1;
+        let old = program(site.pair.pid(node, Part::Supervisor)?.as_raw())?;
+        let held = Held::open(
+            &site.lab,
+            web(),
+            Plan {
+                count: 50,
+                ping: Some(TENTH),
+            },
+        )?;
+        let changes = active(site)?;
+        for part in ["admin", "vrrp", "proxy"] {
+            site.pair.install(node, Path::new(BINARY))?;
+            site.pair.signal(node, Part::Supervisor, Signal::SIGHUP)?;
+            site.wait("all three are new", |site| {
+                upgrade(site, node)["stage"] == "trial"
+            })?;
+            let new = pids(site, node)?[part];
+            ensure!(program(new)? != old, "{part} is old");
+            kill(Pid::from_raw(new), Signal::SIGKILL).context("kill it")?;
+            site.lab.wait_until(LIMIT, "the upgrade has failed", || {
+                upgrade(site, node)["stage"] == "failed"
+            })?;
+            println!("{part} killed: {}", upgrade(site, node)["why"]);
+            site.wait("all run the old file", |site| all_run(site, node, old))?;
+            if part == "admin" {
+                ensure!(active(site)? == changes, "a VIP changed its state");
+            }
+        }
+        ensure!(held.broken() == 0, "{} sessions broke", held.broken());
+        // And then a good one.
+        succeed(site, node, Path::new(BINARY)).map(drop)
+    })
+}
+
+#[test]
+fn a_supervisor_that_is_killed_meanwhile_leaves_a_node_that_serves() -> Result<()> {
+    start(TENTH)?.watched("upgrade-cut-short", |site| {
+        let node = Node::Lb1;
+        let held = Held::open(
+            &site.lab,
+            web(),
+            Plan {
+                count: 50,
+                ping: Some(TENTH),
+            },
+        )?;
+        let path = site.pair.install(node, Path::new(BINARY))?;
+        site.pair.signal(node, Part::Supervisor, Signal::SIGHUP)?;
+        site.wait("all three are new", |site| {
+            upgrade(site, node)["stage"] == "trial"
+        })?;
+        site.pair.kill_part(node, Part::Supervisor)?;
+        site.pair.start(node)?;
+        let inode = fs::metadata(&path)?.ino();
+        site.wait("all run the new file", |site| all_run(site, node, inode))?;
+        let ended = upgrade(site, node);
+        ensure!(ended["stage"] == "failed", "{ended}");
+        // The one that has retired was adopted, too.
+        retired_of(site, node, 50)?;
+        ensure!(held.broken() == 0, "{} sessions broke", held.broken());
+        drop(held);
+        site.wait("it has gone", |site| retired_of(site, node, 0).is_ok())
+    })
+}
+
+fn retired_of(site: &Site, node: Node, wanted: u64) -> Result<()> {
+    let status = site.pair.status(node)?;
+    let retired = status["retired"].as_array().context("retired")?;
+    let sessions = retired.iter().filter_map(|one| one["sessions"].as_u64());
+    let sessions: u64 = sessions.sum();
+    ensure!(sessions == wanted, "{sessions} sessions: {retired:?}");
+    Ok(())
+}
+
+#[test]
+fn the_clients_of_a_retired_proxy_are_told_when_its_machine_is_lost() -> Result<()> {
+    const COUNT: usize = 50;
+    start(TENTH)?.watched("upgrade-rescue", |site| {
+        let open = |site: &Site| {
+            let plan = Plan {
+                count: COUNT,
+                ping: None,
+            };
+            Held::open(&site.lab, web(), plan)
+        };
+        let knows = |site: &Site, count: usize| {
+            metric(site, Node::Lb2, "fmc_lb_link_sessions{direction=\"in\"}")
+                .is_ok_and(|known| known == count as f64)
+        };
+        let early = open(site)?;
+        site.wait("they are known", |site| knows(site, COUNT))?;
+        succeed(site, Node::Lb1, Path::new(BINARY))?;
+        let late = open(site)?;
+        site.wait("so are those of the new proxy", |site| {
+            knows(site, 2 * COUNT)
+        })?;
+        retired_of(site, Node::Lb1, COUNT as u64)?;
+        let _cut = fault::port_silent(&site.lab, Node::Lb1)?;
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
+        let taken = Instant::now();
+        site.wait("all are told", |_| {
+            early.broken() == COUNT && late.broken() == COUNT
+        })?;
+        let told = taken.elapsed();
+        println!("the clients of both proxies were told {told:?} after the takeover");
+        ensure!(told <= 2 * SECOND, "{told:?}");
+        Ok(())
+    })
+}
