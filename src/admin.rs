@@ -8,6 +8,7 @@
 mod adverts;
 mod agents;
 mod answers;
+mod apply;
 pub(crate) mod clock;
 mod drain;
 mod expiry;
@@ -84,7 +85,7 @@ pub(crate) struct Inputs {
     /// Where the proxy takes commands; `None` = the supervisor that started this process knew of none.
     pub(crate) proxy: Option<Asker>,
     /// Where the supervisor takes tasks; `None` = likewise.
-    pub(crate) supervisor: Option<Asker>,
+    pub(crate) supervisor: Option<Arc<Asker>>,
     /// TCP sockets of the HTTP server, listening; none = no HTTP.
     pub(crate) http: Vec<OwnedFd>,
     /// How the other node's admin is spoken with; `None` = it is not.
@@ -162,11 +163,10 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         .context("prepare for trackers")?;
     let programs = external::Programs::new((&inputs.config, node), boards);
     tokio::spawn(programs.serve(control.programs.subscribe()));
-    if let Some(peer) = inputs.peer {
-        let slots = (&inputs.boards.admin.link, &inputs.boards.proxy.drain);
-        peer_link::start(peer, (&inputs.config, inputs.node), slots)
-            .context("prepare to speak with the other node's admin")?;
-    }
+    let slots = (&inputs.boards.admin.link, &inputs.boards.proxy.drain);
+    let start = |peer| peer_link::start(peer, (&inputs.config, inputs.node), slots);
+    let peer = inputs.peer.map(start).transpose();
+    let peer = peer.context("prepare to speak with the other node's admin")?;
     let view = View {
         config: inputs.config,
         node: inputs.node,
@@ -185,6 +185,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         proxy: inputs.proxy,
         supervisor: inputs.supervisor,
         orders: moves::Orders::default(),
+        peer,
     };
     tokio::spawn(socket::serve(admin_socket, Arc::new(office)));
     let server = http::Server::new(Arc::clone(&answers));

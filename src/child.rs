@@ -198,7 +198,10 @@ impl Work {
     }
 
     /// What admin speaks with the other node's with; `None` = it does not.
-    fn peer_inputs(&mut self) -> anyhow::Result<Option<admin::PeerInputs>> {
+    fn peer_inputs(
+        &mut self,
+        supervisor: Option<Arc<commands::Asker>>,
+    ) -> anyhow::Result<Option<admin::PeerInputs>> {
         let (Some(socket), Some(key)) = (self.peer_socket.take(), self.admin_key.take()) else {
             return Ok(None);
         };
@@ -211,6 +214,7 @@ impl Work {
             key: String::from_utf8(key).context("the key of the admins is no text")?,
             own: memory::map_read_only(own).context("map the table of sessions")?,
             peers: memory::map_writable(peers).context("map the other node's sessions")?,
+            supervisor,
         }))
     }
 
@@ -394,7 +398,10 @@ fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         admin: work.own_board(Writer::Admin)?,
         retired: proxies.retired(),
     };
-    let peer = work.peer_inputs()?;
+    let supervisor = work.tasks.take();
+    let supervisor = supervisor.map(|socket| commands::Asker::new(socket, commands::SUPERVISOR));
+    let supervisor = supervisor.map(Arc::new);
+    let peer = work.peer_inputs(supervisor.clone())?;
     let socket = work.admin_socket.context("no admin socket in the set-up")?;
     let inputs = admin::Inputs {
         config_hash: work.config_hash,
@@ -407,9 +414,7 @@ fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         proxy: work
             .asking
             .map(|socket| commands::Asker::new(socket, commands::PROXY)),
-        supervisor: work
-            .tasks
-            .map(|socket| commands::Asker::new(socket, commands::SUPERVISOR)),
+        supervisor,
         peer,
     };
     let told = Arc::clone(&control);

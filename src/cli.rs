@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::moves::{Handover, Maintenance};
 pub(crate) use self::runtime::{KillSessions, Listener, Server, Sessions, Time, Which};
-pub(crate) use self::task::{Reload, Upgrade};
+pub(crate) use self::task::{Apply, Reload, Upgrade};
 
 /// Where a node keeps its sockets and what outlives a process.
 const RUNTIME_DIR: &str = "/run/fmc-lb";
@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Maintenance(Maintenance),
     /// Take over what the configuration file says now, all of it or nothing (root only); exit 2 = the file is invalid
     Reload(Reload),
+    /// Reload; with --pair both nodes, if the files of both are valid and say the same (root only)
+    Apply(Apply),
     /// Put the version that is installed now in the running one's place; no connection breaks, no VIP moves (root only)
     Upgrade(Upgrade),
     /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file

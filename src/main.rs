@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Handover(args) => operate::moves::handover(&args),
         Command::Maintenance(args) => operate::moves::maintenance(&args),
         Command::Reload(args) => operate::reload::reload(&args),
+        Command::Apply(args) => operate::reload::apply(&args),
         Command::Upgrade(args) => operate::upgrade::upgrade(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Release(args) => release::run(&args),

@@ -137,6 +137,10 @@ pub struct Reply {
     /// It was not done because the configuration file is not valid: `error` is the whole report.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub invalid: bool,
+    /// Of a reload: hash of the effective configuration that the file has, see
+    /// [`crate::config::Config::effective_hash`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_hash: Option<u64>,
 }
 
 /// The oldest sessions of those that were asked for.
@@ -209,6 +213,14 @@ impl Reply {
             version: VERSION,
             done: Some(what.into()),
             ..Self::default()
+        }
+    }
+
+    /// Of a reload.
+    pub fn done_with(what: impl Into<String>, config_hash: u64) -> Self {
+        Self {
+            config_hash: Some(config_hash),
+            ..Self::done(what)
         }
     }
 

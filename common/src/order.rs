@@ -26,11 +26,17 @@ pub enum Order {
         force: bool,
     },
     MaintenanceOff,
+    /// Both nodes are to run by what their configuration files say now, if both say the same.
+    Apply {
+        /// Only say what would change, and whether it can.
+        #[serde(default)]
+        dry_run: bool,
+    },
 }
 
 impl Order {
     /// The words of all orders.
-    pub const WORDS: &[&str] = &["handover", "maintenance-on", "maintenance-off"];
+    pub const WORDS: &[&str] = &["handover", "maintenance-on", "maintenance-off", "apply"];
 }
 
 #[cfg(test)]
@@ -49,6 +55,7 @@ mod tests {
                 force: false,
             },
             Order::MaintenanceOff,
+            Order::Apply { dry_run: true },
         ];
         for (order, word) in orders.into_iter().zip(Order::WORDS) {
             let text = serde_json::to_string(&order).expect("JSON");

@@ -12,6 +12,9 @@ pub enum Task {
         /// Only say what would change, and whether it can.
         #[serde(default)]
         dry_run: bool,
+        /// Only where the effective configuration of the file has this hash; `None` = whatever it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<u64>,
     },
     /// The version that is installed now is to take the running one's place.
     Upgrade {
@@ -33,7 +36,10 @@ mod tests {
     #[test]
     fn a_task_comes_back_as_it_was_said_under_its_word() {
         let tasks = [
-            Task::Reload { dry_run: true },
+            Task::Reload {
+                dry_run: true,
+                only: Some(u64::MAX),
+            },
             Task::Upgrade { if_replaced: true },
         ];
         for (task, word) in tasks.into_iter().zip(Task::WORDS) {
@@ -47,6 +53,12 @@ mod tests {
     fn unknown_fields_are_skipped() {
         let text = r#"{"version":2,"command":"reload","why":"x"}"#;
         let task: Task = serde_json::from_str(text).expect("a task");
-        assert_eq!(task, Task::Reload { dry_run: false });
+        assert_eq!(
+            task,
+            Task::Reload {
+                dry_run: false,
+                only: None,
+            }
+        );
     }
 }

@@ -50,6 +50,7 @@ impl Orders {
                 maintenance(time, force, view).await?
             }
             Order::MaintenanceOff => end_maintenance(view)?,
+            Order::Apply { .. } => return Err("this concerns no VIP".to_owned()),
         };
         Ok(Reply::done(done))
     }

@@ -6,6 +6,7 @@
 //! to their clients when this machine is lost (`crate::rescue`); and each second how the node's drain goes on.
 //!
 //! - `identity`: whose key is whose; who has not the other node's gets no further than the handshake.
+//! - `ask`: what one node asks of the other.
 //! - `frame`: a kind, a length of at most 64 KiB, and the body; an unknown kind is passed over.
 //! - `message`: what is in a body.
 //! - `ledger` (pure): what the other node has been told, and what it has not.
@@ -15,6 +16,7 @@
 //! Nothing queues: what has changed is found by comparing the proxy's table with the ledger when there is room to send it,
 //! so a slow or dead peer costs no memory. vrrp knows nothing of all this.
 
+mod ask;
 mod frame;
 mod hear;
 mod identity;
@@ -33,7 +35,10 @@ use common::board::{DrainSlot, LinkSlot, SessionTable};
 use common::config::key::parse_key_file;
 use common::config::{Config, NodeIndex};
 
+pub(crate) use self::ask::Peer;
+use self::ask::Servant;
 use self::identity::Identity;
+use crate::commands::Asker;
 
 /// Something is said at least this often.
 const ALIVE: Duration = Duration::from_secs(1);
@@ -53,6 +58,8 @@ pub(crate) struct Inputs {
     pub(crate) own: &'static SessionTable,
     /// The other node's, written here.
     pub(crate) peers: &'static SessionTable,
+    /// Who does what the other node asks for.
+    pub(crate) supervisor: Option<Arc<Asker>>,
 }
 
 /// What both directions share.
@@ -69,6 +76,7 @@ struct Link {
     slot: &'static LinkSlot,
     /// How this node's stop goes on.
     drain: &'static DrainSlot,
+    servant: Servant,
 }
 
 #[derive(Debug)]
@@ -77,7 +85,7 @@ struct Node {
     address: IpAddr,
 }
 
-/// Starts both directions on the runtime of the caller.
+/// Starts both directions on the runtime of the caller. The other node, for who wants something of it.
 ///
 /// # Errors
 /// The key is none, or the socket cannot be used.
@@ -85,7 +93,7 @@ pub(super) fn start(
     inputs: Inputs,
     (config, node): (&Config, NodeIndex),
     (slot, drain): (&'static LinkSlot, &'static DrainSlot),
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Peer> {
     let peer = config.peer_of(node).context("there is no other node")?;
     let named = |index: NodeIndex| {
         let node = &config.nodes[index.0];
@@ -106,7 +114,9 @@ pub(super) fn start(
         peer_sessions: inputs.peers,
         slot,
         drain,
+        servant: Servant::new(inputs.supervisor),
     });
+    let (asking, asks) = Peer::new(link.peer.name.clone(), slot);
     // Connections of an earlier admin process have ended with it; what it was told stays true until it is told anew.
     slot.telling.clear();
     slot.hearing.clear();
@@ -115,8 +125,8 @@ pub(super) fn start(
     slot.heard.set(inputs.peers.sessions().count() as u64);
     let listening = hear::listener(inputs.socket).context("take over the socket for the peer")?;
     tokio::spawn(hear::serve(listening, Arc::clone(&link)));
-    tokio::spawn(tell::tell_for_ever(link));
-    Ok(())
+    tokio::spawn(tell::tell_for_ever(link, asks));
+    Ok(asking)
 }
 
 #[cfg(test)]

@@ -21,9 +21,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::answers::Answers;
+use super::apply::{self, Both};
 use super::clock::Clocks;
 use super::moves::Orders;
 use super::pause::Pause;
+use super::peer_link::Peer;
 use super::wire::{self, Answer, Question};
 use crate::commands::Asker;
 
@@ -43,8 +45,10 @@ const REFUSAL: Duration = Duration::from_millis(500);
 pub(crate) struct Office {
     pub(crate) answers: Arc<Answers>,
     pub(crate) proxy: Option<Asker>,
-    pub(crate) supervisor: Option<Asker>,
+    pub(crate) supervisor: Option<Arc<Asker>>,
     pub(crate) orders: Orders,
+    /// `None` = it is not spoken with.
+    pub(crate) peer: Option<Peer>,
 }
 
 /// The socket that the supervisor bound, in this process's runtime.
@@ -172,7 +176,17 @@ impl Office {
         if uid != ROOT {
             return Err(only_root(uid));
         }
-        self.orders.follow(order, &self.answers.view()).await
+        let view = self.answers.view();
+        let Order::Apply { dry_run } = order else {
+            return self.orders.follow(order, &view).await;
+        };
+        tracing::info!(?order, "an order");
+        let both = Both {
+            supervisor: self.supervisor.as_ref(),
+            peer: self.peer.as_ref(),
+        };
+        let applied = apply::apply(both, dry_run, &view).await;
+        applied.map_err(|error| format!("{error:#}"))
     }
 
     async fn command(&self, command: Command, uid: u32) -> anyhow::Result<Reply> {
@@ -222,6 +236,7 @@ mod tests {
             proxy: Some(Asker::new(asking, commands::PROXY)),
             supervisor: None,
             orders: Orders::default(),
+            peer: None,
         };
         let proxy = std::thread::spawn(move || {
             let said = |command: Command, _| Reply::done(format!("{command:?}"));
@@ -258,8 +273,9 @@ mod tests {
         let office = Office {
             answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
             proxy: None,
-            supervisor: Some(Asker::new(asking, commands::SUPERVISOR)),
+            supervisor: Some(Arc::new(Asker::new(asking, commands::SUPERVISOR))),
             orders: Orders::default(),
+            peer: None,
         };
         let supervisor = std::thread::spawn(move || {
             let said = |task: Task, _| Reply::done(format!("{task:?}"));
@@ -270,7 +286,7 @@ mod tests {
         assert!(refused.contains("only root"), "{refused}");
         assert_eq!(
             answer(&office, reload, ROOT)["done"],
-            "Reload { dry_run: true }"
+            "Reload { dry_run: true, only: None }"
         );
         let list = r#"{"version":1,"command":"sessions"}"#;
         let error = answer(&office, list, ROOT)["error"].to_string();
@@ -290,6 +306,7 @@ mod tests {
             proxy: Some(Asker::new(asking, commands::PROXY)),
             supervisor: None,
             orders: Orders::default(),
+            peer: None,
         };
         let list = r#"{"version":1,"command":"sessions"}"#;
         let error = answer(&office, list, ROOT)["error"].to_string();

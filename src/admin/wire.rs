@@ -160,7 +160,10 @@ mod tests {
         let order = Question::Order(Order::MaintenanceOff);
         assert_eq!(Question::read(line), Ok(order));
         let line = br#"{"version":1,"command":"reload"}"#;
-        let task = Question::Task(Task::Reload { dry_run: false });
+        let task = Question::Task(Task::Reload {
+            dry_run: false,
+            only: None,
+        });
         assert_eq!(Question::read(line), Ok(task));
     }
 

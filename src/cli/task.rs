@@ -14,6 +14,18 @@ pub(crate) struct Reload {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// On both nodes, if their files say the same; else on this one, as `reload` does
+    #[arg(long)]
+    pub(crate) pair: bool,
+    /// Only check, and show what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeDir,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Upgrade {
     /// Do nothing where what runs is what is installed
     #[arg(long)]
@@ -34,6 +46,8 @@ mod tests {
         for good in ["fmc-lb reload", "fmc-lb reload --dry-run --runtime-dir /x"] {
             assert!(parse(good).is_ok(), "{good}");
         }
+        assert!(parse("fmc-lb apply --pair --dry-run --runtime-dir /x").is_ok());
+        assert!(parse("fmc-lb apply lb2").is_err());
         // Nobody chooses what root executes: it is what is installed.
         assert!(parse("fmc-lb upgrade --if-replaced --runtime-dir /x").is_ok());
         assert!(parse("fmc-lb upgrade /tmp/fmc-lb").is_err());

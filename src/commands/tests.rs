@@ -110,13 +110,22 @@ fn a_loop_takes_tasks_one_by_one_and_waits_for_none() {
         .build()
         .expect("a runtime");
     let asked = runtime.block_on(async {
-        let task = asker.ask(Task::Reload { dry_run: true });
+        let task = asker.ask(Task::Reload {
+            dry_run: true,
+            only: None,
+        });
         tokio::pin!(task);
         let first = tokio::time::timeout(std::time::Duration::from_millis(1), &mut task).await;
         assert!(first.is_err(), "nobody has replied");
         let asked = next::<Task>(&serving, SUPERVISOR).expect("open");
         let asked = asked.expect("it waits here");
-        assert_eq!(asked.command, Ok(Task::Reload { dry_run: true }));
+        assert_eq!(
+            asked.command,
+            Ok(Task::Reload {
+                dry_run: true,
+                only: None,
+            })
+        );
         asked.reply.send_now(&Reply::done("it")).expect("it fits");
         task.await
     });

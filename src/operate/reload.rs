@@ -1,22 +1,41 @@
-//! `fmc-lb reload`.
+//! `fmc-lb reload` and `fmc-lb apply`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use common::order::Order;
 use common::task::Task;
 
 use super::converse;
-use crate::cli::Reload;
+use crate::cli::{Apply, Reload};
 use crate::commands::SUPERVISOR;
 use crate::output;
 
 /// The exit code is that of `fmc-lb check` where the file is not valid.
 pub(crate) fn reload(args: &Reload) -> anyhow::Result<ExitCode> {
+    of_this_node(args.dry_run, &args.runtime.runtime_dir)
+}
+
+/// With the other node: both check first, then go over, one after the other.
+pub(crate) fn apply(args: &Apply) -> anyhow::Result<ExitCode> {
+    let (dry_run, folder) = (args.dry_run, &args.runtime.runtime_dir);
+    if !args.pair {
+        return of_this_node(dry_run, folder);
+    }
+    let wait = SUPERVISOR.limit * 3 + super::WAIT;
+    let done = super::done(converse(Order::Apply { dry_run }, folder, wait)?)?;
+    output::print(&format!("{}\n", done.trim_end()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_this_node(dry_run: bool, folder: &Path) -> anyhow::Result<ExitCode> {
     let task = Task::Reload {
-        dry_run: args.dry_run,
+        dry_run,
+        only: None,
     };
     // Admin gives up first, and says so.
     let wait = SUPERVISOR.limit + super::WAIT;
-    let reply = converse(task, &args.runtime.runtime_dir, wait)?;
+    let reply = converse(task, folder, wait)?;
     if let (true, Some(report)) = (reply.invalid, &reply.error) {
         output::complain(report);
         return Ok(ExitCode::from(2));

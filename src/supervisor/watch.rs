@@ -170,7 +170,7 @@ impl<'a> Loop<'a> {
             }
             Event::Signal(Signal::SIGHUP) => {
                 tracing::info!(signal = "SIGHUP", "a reload was asked for");
-                self.begin_reload(false, None);
+                self.begin_reload((false, None), None);
             }
             Event::Signal(signal) => {
                 tracing::info!(signal = signal.as_str(), "a stop was asked for");

@@ -27,13 +27,23 @@ pub(super) enum Kind {
     Listed = 3,
     /// How the node is: at least each second.
     Summary = 4,
+    /// Something that the other node is to do.
+    Task = 5,
+    /// What became of it, in the other direction.
+    Reply = 6,
 }
 
 impl Kind {
     fn from_wire(number: u8) -> Option<Self> {
-        [Self::Hello, Self::Sessions, Self::Listed, Self::Summary]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        let all = [
+            Self::Hello,
+            Self::Sessions,
+            Self::Listed,
+            Self::Summary,
+            Self::Task,
+            Self::Reply,
+        ];
+        all.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 

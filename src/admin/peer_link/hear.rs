@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use common::board::LinkSlot;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -136,10 +136,12 @@ async fn hear(link: Arc<Link>, stream: TlsStream<TcpStream>, hello: Hello) {
         software = hello.software,
         "its admin process tells of its sessions"
     );
+    let (reader, writer) = tokio::io::split(stream);
     let hearing = Hearing {
         link: &link,
         mirror: Mirror::new(link.peer_sessions, link.slot, (&hello, &link.vips)),
-        stream,
+        reader,
+        writer: Arc::new(tokio::sync::Mutex::new(writer)),
     };
     let Err(error) = hearing.go_on().await;
     tracing::info!(
@@ -164,14 +166,16 @@ fn note(slot: &LinkSlot, summary: &Summary) {
 struct Hearing<'a> {
     link: &'a Link,
     mirror: Mirror,
-    stream: TlsStream<TcpStream>,
+    reader: ReadHalf<TlsStream<TcpStream>>,
+    /// For replies.
+    writer: Arc<tokio::sync::Mutex<WriteHalf<TlsStream<TcpStream>>>>,
 }
 
 impl Hearing<'_> {
     async fn go_on(mut self) -> anyhow::Result<Infallible> {
         let mut body = Vec::new();
         loop {
-            let read = timeout(SILENCE, frame::read(&mut self.stream, &mut body)).await;
+            let read = timeout(SILENCE, frame::read(&mut self.reader, &mut body)).await;
             match read.context("it is silent")?.context("hear it")? {
                 Kind::Sessions => self.mirror.take(&body)?,
                 Kind::Listed => self.mirror.listed(),
@@ -179,7 +183,8 @@ impl Hearing<'_> {
                     let summary = serde_json::from_slice(&body).context("understand it")?;
                     note(self.link.slot, &summary);
                 }
-                Kind::Hello => {}
+                Kind::Task => self.link.servant.serve(&body, Arc::clone(&self.writer))?,
+                Kind::Hello | Kind::Reply => {}
             }
         }
     }

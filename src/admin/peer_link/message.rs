@@ -1,6 +1,6 @@
 //! What admins say to each other. Pure.
 //!
-//! A hello and a summary are JSON objects whose unknown fields are skipped. Changes of sessions are in bytes, one behind the other:
+//! A hello, a summary, a task and its reply are JSON objects whose unknown fields are skipped. Changes of sessions are in bytes, one behind the other:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -14,6 +14,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use common::command::Reply;
 use serde::{Deserialize, Serialize};
 
 /// Version of the messages.
@@ -50,6 +51,22 @@ pub(super) struct Summary {
     pub(super) drain_ms_left: Option<u64>,
     /// Sessions that this stop has closed at a quiet moment.
     pub(super) drain_closed: u64,
+}
+
+/// Something that a node is to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// The reply has the same.
+    pub(super) number: u64,
+    /// A [`common::task::Task`], of this version or another one.
+    pub(super) task: serde_json::Value,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) number: u64,
+    pub(super) reply: Reply,
 }
 
 /// One change.

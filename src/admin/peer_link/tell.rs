@@ -16,12 +16,13 @@ use anyhow::{Context, bail};
 use common::time::Moment;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Interval, MissedTickBehavior, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::ask::{Asks, Unanswered};
 use super::frame::{self, Kind, LONGEST_BODY, frame};
 use super::ledger::{Ledger, Pass};
 use super::message::{Hello, Summary, VERSION};
@@ -36,12 +37,12 @@ type Reader = ReadHalf<TlsStream<TcpStream>>;
 type Writer = WriteHalf<TlsStream<TcpStream>>;
 
 /// Connects, tells, and begins anew whenever that ends.
-pub(super) async fn tell_for_ever(link: Arc<Link>) -> Infallible {
+pub(super) async fn tell_for_ever(link: Arc<Link>, mut asks: Asks) -> Infallible {
     let mut pause = Pause::default();
     let slot = link.slot;
     slot.problem.set("it has not been reached yet");
     loop {
-        let Err(error) = tell(&link).await;
+        let Err(error) = tell(&link, &mut asks).await;
         let error = format!("{error:#}");
         slot.failures.add(1);
         if slot.telling.get().is_some() {
@@ -65,7 +66,7 @@ pub(super) async fn tell_for_ever(link: Arc<Link>) -> Infallible {
     }
 }
 
-async fn tell(link: &Link) -> anyhow::Result<Infallible> {
+async fn tell(link: &Link, asks: &mut Asks) -> anyhow::Result<Infallible> {
     let (mut reader, mut writer) = open(link).await?;
     let table = link.own_sessions;
     let (threads, parts) = (table.threads(), table.parts());
@@ -103,18 +104,24 @@ async fn tell(link: &Link) -> anyhow::Result<Infallible> {
         sessions = telling.ledger.count(),
         "its admin process is told of this node's sessions"
     );
+    let unanswered = Unanswered::default();
     tokio::select! {
-        ended = listen(&mut reader) => ended,
-        ended = telling.go_on() => ended,
+        ended = listen(&mut reader, &unanswered) => ended,
+        ended = telling.go_on(asks, &unanswered) => ended,
     }
 }
 
-/// Nothing more is said on this side but that it has ended.
-async fn listen(reader: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<Infallible> {
-    let mut ignored = [0; 256];
+/// Nothing more is said on this side but replies, and that it has ended.
+async fn listen(
+    reader: &mut (impl AsyncRead + Unpin),
+    unanswered: &Unanswered,
+) -> anyhow::Result<Infallible> {
+    let mut body = Vec::new();
     loop {
-        if reader.read(&mut ignored).await.context("hear of it")? == 0 {
-            bail!("it has ended the connection");
+        let read = frame::read(reader, &mut body).await;
+        match read.context("it has ended the connection")? {
+            Kind::Reply => unanswered.reply(&body)?,
+            Kind::Hello | Kind::Sessions | Kind::Listed | Kind::Summary | Kind::Task => {}
         }
     }
 }
@@ -156,12 +163,23 @@ struct Telling<'a> {
 }
 
 impl Telling<'_> {
-    /// Tells what has changed, each [`PACE`]; and how this node is, each [`ALIVE`].
-    async fn go_on(&mut self) -> anyhow::Result<Infallible> {
+    /// Tells what has changed, each [`PACE`]; how this node is, each [`ALIVE`]; and what it asks for.
+    async fn go_on(
+        &mut self,
+        asks: &mut Asks,
+        unanswered: &Unanswered,
+    ) -> anyhow::Result<Infallible> {
         let mut ticker = ticker();
         let mut summed_up = None;
         loop {
-            ticker.tick().await;
+            let ask = tokio::select! {
+                _ = ticker.tick() => None,
+                Some(ask) = asks.recv() => Some(ask),
+            };
+            if let Some(ask) = ask {
+                send(&mut self.writer, &unanswered.ask(ask)?).await?;
+                continue;
+            }
             let now = clock::now();
             self.pass().await?;
             if summed_up.is_none_or(|last| now.since(last) >= ALIVE) {

@@ -99,6 +99,7 @@ impl Place {
             key: format!("1 {}\n", format!("{key:02x}").repeat(32)),
             own: self.own,
             peers: self.peers,
+            supervisor: None,
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (config, node) = (self.config.clone(), self.node);

@@ -58,6 +58,8 @@ enum Stage {
 #[derive(Debug)]
 struct Wish {
     dry_run: bool,
+    /// Only a file with this hash.
+    only: Option<u64>,
     /// `None` = a signal has asked for it.
     reply: Option<ReplySocket>,
 }
@@ -84,6 +86,8 @@ struct Ready {
 struct Said {
     changed: String,
     warnings: String,
+    /// Of the effective configuration.
+    hash: u64,
 }
 
 impl Reload {
@@ -113,7 +117,9 @@ impl Loop<'_> {
                 }
             };
             match asked.command {
-                Ok(Task::Reload { dry_run }) => self.begin_reload(dry_run, Some(asked.reply)),
+                Ok(Task::Reload { dry_run, only }) => {
+                    self.begin_reload((dry_run, only), Some(asked.reply));
+                }
                 Ok(Task::Upgrade { if_replaced: true }) if !installed::is_replaced() => {
                     let reply = Reply::done("what runs is what is installed".to_owned());
                     tell(Some(asked.reply), &reply);
@@ -136,7 +142,11 @@ impl Loop<'_> {
     }
 
     /// Begins a reload, unless one is under way.
-    pub(super) fn begin_reload(&mut self, dry_run: bool, reply: Option<ReplySocket>) {
+    pub(super) fn begin_reload(
+        &mut self,
+        (dry_run, only): (bool, Option<u64>),
+        reply: Option<ReplySocket>,
+    ) {
         let upgrading = self.is_upgrading();
         let reload = &mut self.with.reload;
         let why_not = match (&reload.stage, self.stopping) {
@@ -153,7 +163,11 @@ impl Loop<'_> {
             tracing::warn!(why, "no reload");
             return tell(reply, &Reply::error(why));
         }
-        reload.stage = Stage::Reading(Wish { dry_run, reply });
+        reload.stage = Stage::Reading(Wish {
+            dry_run,
+            only,
+            reply,
+        });
         if !dry_run {
             self.notify.reloading(vrrp::now());
         }
@@ -203,13 +217,18 @@ impl Loop<'_> {
                 return self.finish(wish, ReloadEnd::Invalid, &Reply::error(why));
             }
         };
+        let hash = next.config.effective_hash();
+        if wish.only.is_some_and(|only| only != hash) {
+            let why = "nothing was changed: the file says something else than a moment ago";
+            return self.finish(wish, ReloadEnd::Refused, &Reply::error(why));
+        }
         if !next.difference.obstacles.is_empty() {
             let why = refusal(&next);
             return self.finish(wish, ReloadEnd::Refused, &Reply::error(why));
         }
         if wish.dry_run || next.text == self.with.place.text {
             let said = with_warnings(&differs(&next), &next.warnings);
-            return self.finish(wish, ReloadEnd::Applied, &Reply::done(said));
+            return self.finish(wish, ReloadEnd::Applied, &Reply::done_with(said, hash));
         }
         self.with.reload.number += 1;
         let ready = self.make_ready(*next);
@@ -242,6 +261,7 @@ impl Loop<'_> {
         let said = Said {
             changed: changed(&next),
             warnings: next.warnings.clone(),
+            hash: next.config.effective_hash(),
         };
         let board = self.with.boards.proxy;
         let roster = Roster::read(&running.config, board);
@@ -361,8 +381,9 @@ impl Loop<'_> {
         {
             let what = said.changed.as_str();
             tracing::info!(what, "the configuration was loaded anew");
-            let said = with_warnings(&said.changed, &said.warnings);
-            self.finish(wish, ReloadEnd::Applied, &Reply::done(said));
+            let words = with_warnings(&said.changed, &said.warnings);
+            let reply = Reply::done_with(words, said.hash);
+            self.finish(wish, ReloadEnd::Applied, &reply);
         }
     }
 

@@ -37,6 +37,8 @@ pub struct FmcLb {
     /// Nodes that have a binary of their own.
     installed: BTreeMap<Node, PathBuf>,
     config: PathBuf,
+    /// Nodes that read a file of their own.
+    configs: BTreeMap<Node, PathBuf>,
     running: BTreeMap<Node, Process>,
 }
 
@@ -58,6 +60,7 @@ impl FmcLb {
             binary,
             installed: BTreeMap::new(),
             config: file,
+            configs: BTreeMap::new(),
             running: BTreeMap::new(),
         };
         for node in Node::LBS {
@@ -92,6 +95,19 @@ impl FmcLb {
             .with_context(|| format!("install {} on {node}", program.display()))?;
         self.installed.insert(node, path.clone());
         Ok(path)
+    }
+
+    /// Writes a configuration file for this node alone, which it reads from its next start on.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_config_of(&mut self, node: Node, config: &str) -> Result<()> {
+        let key = self.lab.folder().join("pair.key");
+        let path = self.lab.folder().join(format!("{node}-fmc-lb.toml"));
+        fs::write(&path, with_key_file(config, &key))
+            .with_context(|| format!("write {}", path.display()))?;
+        self.configs.insert(node, path);
+        Ok(())
     }
 
     /// The configuration file that both nodes read.
@@ -246,7 +262,8 @@ impl Balancer for FmcLb {
 
     fn start(&mut self, node: Node) -> Result<()> {
         let binary = self.binary_of(node).display().to_string();
-        let config = self.config.display().to_string();
+        let config = self.configs.get(&node).unwrap_or(&self.config);
+        let config = config.display().to_string();
         let folder = self.runtime_dir(node).display().to_string();
         let line = [
             binary.as_str(),
