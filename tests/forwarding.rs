@@ -7,6 +7,7 @@
 
 mod site;
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -16,7 +17,7 @@ use lab::client::{self, Speak};
 use lab::held::{Held, How, Plan};
 use lab::prober::{Prober, Question};
 use lab::process::Process;
-use lab::{Node, fault};
+use lab::{Node, fault, lease};
 use nix::sys::signal::Signal;
 
 use crate::site::{BINARY, Site, config_at, metric, web};
@@ -31,6 +32,11 @@ const HELD: Plan = Plan {
 /// Both nodes forward and know it of each other.
 fn forwarding(config: &str) -> Result<Site> {
     let site = Site::start(config, Service::Echo)?;
+    wait_until_both_forward(&site)?;
+    Ok(site)
+}
+
+fn wait_until_both_forward(site: &Site) -> Result<()> {
     site.wait("both nodes forward", |site| {
         Node::LBS.into_iter().all(|node| {
             site.pair.status(node).is_ok_and(|status| {
@@ -38,8 +44,7 @@ fn forwarding(config: &str) -> Result<Site> {
                 forwarding["state"] == "on" && forwarding["peer_forwards"] == true
             })
         })
-    })?;
-    Ok(site)
+    })
 }
 
 fn sent_there(site: &Site, node: Node, cause: &str) -> Result<f64> {
@@ -191,4 +196,72 @@ fn a_machine_that_refuses_it_serves_all_the_same_and_says_so() -> Result<()> {
         "{warnings}"
     );
     Ok(())
+}
+
+#[test]
+fn a_vip_on_another_interface_moves_without_a_broken_connection() -> Result<()> {
+    let vip = Ipv4Addr::new(192, 168, 1, 14);
+    let config = config_at(TENTH);
+    let config = format!(
+        "{config}\n[vips.inner]\naddress = \"{vip}/24\"\nvrid = 61\ninterface = \"eth1\"\n\n\
+         [listeners.inner]\nbind = [\"vips.inner:80\"]\nbackend = \"traefik-http\"\n"
+    );
+    let mut site = Site::build(&config, Service::Echo)?;
+    site.lab.add_network()?;
+    for node in Node::LBS {
+        // Otherwise the kernel drops what the other node sends, and the program is not used.
+        site.lab.sysctl(node, "net.ipv4.conf.all.rp_filter", "0")?;
+        site.lab.sysctl(node, "net.ipv4.conf.eth0.rp_filter", "2")?;
+    }
+    site.pair.start(Node::Lb1)?;
+    site.wait("lb1 holds all", |site| {
+        site.holds_both(Node::Lb1) && lease::is_holder(&site.lab, Node::Lb1, vip)
+    })?;
+    site.pair.start(Node::Lb2)?;
+    wait_until_both_forward(&site)?;
+    site.watched("forwarding-other-interface", |site| {
+        let to = (vip, 80).into();
+        let held = Held::open(&site.lab, to, HELD)?;
+        let prober = Prober::start(&site.lab, to, Question::Echo)?;
+        let begun = Instant::now();
+        for (from, taker) in [(Node::Lb1, Node::Lb2), (Node::Lb2, Node::Lb1)] {
+            let handed = site.pair.command(from, &["handover"])?;
+            ensure!(handed.status.success(), "{handed:?}");
+            site.wait("it has moved", |site| {
+                lease::is_holder(&site.lab, taker, vip)
+            })?;
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        let forwarded = sent_there(site, Node::Lb2, "unknown")?;
+        let failed = prober.finish()?.failures(begun);
+        println!(
+            "a VIP on eth1 handed over and back: {} broken, failed {failed:?}, {forwarded} segments sent by eth0",
+            held.broken()
+        );
+        ensure!(forwarded > 0.0, "nothing was forwarded");
+        ensure!(held.broken() == 0, "{:?}", held.report());
+        ensure!(failed.is_empty(), "{failed:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn strict_reverse_path_filtering_is_named_where_a_vip_is_on_another_interface() -> Result<()> {
+    let config = config_at(TENTH);
+    let config = format!(
+        "{config}\n[vips.inner]\naddress = \"192.168.1.14/24\"\nvrid = 61\ninterface = \"eth1\"\n"
+    );
+    let mut site = Site::build(&config, Service::Echo)?;
+    site.lab.add_network()?;
+    site.lab
+        .sysctl(Node::Lb1, "net.ipv4.conf.eth0.rp_filter", "1")?;
+    site.pair.start(Node::Lb1)?;
+    site.watched("forwarding-rp-filter", |site| {
+        site.wait("the reason is shown", |site| {
+            let status = site.pair.status(Node::Lb1).unwrap_or_default();
+            let reason = status["forwarding"]["reason"].to_string();
+            reason.contains("sysctl net.ipv4.conf.eth0.rp_filter=2")
+                && reason.contains("inner is on eth1")
+        })
+    })
 }

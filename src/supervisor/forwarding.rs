@@ -44,7 +44,8 @@ enum Origin {
 struct Loaded {
     program: Program,
     board: &'static ForwardBoard,
-    /// The pair's interface first, then those on it that have the hardware address of a virtual router.
+    /// The pair's interface first, then all others that VIPs are on, and those that have the hardware address of a virtual
+    /// router. Whatever is sent to the other node goes there by the first.
     hooks: Vec<Hook>,
     /// What the program judges.
     listened: Vec<(SocketAddr, VipIndex)>,
@@ -255,11 +256,15 @@ impl Hook {
 
 /// The interfaces that it hangs on.
 fn hooks(config: &Config) -> Vec<Hook> {
+    let mut names = vec![config.pair.interface.clone()];
+    let of_vips = config.vips.iter().map(|vip| vip.interface.clone());
     let macvlans = config.vips.iter().filter_map(|vip| vip.macvlan());
-    std::iter::once(config.pair.interface.clone())
-        .chain(macvlans)
-        .map(Hook::on)
-        .collect()
+    for name in of_vips.chain(macvlans) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter().map(Hook::on).collect()
 }
 
 /// Takes the program off every interface that a node of this configuration attaches it to.
@@ -280,13 +285,26 @@ fn obstacle(config: &Config, node: NodeIndex) -> Option<String> {
     if !config.has_pair_channel(node) {
         return Some("no pair channel".to_owned());
     }
-    // Where the other node is behind another interface nobody asks yet.
+    // What is sent to the other node goes there by this interface, and arrives on it.
     let interface = &config.pair.interface;
     let elsewhere = config.vips.iter().find(|vip| vip.interface != *interface)?;
-    Some(format!(
-        "{} is on {}, and the other node is known on {interface} only",
-        elsewhere.name, elsewhere.interface
-    ))
+    is_strict(interface).then(|| {
+        // A board's text is short.
+        format!(
+            "rp_filter is strict on {interface}, and {} is on {}: sysctl net.ipv4.conf.{interface}.rp_filter=2, then restart",
+            elsewhere.name, elsewhere.interface
+        )
+    })
+}
+
+/// Whether packets are dropped on an interface that their answers would not leave by: the larger of two settings counts,
+/// and 1 is strict (kernel, ip-sysctl).
+fn is_strict(interface: &str) -> bool {
+    let setting = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"));
+        text.ok().and_then(|text| text.trim().parse::<u8>().ok())
+    };
+    setting("all").max(setting(interface)) == Some(1)
 }
 
 /// This version's program in the place of an earlier one, unless that is the same.
@@ -352,10 +370,14 @@ fn load(config: &Config, kit: &mut Kit, is_upgrade: bool) -> anyhow::Result<(Loa
     Ok((loaded, origin))
 }
 
-/// Every address and port of a VIP that somebody listens to.
+/// Every address and port of a VIP that somebody listens to. Who listens on one interface alone hears nothing that comes by
+/// another one.
 fn listened(config: &Config) -> Vec<(SocketAddr, VipIndex)> {
     let mut listened = Vec::new();
-    let binds = config.listeners.iter().flat_map(|one| &one.binds);
+    let hears = |of: &Option<String>| of.as_ref().is_none_or(|of| *of == config.pair.interface);
+    let listeners = config.listeners.iter();
+    let listeners = listeners.filter(|one| hears(&one.socket.interface));
+    let binds = listeners.flat_map(|one| &one.binds);
     for address in binds.flat_map(|bind| bind.addresses()) {
         for (index, vip) in config.vips.iter().enumerate() {
             let ip = address.ip();

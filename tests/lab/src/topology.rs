@@ -171,6 +171,36 @@ impl Lab {
         Ok(())
     }
 
+    /// Gives the load balancers and the client a second network: eth1, 192.168.1.0/24, on a bridge of its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn add_network(&self) -> Result<()> {
+        let switch = self.node(Node::LanSwitch).name();
+        let mut lines = vec![
+            "link add br1 type bridge stp_state 0 forward_delay 0 mcast_snooping 0".to_owned(),
+            "link set br1 up".to_owned(),
+        ];
+        let nodes = [Node::Lb1, Node::Lb2, Node::Client];
+        for node in nodes {
+            let far = self.node(node).name();
+            lines.push(format!(
+                "link add {node}-1 type veth peer name eth1 netns {far}"
+            ));
+            lines.push(format!("link set {node}-1 master br1 up"));
+        }
+        command::ip_batch(switch, &lines).context("make the second switch")?;
+        for node in nodes {
+            let [.., host] = node.address().octets();
+            self.ip(
+                node,
+                &format!("addr add 192.168.1.{host}/24 brd + dev eth1"),
+            )?;
+            self.ip(node, "link set eth1 up")?;
+        }
+        Ok(())
+    }
+
     /// What is shown when a wait fails: logs and commands that others add.
     pub fn evidence(&self) -> std::sync::MutexGuard<'_, Evidence> {
         self.inner
