@@ -110,7 +110,7 @@ fn both_nodes_go_over_or_neither_does() -> Result<()> {
         ensure!(hashes(site)? == running, "a dry run changed something");
         // The one that is active for nothing goes first.
         let (code, said) = apply(site, Node::Lb1, &[])?;
-        let order = said.find("lb2: ").zip(said.find("lb1: "));
+        let order = said.find("lb2:").zip(said.find("lb1:"));
         ensure!(
             code == Some(0)
                 && said.contains(change)

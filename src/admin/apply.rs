@@ -117,9 +117,9 @@ fn report((first, one): (&str, &Reply), (second, other): (&str, &Reply)) -> Repl
     let words = |reply: &Reply| reply.done.clone().unwrap_or_default();
     let (one, other) = (words(one), words(other));
     let said = if one == other {
-        format!("{first} and {second}: {one}")
+        format!("{first} and {second}:\n{one}")
     } else {
-        format!("{first}: {}\n{second}: {other}", one.trim_end())
+        format!("{first}:\n{}\n{second}:\n{other}", one.trim_end())
     };
     Reply::done(said)
 }
@@ -160,10 +160,10 @@ mod tests {
     fn what_both_say_is_said_once() {
         let (one, other) = (Reply::done("a line\n"), Reply::done("another\n"));
         let said = |one: &Reply, other: &Reply| report(("lb2", one), ("lb1", other)).done;
-        assert_eq!(said(&one, &one).as_deref(), Some("lb2 and lb1: a line\n"));
+        assert_eq!(said(&one, &one).as_deref(), Some("lb2 and lb1:\na line\n"));
         assert_eq!(
             said(&one, &other).as_deref(),
-            Some("lb2: a line\nlb1: another\n")
+            Some("lb2:\na line\nlb1:\nanother\n")
         );
     }
 }

@@ -19,6 +19,7 @@ use lab::cluster::Cluster;
 use lab::fmclb::FmcLb;
 use lab::held::{Held, Plan};
 use lab::prober::{Prober, Question};
+use lab::process::Process;
 use lab::report::milliseconds;
 use lab::topology::{API_VIP, WEB_VIP};
 use lab::{Lab, Node, fault, lease, limits};
@@ -59,9 +60,14 @@ pub(crate) fn tell(binary: &Path, config: &Path) -> Result<()> {
         cluster,
         lab,
     };
+    for node in Node::LBS {
+        story.pair.install(node, binary)?;
+    }
     story.begin()?;
     story.ask()?;
     story.hand_over()?;
+    story.change(&text)?;
+    story.renew(binary)?;
     story.kill_an_api_server()?;
     story.lose_and_return()?;
     story.stop()?;
@@ -152,6 +158,64 @@ impl Story {
                 milliseconds(report.outage(asked).gap)
             ));
         }
+        Ok(())
+    }
+
+    /// Another weight, on both nodes at once.
+    fn change(&self, text: &str) -> Result<()> {
+        let (server, weighted) = (
+            "\"10.17.4.26:80\"",
+            "{ address = \"10.17.4.26:80\", weight = 3 }",
+        );
+        ensure!(text.contains(server), "the file has no server {server}");
+        self.pair.set_config(&text.replacen(server, weighted, 1))?;
+        say("\n== The file of both nodes gives worker3 another weight");
+        let asked = Instant::now();
+        self.wait("the admin processes speak with each other", |story| {
+            let status = story.pair.status(Node::Lb1).unwrap_or_default();
+            status["peer"]["link"]["telling_ms"].is_u64()
+        })?;
+        say("$ fmc-lb apply --pair   # on lb1");
+        let output = self.pair.command(Node::Lb1, &["apply", "--pair"])?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let why = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "apply: {why}");
+        // What `check` warns of it has said before.
+        let lines = said.lines();
+        lines
+            .filter(|line| line.starts_with("~ ") || line.starts_with("lb"))
+            .for_each(say);
+        say(&format!("took {}", milliseconds(asked.elapsed())));
+        Ok(())
+    }
+
+    /// A new version in the running one's place, on both nodes.
+    fn renew(&mut self, binary: &Path) -> Result<()> {
+        say("\n== A new file is installed, and takes the place of what runs");
+        let held = Held::open(&self.lab, web(), HELD)?;
+        let prober = Prober::start(&self.lab, web(), Question::Echo)?;
+        self.calm(&prober)?;
+        let begun = Instant::now();
+        for node in [Node::Lb2, Node::Lb1] {
+            self.pair.install(node, binary)?;
+            say(&format!("$ fmc-lb upgrade   # on {node}"));
+            let folder = self.pair.runtime_dir(node).display().to_string();
+            let program = binary.display().to_string();
+            let line = [program.as_str(), "upgrade", "--runtime-dir", &folder];
+            let mut process = Process::start(&self.lab, node, "upgrade", &line)?;
+            let ended = process.wait(PATIENCE)?;
+            let said = process.log_tail(20);
+            ensure!(ended.success(), "upgrade of {node}: {said}");
+            say(said.lines().last().unwrap_or_default());
+        }
+        let report = prober.finish()?;
+        let failed: u64 = report.failures(begun).values().sum();
+        say(&format!(
+            "{} of {} established connections broken, {failed} of {} new ones failed",
+            held.broken(),
+            HELD.count,
+            report.good.len()
+        ));
         Ok(())
     }
 
