@@ -59,7 +59,14 @@ impl Driver {
         let mut all = Ok(());
         for place in self.groups[group].members.clone() {
             let result = self.put_lease(place, lifetime, now);
-            self.units[place].leased = result.is_ok();
+            match &result {
+                Ok(()) => self.units[place].leased = true,
+                // One that is not renewed is there until it lapses.
+                Err(cause) => {
+                    let vip = &self.config.vips[place].name;
+                    tracing::warn!(vip, cause, "the kernel did not take a lease");
+                }
+            }
             all = all.and(result);
         }
         all
@@ -101,9 +108,11 @@ impl Driver {
         };
         let unit = &mut self.units[place];
         let earlier = unit.leased_on.replace(seat.interface);
-        self.route
-            .put_lease(placement, lifetime)
-            .map_err(|error| error.cause())?;
+        if let Err(error) = self.route.put_lease(placement, lifetime) {
+            // Where it is, if it is anywhere.
+            unit.leased_on = earlier.or(unit.leased_on);
+            return Err(error.cause());
+        }
         if let Some(left) = earlier.filter(|left| *left != seat.interface) {
             self.remove_from(place, left, now);
         }

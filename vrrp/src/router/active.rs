@@ -15,11 +15,21 @@ const ASSERT_GAP: Duration = Duration::from_millis(100);
 /// does not arrive later.
 const RELIEF: Duration = Duration::from_secs(1);
 
+/// A renewal that the kernel did not take is tried again after so long: the address is still there, and the kernel may only have
+/// had no memory for its answer.
+const AGAIN: Duration = Duration::from_millis(50);
+/// After so many refusals in a row the kernel means it. All of them fit into what is left of the lease.
+const REFUSALS: u32 = 3;
+
 /// The state Active (RFC 9568, section 6.4.3).
 #[derive(Debug)]
 pub(super) struct Active {
     lease: Lease,
     lifetime: Duration,
+    /// When it was asked for, or first asked for again: a renewal that came late does not move the next ones from the adverts.
+    phase: Moment,
+    /// Renewals in a row that the kernel did not take, and when the next one is due.
+    refused: Option<(u32, Moment)>,
     interval: Duration,
     next_advert: Moment,
     /// When the lease is asked for again, if somebody deletes it over and over now.
@@ -43,12 +53,14 @@ enum Lease {
     Asked(Moment),
     /// Installed or last renewed then.
     Held(Moment),
+    /// The same, and asked for again.
+    Renewing { since: Moment, asked: Moment },
 }
 
 impl Lease {
     const fn since(self) -> Moment {
         match self {
-            Self::Asked(since) | Self::Held(since) => since,
+            Self::Asked(since) | Self::Held(since) | Self::Renewing { since, .. } => since,
         }
     }
 }
@@ -61,6 +73,8 @@ impl Active {
         Self {
             lease: Lease::Asked(now),
             lifetime: lease_lifetime(down),
+            phase: now,
+            refused: None,
             interval,
             next_advert: now + interval,
             reinstall_at: None,
@@ -98,7 +112,7 @@ impl Active {
 
     /// The kernel has the address, as far as we were told.
     pub(super) const fn is_leased(&self) -> bool {
-        matches!(self.lease, Lease::Held(_))
+        matches!(self.lease, Lease::Held(_) | Lease::Renewing { .. })
     }
 
     /// The kernel has dropped the address by itself, or will in a moment.
@@ -109,12 +123,14 @@ impl Active {
     /// The lease is asked for (again).
     pub(super) const fn ask(&mut self, now: Moment) {
         self.lease = Lease::Asked(now);
+        self.phase = now;
+        self.refused = None;
         self.reinstall_at = None;
     }
 
     /// It will be, not before `at`.
     pub(super) const fn ask_later(&mut self, at: Moment, now: Moment) {
-        self.lease = Lease::Asked(now);
+        self.ask(now);
         self.reinstall_at = Some(at);
     }
 
@@ -122,6 +138,14 @@ impl Active {
     pub(super) fn agree(&mut self, seed: u64, now: Moment) -> bool {
         match self.lease {
             Lease::Held(_) => false,
+            Lease::Renewing { asked, .. } => {
+                self.lease = Lease::Held(asked);
+                self.refused = None;
+                if asked >= self.phase + self.lifetime / 3 {
+                    self.phase = asked;
+                }
+                false
+            }
             Lease::Asked(since) => {
                 self.lease = Lease::Held(since);
                 self.announcements = Some(Schedule::new(now, seed));
@@ -132,19 +156,41 @@ impl Active {
 
     /// The lease is being renewed.
     pub(super) const fn renew(&mut self, now: Moment) {
-        self.lease = Lease::Held(now);
+        let since = self.lease.since();
+        self.lease = Lease::Renewing { since, asked: now };
+        if self.refused.is_none() {
+            self.phase = now;
+        }
     }
 
-    /// A third of the lease has passed.
+    /// The kernel did not agree. True if that was a renewal which is worth another try: the lease is as old as it was.
+    pub(super) fn tries_again(&mut self, now: Moment) -> bool {
+        let Lease::Renewing { since, .. } = self.lease else {
+            return false;
+        };
+        self.lease = Lease::Held(since);
+        let refusals = self.refused.map_or(1, |(before, _)| before + 1);
+        self.refused = Some((refusals, now + AGAIN));
+        refusals < REFUSALS
+    }
+
+    /// A third of the lease has passed, and the kernel is not being asked already.
     pub(super) fn wants_renewal(&self, now: Moment) -> bool {
-        self.is_leased() && now >= self.lease.since() + self.lifetime / 3
+        let third = self.phase + self.lifetime / 3;
+        let from = self.refused.map_or(third, |(_, again)| again);
+        matches!(self.lease, Lease::Held(_)) && now >= from
     }
 
     /// The clock stood still for so long.
     pub(super) fn grow_older(&mut self, time: Duration) {
+        self.phase = self.phase - time;
         self.lease = match self.lease {
             Lease::Asked(since) => Lease::Asked(since - time),
             Lease::Held(since) => Lease::Held(since - time),
+            Lease::Renewing { since, asked } => Lease::Renewing {
+                since: since - time,
+                asked: asked - time,
+            },
         };
     }
 
@@ -216,9 +262,14 @@ impl Active {
     /// ends before the other node's active-down interval does: at most one interval and one
     /// lifetime after the last advert, and a lifetime is less than two intervals then.
     fn renew_at(&self) -> Option<Moment> {
-        let since = self.lease.since();
-        let too_late = self.next_advert > since + self.lifetime / 2;
-        (self.is_leased() && too_late).then(|| since + self.lifetime / 3)
+        if !matches!(self.lease, Lease::Held(_)) {
+            return None;
+        }
+        if let Some((_, again)) = self.refused {
+            return Some(again);
+        }
+        let too_late = self.next_advert > self.phase + self.lifetime / 2;
+        too_late.then(|| self.phase + self.lifetime / 3)
     }
 
     fn answer_at(&mut self, now: Moment) -> Moment {

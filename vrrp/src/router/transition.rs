@@ -81,7 +81,7 @@ impl VirtualRouter {
             (Active(a), Time(Holder(Renew))) => self.renew(a, now),
             (Active(a), Lease(Removed)) => self.reinstall(a, now),
             (Active(a), Time(Holder(Reinstall))) => self.install(a, now),
-            (Active(_), Lease(Refused(why))) => self.refused(why, now),
+            (Active(a), Lease(Refused(why))) => self.refused(a, why, now),
             (Active(_), Time(Holder(Lapsed))) => self.lapse(now),
             (Active(a), Take(pin)) => self.keep(a, pin, now),
             (Active(a), Start | Fit | Silent(_) | Time(ActiveDown | HoldDown) | GoOn { .. }) => {
@@ -330,7 +330,11 @@ impl VirtualRouter {
         State::Active(active)
     }
 
-    fn refused(&mut self, why: String, now: Moment) -> State {
+    /// What refuses a renewal may be over in a moment, and the lease is still there.
+    fn refused(&mut self, mut active: Active, why: String, now: Moment) -> State {
+        if active.tries_again(now) {
+            return State::Active(active);
+        }
         self.resign(&Cause::LeaseRefused(why), Some(now + HOLD_DOWN))
     }
 

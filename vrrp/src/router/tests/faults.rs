@@ -93,10 +93,65 @@ fn fsm_38_a_refused_lease_is_rolled_back_and_the_node_stays_away_for_a_while() {
 }
 
 #[test]
-fn no_lease_no_advert_when_a_renewal_is_refused() {
+fn a_renewal_that_is_refused_once_or_twice_moves_nothing() {
     let mut bench = Bench::active(params());
     bench.run(ms(900));
-    let done = install_refused(&mut bench, SECOND);
+    for after in [1000, 1050].map(ms) {
+        assert_eq!(bench.due(), after);
+        let done = install_refused(&mut bench, after);
+        assert_eq!(done[0], Action::RenewLease { lifetime: LEASE });
+        // The address is there all the same.
+        let said = &done[1..];
+        let advert = Action::Advertise { priority: 100 };
+        let of_the_grid = [advert, Action::Announce];
+        assert_eq!(
+            said,
+            if after == SECOND {
+                &of_the_grid[..]
+            } else {
+                &[]
+            }
+        );
+        assert_eq!(bench.state(), VipState::Active);
+    }
+    let renewed = bench.run(ms(1100));
+    assert_eq!(renewed, [(ms(1100), Done::Renew(LEASE))]);
+    // The lease is as old as what the kernel took, and refusals are counted anew.
+    let next = bench.run(ms(2000));
+    assert_eq!(
+        next,
+        [
+            (ms(2000), Done::Renew(LEASE)),
+            (ms(2000), Done::Advert(100))
+        ]
+    );
+    for after in [3000, 3050].map(ms) {
+        bench.run(after - ms(1));
+        install_refused(&mut bench, after);
+    }
+    assert_eq!(bench.state(), VipState::Active);
+}
+
+#[test]
+fn a_renewal_that_is_not_taken_does_not_prolong_the_lease() {
+    let mut bench = Bench::active(params());
+    bench.run(ms(900));
+    install_refused(&mut bench, SECOND);
+    // It slept until the lease of the installation was over.
+    assert_eq!(
+        bench.turn(LEASE),
+        [Done::Remove, Done::Now(VipState::Backup)]
+    );
+    assert_eq!(bench.router.reason(), "lease lapsed");
+}
+
+#[test]
+fn no_lease_no_advert_when_a_renewal_is_refused_three_times() {
+    let mut bench = Bench::active(params());
+    bench.run(ms(900));
+    install_refused(&mut bench, SECOND);
+    install_refused(&mut bench, ms(1050));
+    let done = install_refused(&mut bench, ms(1100));
     assert_eq!(done[0], Action::RenewLease { lifetime: LEASE });
     assert_eq!(done[1], Action::RemoveLease);
     let said: Vec<_> = done
@@ -104,6 +159,11 @@ fn no_lease_no_advert_when_a_renewal_is_refused() {
         .filter(|action| matches!(action, Action::Advertise { .. } | Action::Announce))
         .collect();
     assert_eq!(said, [&Action::Advertise { priority: 0 }; 2]);
+    assert_eq!(
+        bench.router.reason(),
+        "the kernel refused the address: permission denied"
+    );
+    assert_eq!(bench.due(), ms(1100) + SECOND * 30, "hold-down");
 }
 
 #[test]
