@@ -11,6 +11,13 @@ use super::questions::Questions;
 use super::{Driver, Queues, TURN};
 use crate::clock::Clocks;
 
+impl Queues {
+    /// Whether a timer of `at` may run: its time has come, and nothing that arrived before it is still unread.
+    fn let_run(self, at: Moment, now: Moment) -> bool {
+        at <= now && self.are_read_until(at)
+    }
+}
+
 impl Driver {
     /// How long the machine was suspended since the last turn. The loop is late by as much, and a lease that it had then
     /// is as much older, whatever the timers' clock says.
@@ -28,9 +35,9 @@ impl Driver {
 
     /// Lets a router's timer run, unless something that arrived before its time is still unread.
     pub(super) fn run_timer(&mut self, group: usize, now: Moment, queues: Queues) {
-        if let Some(at) = self.timer_due(group)
-            && at <= now
-            && queues.are_read_until(at)
+        if self
+            .timer_due(group)
+            .is_some_and(|at| queues.let_run(at, now))
         {
             self.groups[group].router.handle_timeout(now);
             self.perform(group, now);
@@ -73,5 +80,32 @@ impl Driver {
                 .filter(|due| *due > now),
             )
             .fold(now + TURN, Moment::min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_runs_when_its_time_has_come_and_what_arrived_before_it_was_read() {
+        let at = |millis: u64| Moment::from_nanos(millis * 1_000_000);
+        let read_until = |millis: u64| Queues {
+            read_until: Some(at(millis)),
+            failed: false,
+        };
+        let empty = Queues::default();
+        assert!(!empty.let_run(at(100), at(99)));
+        assert!(empty.let_run(at(100), at(100)));
+        // A turn reads so much and no more: what is left may be older than the timer.
+        assert!(!read_until(99).let_run(at(100), at(130)));
+        assert!(read_until(100).let_run(at(100), at(130)));
+        assert!(read_until(120).let_run(at(100), at(130)));
+        assert!(!read_until(120).let_run(at(140), at(130)));
+        // Of several queues the one that was read least decides.
+        let mut both = read_until(120);
+        both.add(read_until(99));
+        both.add(empty);
+        assert!(!both.let_run(at(100), at(130)));
     }
 }
