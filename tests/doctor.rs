@@ -63,6 +63,18 @@ fn a_doctor_finds_what_is_wrong_with_a_machine_and_nothing_else() -> Result<()> 
     ensure!(code == 0, "{said}");
     site.lab.nft(Node::Lb1, "delete table inet filter")?;
 
+    // A second network card in the same network, as it comes.
+    site.lab
+        .ip(Node::Lb1, "link add eth9 type veth peer name cable9")?;
+    site.lab
+        .ip(Node::Lb1, "addr add 192.168.0.111/24 dev eth9")?;
+    site.lab.ip(Node::Lb1, "link set cable9 up")?;
+    site.lab.ip(Node::Lb1, "link set eth9 up")?;
+    let (said, code) = doctor(&site)?;
+    let what = "eth9 is on 192.168.0.0/24, too, the network of VIP api on eth0: it answers";
+    ensure!(code == 1 && said.contains(what), "{said}");
+    site.lab.ip(Node::Lb1, "link del eth9")?;
+
     site.pair.start(Node::Lb1)?;
     site.wait_ready(Node::Lb1)?;
     let (said, _) = doctor(&site)?;

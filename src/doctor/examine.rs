@@ -4,7 +4,7 @@
     reason = "asks the kernel which way leads to the other node"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -12,7 +12,9 @@ use std::process::Command;
 
 use common::config::{Config, NodeIndex};
 use common::status::Status;
+use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 
 use crate::status;
 
@@ -23,6 +25,8 @@ pub(crate) struct Facts {
     pub(crate) interfaces: BTreeMap<String, Interface>,
     /// Interfaces that are up, but for `lo`.
     pub(crate) up: usize,
+    /// The networks that these are in, by the prefixes of their addresses.
+    pub(crate) networks: Vec<(String, IpNet)>,
     /// Address that packets to the other node leave from; `None` without another node.
     pub(crate) to_peer: Option<Result<IpAddr, String>>,
     /// What `nft -j list ruleset` prints.
@@ -69,9 +73,13 @@ pub(crate) fn facts(config: &Config, node: NodeIndex, runtime_dir: &Path) -> Fac
     let interfaces: BTreeMap<String, Interface> =
         names.map(|name| (name.clone(), interface(name))).collect();
     let peer = config.peer_of(node);
+    let networks = networks();
+    let in_networks = networks.iter().map(|(name, _)| name);
+    let looked_at: BTreeSet<&String> = interfaces.keys().chain(in_networks).collect();
     Facts {
-        settings: settings(interfaces.keys()),
+        settings: settings(looked_at.into_iter()),
         up: ups(),
+        networks,
         to_peer: peer.map(|peer| way_to(config.nodes[peer.0].address, config.pair.port)),
         ruleset: ruleset(),
         legacy_tables: read("/proc/net/ip_tables_names")
@@ -157,6 +165,23 @@ fn ups() -> usize {
             state.is_some_and(|state| state == "up" || state == "unknown")
         })
         .count()
+}
+
+/// Of IPv4 addresses alone: over IPv6 an interface answers for its own only. A host's own prefix (a VIP's) is no network.
+fn networks() -> Vec<(String, IpNet)> {
+    let all = getifaddrs().into_iter().flatten();
+    let up = all.filter(|one| {
+        one.flags.contains(InterfaceFlags::IFF_UP)
+            && !one.flags.contains(InterfaceFlags::IFF_LOOPBACK)
+    });
+    let networks = up.filter_map(|one| {
+        let address = one.address?.as_sockaddr_in()?.ip();
+        let mask = one.netmask?.as_sockaddr_in()?.ip();
+        let network = IpNet::with_netmask(address.into(), mask.into()).ok()?;
+        let name = one.interface_name.split(':').next()?.to_owned();
+        (network.prefix_len() < network.max_prefix_len()).then_some((name, network.trunc()))
+    });
+    networks.collect()
 }
 
 /// The address that the kernel would send from; no packet is sent for that.

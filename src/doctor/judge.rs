@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use common::addr::Family;
-use common::config::{Config, NodeIndex, Runs, Transport};
+use common::config::{Config, NodeIndex, Runs, Transport, Vip};
 
 use super::examine::{Facts, Interface, Manager};
 use super::firewall::{self, How, Wanted};
@@ -24,6 +24,7 @@ pub(super) fn findings(config: &Config, node: NodeIndex, facts: &Facts) -> Vec<F
     found.extend(firewalls(config, node, facts));
     found.extend(settings(facts));
     found.extend(answering(config, facts));
+    found.extend(beside(config, facts));
     found.extend(forwarding(facts));
     found.extend(running(facts));
     found
@@ -294,6 +295,18 @@ fn settings(facts: &Facts) -> Vec<Finding> {
     found
 }
 
+/// `arp_ignore` and `arp_announce` as they count on an interface: the larger of its own and that of all (kernel, ip-sysctl).
+fn arp_settings(facts: &Facts, interface: &str) -> (u8, u8) {
+    let of = |setting: &str| {
+        let values = ["all", interface].map(|whose| {
+            let value = facts.settings.get(&format!("ipv4/conf/{whose}/{setting}"));
+            value.and_then(|value| value.parse().ok()).unwrap_or(0)
+        });
+        values.into_iter().max().unwrap_or(0)
+    };
+    (of("arp_ignore"), of("arp_announce"))
+}
+
 /// What keeps a node from answering ARP for VIPs that it does not hold. A running node has set it.
 fn answering(config: &Config, facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -302,15 +315,7 @@ fn answering(config: &Config, facts: &Facts) -> Vec<Finding> {
         if !vips.any(|vip| vip.family() == Family::V4) {
             continue;
         }
-        // The larger of an interface's and that of all counts (kernel, ip-sysctl).
-        let of = |setting: &str| {
-            let values = ["all", name.as_str()].map(|whose| {
-                let value = facts.settings.get(&format!("ipv4/conf/{whose}/{setting}"));
-                value.and_then(|value| value.parse().ok()).unwrap_or(0)
-            });
-            values.into_iter().max().unwrap_or(0_u8)
-        };
-        let (ignore, announce) = (of("arp_ignore"), of("arp_announce"));
+        let (ignore, announce) = arp_settings(facts, name);
         if ignore > 1 {
             found.push(Finding::new(
                 Verdict::Bad,
@@ -331,6 +336,41 @@ fn answering(config: &Config, facts: &Facts) -> Vec<Finding> {
                 "arp_ignore is 1 and arp_announce 2 on {name}: only its holder answers for a VIP"
             )));
         }
+    }
+    found
+}
+
+/// Another interface on a VIP's network answers ARP for every address of the machine, also for the VIPs on `lo`: unless it is
+/// told not to, a backup takes the holder's clients there.
+fn beside(config: &Config, facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (name, network) in &facts.networks {
+        let holds = |vip: &Vip| vip.interface != *name && network.contains(&vip.address);
+        let Some(vip) = config.vips.iter().find(|vip| holds(vip)) else {
+            continue;
+        };
+        let (of, its) = (&vip.name, &vip.interface);
+        let (ignore, announce) = arp_settings(facts, name);
+        let silent = ignore > 0 && announce > 1;
+        found.push(if silent {
+            Finding::new(
+                Verdict::Warning,
+                format!("{name} is on {network}, too, the network of VIP {of} on {its}: packets may leave by either"),
+                format!("take {name} out of that network, or join both in a bond"),
+            )
+        } else {
+            Finding::new(
+                Verdict::Bad,
+                format!(
+                    "{name} is on {network}, too, the network of VIP {of} on {its}: it answers for VIPs that this node does \
+                     not hold"
+                ),
+                format!(
+                    "take {name} out of that network, or sysctl net.ipv4.conf.{name}.arp_ignore=1 \
+                     net.ipv4.conf.{name}.arp_announce=2"
+                ),
+            )
+        });
     }
     found
 }

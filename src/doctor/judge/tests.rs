@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use common::config::{Viewpoint, Who};
 use common::status::Status;
+use ipnet::IpNet;
 
 use super::*;
 
@@ -42,6 +43,7 @@ fn healthy() -> Facts {
     Facts {
         interfaces: BTreeMap::from([("eth0".to_owned(), interface)]),
         up: 1,
+        networks: vec![network("eth0", "192.168.0.0/24")],
         to_peer: Some(Ok([192, 168, 0, 11].into())),
         ruleset: Ok("{\"nftables\": []}".to_owned()),
         legacy_tables: Vec::new(),
@@ -51,6 +53,33 @@ fn healthy() -> Facts {
         forwarding: Some(Ok(())),
         status: Ok(Status::default()),
     }
+}
+
+fn network(interface: &str, network: &str) -> (String, IpNet) {
+    (interface.to_owned(), network.parse().expect("a network"))
+}
+
+#[test]
+fn another_interface_on_the_network_of_a_vip_answers_for_it() {
+    let beside = |it: &mut Facts| it.networks.push(network("eth1", "192.168.0.0/24"));
+    let set = |it: &mut Facts, setting: &str, value: &str| {
+        it.settings
+            .insert(format!("ipv4/conf/{setting}"), value.to_owned());
+    };
+    let what =
+        "eth1 is on 192.168.0.0/24, too, the network of VIP api on eth0: it answers for VIPs";
+    says(Verdict::Bad, what, beside);
+    says(Verdict::Bad, what, |it| {
+        beside(it);
+        set(it, "eth1/arp_ignore", "1");
+    });
+    says(Verdict::Warning, "packets may leave by either", |it| {
+        beside(it);
+        set(it, "eth1/arp_ignore", "1");
+        set(it, "eth1/arp_announce", "2");
+    });
+    let elsewhere = said(|it| it.networks.push(network("eth1", "10.17.4.0/24")));
+    assert_eq!(elsewhere, []);
 }
 
 #[test]
