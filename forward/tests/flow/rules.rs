@@ -278,6 +278,14 @@ fn the_end_of_a_handshake_by_cookie_is_told_from_a_segment_that_nobody_knows() {
             counted,
             [vec![(Cause::Unknown, 1)], vec![(Cause::FromPeer, 1)]]
         );
+        // An RST ends no handshake, whatever it acknowledges: its connection may be on the other node.
+        let ((), counted) = changes(&site, || {
+            site.send_and_settle(Lb1, &ghost.segment(ACK | RST));
+        });
+        assert_eq!(
+            counted,
+            [vec![(Cause::Unknown, 1)], vec![(Cause::FromPeer, 1)]]
+        );
         let (accepted, counted) = changes(&site, || {
             site.send(Lb1, &ghost.segment(ACK).packet());
             site.lb1.accept(vip)
