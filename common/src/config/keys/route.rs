@@ -22,7 +22,8 @@ pub(in crate::config) const VIP_ROUTE: Section = Section {
     doc: "A route that is on the node that holds the VIP and on no other (Keepalived's virtual_routes). It comes with \
           the lease, goes with it, and is put back if somebody removes it; it carries the protocol number 112 in \
           `ip route`. One that the kernel refuses is a warning in status: the VIP stays. Of each family at VIPs of \
-          that family.",
+          that family. A route has no lifetime as a lease has: if all processes of a node are killed at once, \
+          `fmc-lb release` takes it away, which the unit runs then, or the next start does.",
     example: r#"{ to = "10.99.0.0/16", via = "192.168.0.1", metric = 50 }"#,
     keys: &[
         Key {
