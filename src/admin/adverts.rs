@@ -12,8 +12,8 @@ use crate::status::human;
 
 /// Adverts may be this much later than three intervals before their absence is worth a warning.
 const GRACE: Duration = Duration::from_secs(1);
-/// Both nodes may be active for so long, in a handover, without a warning.
-const BOTH_ACTIVE: Duration = Duration::from_secs(1);
+/// Both nodes may be active for so long, in a handover, without a warning. Whoever looks sees it within a second then.
+const BOTH_ACTIVE: Duration = Duration::from_millis(500);
 /// What was seen once is told for so long.
 const RECENT: Duration = Duration::from_secs(60);
 
@@ -58,7 +58,7 @@ pub(crate) fn of_peer(
     let is_told = both.is_some() || firewalled.is_some() || channel != Channel::On;
     let lost = (!is_told && look.beats_active()).then(|| look.lost(peer));
     let sums = look.checksums(peer);
-    [both, firewalled, lost.flatten(), sums]
+    [both, firewalled, lost.flatten(), sums, look.dropped(peer)]
         .into_iter()
         .flatten()
         .collect()
@@ -135,6 +135,37 @@ impl Look<'_> {
                 human::age(silent)
             )
         })
+    }
+
+    /// This node drops its adverts, as it does this one's: each takes itself for alone. Until one was heard.
+    fn dropped(&self, peer: &str) -> Option<String> {
+        let board = &self.view.boards.vrrp;
+        let heard = board.vips[self.vip.0].advert_heard.get();
+        let is_dropped = |warning| {
+            let last = board.wire[self.vip.0].warned[warning as usize].get();
+            self.warned(warning) && last > heard
+        };
+        let config = &self.view.config.vips[self.vip.0];
+        let (why, where_to_look) = if is_dropped(AdvertWarning::Version) {
+            // There are two.
+            let ours = config.version.number();
+            let theirs = 5 - ours;
+            let why = format!("it speaks version {theirs} of VRRP, this node version {ours}");
+            (why, "`version` here and there")
+        } else if is_dropped(AdvertWarning::Auth) {
+            let why = "its authentication is another one".to_owned();
+            (why, "`auth_pass` here and there")
+        } else if is_dropped(AdvertWarning::Interval) {
+            let interval = config.advert_interval.as_secs();
+            let why = format!("its interval is another one than {interval} s");
+            (why, "`advert_interval` here, advert_int there")
+        } else {
+            return None;
+        };
+        Some(format!(
+            "VIP {}: adverts of {peer} are dropped, {why}, so both nodes may be active: look at {where_to_look}",
+            config.name
+        ))
     }
 
     /// It sums otherwise than this node.

@@ -43,6 +43,12 @@ board_enum! {
         Stranger = 2 => "stranger",
         /// By unicast, and summed as if it went to the group; dropped as [`DropReason::Checksum`].
         GroupChecksum = 3 => "group_checksum",
+        /// It speaks the other version of VRRP; dropped as [`DropReason::Version`].
+        Version = 4 => "version",
+        /// In version 2 its authentication is another one; dropped as [`DropReason::AuthType`] or [`DropReason::AuthFail`].
+        Auth = 5 => "auth",
+        /// In version 2 its interval is another one; dropped as [`DropReason::Interval`].
+        Interval = 6 => "interval",
     }
 }
 

@@ -79,6 +79,12 @@ fn what_adverts_tell_is_a_warning_for_a_minute() {
             "lb2 sums its adverts without the pseudo-header",
         ),
         (AdvertWarning::GroupChecksum, "remove old_unicast_checksum"),
+        (
+            AdvertWarning::Version,
+            "adverts of lb2 are dropped, it speaks version 2 of VRRP, this node version 3",
+        ),
+        (AdvertWarning::Auth, "its authentication is another one"),
+        (AdvertWarning::Interval, "its interval is another one than"),
     ] {
         let warned = &wire.warned[warning as usize];
         warned.set(ago(59_000));
@@ -90,4 +96,15 @@ fn what_adverts_tell_is_a_warning_for_a_minute() {
         warned.set(ago(60_000));
         assert_eq!(all(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_drop_is_told_until_an_advert_is_heard() {
+    let view = healthy();
+    let board = view.boards.vrrp;
+    board.wire[0].warned[AdvertWarning::Version as usize].set(ago(2_000));
+    board.vips[0].advert_heard.set(ago(3_000));
+    assert_eq!(of_lb2(&view, Channel::NoKey).len(), 1);
+    board.vips[0].advert_heard.set(ago(1_000));
+    assert_eq!(of_lb2(&view, Channel::NoKey), Vec::<String>::new());
 }

@@ -81,7 +81,7 @@ static ADVERT_WARNINGS: Family = Family::counter(
     "fmc_lb_vrrp_advert_warnings_total",
     &["vip", "reason"],
     "Adverts for the VIP's VRID that tell of a mistake: another checksum form, other addresses, a stranger, a unicast \
-     checksum summed for multicast.",
+     checksum summed for multicast, another version; in version 2 another password or interval.",
 );
 static REACHED_HOST: Family = Family::counter(
     "fmc_lb_vrrp_adverts_on_wire_total",

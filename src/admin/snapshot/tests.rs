@@ -407,7 +407,7 @@ fn two_actives_and_lost_adverts_are_warnings() {
     board.peer.vip_state[1].set(VipState::Active.on_board());
     assert_warns(&view, "VIP web: both nodes are active");
     // In a handover both are for a moment.
-    board.vips[1].since.set(ago(900));
+    board.vips[1].since.set(ago(400));
     board.vips[1].advert_heard.set(ago(50));
     assert_eq!(status(&view).warnings, Vec::<String>::new());
     board.vips[1].state.set(VipState::Backup.on_board());

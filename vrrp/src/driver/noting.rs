@@ -36,13 +36,22 @@ impl Noting<'_> {
 
     /// It was dropped. The ladder knows by then that the VRID is ours, or has stopped before that.
     pub(super) fn dropped(&self, packet: &Packet<'_>, reason: DropReason) {
-        if reason == DropReason::Source {
-            self.note(AdvertWarning::Stranger, packet.source);
+        let warning = if reason == DropReason::Source {
+            AdvertWarning::Stranger
         } else if reason == DropReason::AddrList {
-            self.note(AdvertWarning::AddrList, packet.source);
+            AdvertWarning::AddrList
         } else if reason == DropReason::Checksum && is_summed_for_group(packet) {
-            self.note(AdvertWarning::GroupChecksum, packet.source);
-        }
+            AdvertWarning::GroupChecksum
+        } else if reason == DropReason::Version && is_of_a_known_version(packet) {
+            AdvertWarning::Version
+        } else if matches!(reason, DropReason::AuthType | DropReason::AuthFail) {
+            AdvertWarning::Auth
+        } else if reason == DropReason::Interval {
+            AdvertWarning::Interval
+        } else {
+            return;
+        };
+        self.note(warning, packet.source);
     }
 
     fn note(&self, warning: AdvertWarning, source: IpAddr) {
@@ -52,7 +61,11 @@ impl Noting<'_> {
         self.slot.warned[place].set(self.at);
         let told = match warning {
             AdvertWarning::AddrList | AdvertWarning::Stranger => source.to_string(),
-            AdvertWarning::ChecksumForm | AdvertWarning::GroupChecksum => String::new(),
+            AdvertWarning::ChecksumForm
+            | AdvertWarning::GroupChecksum
+            | AdvertWarning::Version
+            | AdvertWarning::Auth
+            | AdvertWarning::Interval => String::new(),
         };
         if !told.is_empty() && self.slot.source.get() != told {
             self.slot.source.set(&told);
@@ -62,4 +75,10 @@ impl Noting<'_> {
             tracing::warn!(vip, %source, warning = warning.word(), "an advert tells of a mistake");
         }
     }
+}
+
+/// Whether an advert that is not of our version is of the other one, and not of none.
+fn is_of_a_known_version(packet: &Packet<'_>) -> bool {
+    let version = packet.message.first().map(|byte| byte >> 4);
+    matches!(version, Some(2 | 3))
 }
