@@ -337,7 +337,10 @@ impl Sim {
     fn disturb(&mut self) {
         let victim = self.random.below(2) as usize;
         match self.random.below(14) {
-            0 => self.loss_percent = 10 + self.random.below(60),
+            0 => {
+                self.loss_percent = 10 + self.random.below(60);
+                self.reorders = self.random.below(2) == 0;
+            }
             1 => self.deaf = [true; 2],
             2 => self.deaf[victim] = true,
             3 | 4 if self.nodes[victim].alive => self.nodes[victim].paused = true,
@@ -366,6 +369,7 @@ impl Sim {
     fn heal(&mut self) {
         self.troubled_at = self.now;
         self.loss_percent = 0;
+        self.reorders = false;
         self.deaf = [false; 2];
         for place in 0..2 {
             self.nodes[place].fit.fill(true);
