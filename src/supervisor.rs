@@ -136,6 +136,8 @@ fn supervise(
         Some((process, place))
     });
     let retired: Vec<_> = retired.collect();
+    let places: Vec<usize> = retired.iter().map(|(_, place)| *place).collect();
+    boards.supervisor.keep_retired(&places);
     let files =
         Files::start(&place.config, &kit, boards.supervisor).context("watch changing files")?;
     let source = Source {

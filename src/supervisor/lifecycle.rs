@@ -32,6 +32,10 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// Limit for a child to make way for its successor. A lease lives for a second at least.
 const LEAVE_LIMIT: Duration = Duration::from_millis(500);
+/// Beyond the configured drain: sessions are reset by their proxy at its end.
+const DRAIN_MARGIN: Duration = Duration::from_secs(1);
+/// Nothing is to be done about it any more.
+const NEVER: Duration = Duration::from_secs(3600);
 /// Limit for vrrp to give its VIPs up, and for admin to end.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -56,6 +60,8 @@ pub(super) enum Action {
     AskLeave(Child),
     /// It has made way: the successor goes on in its place.
     Succeed(Child),
+    /// Ask proxies that have made way to bring their sessions to an end.
+    AskElders,
     /// vrrp and the proxy have given their first heartbeats.
     Ready,
     /// All have ended after a stop.
@@ -101,6 +107,10 @@ pub(super) struct Lifecycle {
     lives: [Life; 3],
     drain: Duration,
     stopping: bool,
+    /// Proxies that have made way still have sessions.
+    has_elders: bool,
+    /// How long they have after a stop, once they were asked.
+    elders_until: Option<Moment>,
     ready: bool,
     last_look: Moment,
     /// Silence is counted from here on: since then the supervisor itself woke on time.
@@ -121,6 +131,8 @@ impl Lifecycle {
             lives: [life(), life(), life()],
             drain,
             stopping: false,
+            has_elders: false,
+            elders_until: None,
             ready: false,
             last_look: now,
             awake_since: now,
@@ -219,12 +231,24 @@ impl Lifecycle {
         self.drain = drain;
     }
 
+    /// Whether proxies that have made way still have sessions: a stop waits for them as for the proxy's.
+    pub(super) fn set_elders(&mut self, any: bool) {
+        self.has_elders = any;
+    }
+
+    /// Whether each child runs and has given a heartbeat of its own.
+    pub(super) fn all_have_beaten(&self) -> bool {
+        let beaten = |life: &Life| matches!(life.phase, Phase::Running { beaten: true, .. });
+        self.lives.iter().all(beaten)
+    }
+
     /// A stop was asked for; the second time the proxy's drain is cut short.
     pub(super) fn handle_stop_request(&mut self, now: Moment) {
         if !self.stopping {
             self.stopping = true;
             return self.ask_first(now);
         }
+        self.elders_until = self.elders_until.map(|_| now);
         if matches!(self.life(Child::Proxy).phase, Phase::Stopping { .. }) {
             self.kill_stopping(Child::Proxy, "drain cut short".to_owned(), now);
         }
@@ -241,11 +265,18 @@ impl Lifecycle {
             if let Phase::Leaving { until } = self.life(child).phase
                 && until <= now
             {
-                self.life(child).phase = Phase::Killed;
+                // Admin leaves nothing but its place: its end is what was asked for, however it comes.
+                self.life(child).phase = match child {
+                    Child::Admin => Phase::Leaving { until: now + NEVER },
+                    Child::Vrrp | Child::Proxy => Phase::Killed,
+                };
                 let why = "did not make way in time, killed".to_owned();
                 self.actions.push_back(Action::Kill { child, why });
                 self.resign_for(child);
             }
+        }
+        if self.waits_for_elders() {
+            self.ask_first(now);
         }
         self.start_due(now);
     }
@@ -307,12 +338,40 @@ impl Lifecycle {
         self.ask_first(now);
     }
 
+    /// A stop has come to admin, which is there for those who ask what is left.
+    fn waits_for_elders(&self) -> bool {
+        let phase = |child: Child| self.lives[child as usize].phase;
+        self.stopping
+            && phase(Child::Vrrp) == Phase::Stopped
+            && phase(Child::Proxy) == Phase::Stopped
+            && matches!(
+                phase(Child::Admin),
+                Phase::Running { .. } | Phase::Waiting { .. }
+            )
+    }
+
+    /// Whether proxies that have made way have sessions and time; they are asked to end them, if they were
+    /// not with the proxy.
+    fn elders_drain(&mut self, now: Moment) -> bool {
+        if !self.has_elders {
+            return false;
+        }
+        let until = *self.elders_until.get_or_insert_with(|| {
+            self.actions.push_back(Action::AskElders);
+            now + self.drain + DRAIN_MARGIN
+        });
+        now < until
+    }
+
     /// Asks the first child of the order that has not ended.
     fn ask_first(&mut self, now: Moment) {
         for child in STOP_ORDER {
+            if child == Child::Admin && self.elders_drain(now) {
+                return;
+            }
             let limit = match child {
                 Child::Vrrp | Child::Admin => STOP_LIMIT,
-                Child::Proxy => self.drain + Duration::from_secs(1),
+                Child::Proxy => self.drain + DRAIN_MARGIN,
             };
             match self.life(child).phase {
                 Phase::Stopped => {}
@@ -324,6 +383,10 @@ impl Lifecycle {
                 Phase::Running { .. } => {
                     self.life(child).phase = Phase::Stopping { until: now + limit };
                     self.actions.push_back(Action::AskStop(child));
+                    if child == Child::Proxy && self.has_elders {
+                        self.elders_until = Some(now + limit);
+                        self.actions.push_back(Action::AskElders);
+                    }
                     return;
                 }
             }
@@ -334,9 +397,7 @@ impl Lifecycle {
     fn kill_stopping(&mut self, child: Child, why: String, now: Moment) {
         self.actions.push_back(Action::Kill { child, why });
         // Its end is what the stop goes on with; nothing kills it a second time.
-        self.life(child).phase = Phase::Stopping {
-            until: now + Duration::from_secs(3600),
-        };
+        self.life(child).phase = Phase::Stopping { until: now + NEVER };
     }
 
     fn life(&mut self, child: Child) -> &mut Life {

@@ -171,8 +171,9 @@ impl Upgrade {
         }
     }
 
-    /// The clients of a dead machine are being told: who does it has to have a supervisor that looks after it.
-    pub(super) fn handle_rescue(&mut self, now: Moment) {
+    /// Not all children have given a heartbeat yet; or the clients of a dead machine are being told, and who
+    /// does it has to have a supervisor that looks after it.
+    pub(super) fn handle_not_yet(&mut self, now: Moment) {
         if self.step == Step::Trial {
             self.until = now + TRIAL;
         }

@@ -201,6 +201,7 @@ impl<'a> Loop<'a> {
                 Action::AskStop(child) => self.ask_stop(child),
                 Action::AskLeave(child) => self.ask_leave(child),
                 Action::Succeed(child) => self.succeed(child),
+                Action::AskElders => self.stop_departed(),
                 Action::Ready => {
                     tracing::info!(node = self.node_name(), "the node is up");
                     self.notify.ready();

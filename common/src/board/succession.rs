@@ -212,6 +212,7 @@ impl TlsSlot {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SupervisorBoard;
     use super::*;
     use crate::time::Moment;
 
@@ -246,6 +247,19 @@ mod tests {
             (new.servers[3].state.get(), new.accepting[0].get()),
             (2, None)
         );
+    }
+
+    #[test]
+    fn the_places_of_proxies_that_have_ended_unseen_are_free() {
+        let board: Box<SupervisorBoard> = Box::default();
+        for (place, slot) in board.retired.iter().take(3).enumerate() {
+            slot.pid.set(4_711);
+            slot.lane.set(place as u64 + 1);
+        }
+        board.keep_retired(&[1]);
+        let pids = board.retired.each_ref().map(|slot| slot.pid.get());
+        assert_eq!(pids, [0, 4_711, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(board.taken_lanes(), [2, 0]);
     }
 
     #[test]

@@ -66,6 +66,16 @@ impl SupervisorBoard {
             .map(|lane| usize::try_from(lane.get()).unwrap_or(usize::MAX))
             .collect()
     }
+
+    /// Frees the places of proxies that have retired and ended while no supervisor lived; all that live have
+    /// these places. Only the board's writer may call it.
+    pub fn keep_retired(&self, living: &[usize]) {
+        for (place, slot) in self.retired.iter().enumerate() {
+            if !living.contains(&place) {
+                slot.pid.set(0);
+            }
+        }
+    }
 }
 
 /// Watched files that are used together, as the supervisor sees them.

@@ -100,9 +100,11 @@ pub(in crate::supervisor) struct Successor {
 }
 
 impl Kit {
-    /// Whether one more proxy may retire: places are freed by those that have ended.
-    pub(in crate::supervisor) fn has_place_for_retired(board: &SupervisorBoard) -> bool {
-        board.retired.iter().any(|slot| slot.pid.get() == 0)
+    /// Whether a proxy may retire, and on the way back of an upgrade that fails its successor too: places are
+    /// freed by those that have ended.
+    pub(in crate::supervisor) fn has_room_for_upgrade(board: &SupervisorBoard) -> bool {
+        let mut free = board.retired.iter().filter(|slot| slot.pid.get() == 0);
+        free.nth(1).is_some()
     }
 
     /// Prepares for a proxy beside the one that runs.
@@ -255,6 +257,18 @@ fn of_commands(end: CommandEnd) -> Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upgrade_begins_only_where_its_way_back_has_a_place_too() {
+        let supervisor: Box<SupervisorBoard> = Box::default();
+        for (place, slot) in supervisor.retired.iter().enumerate() {
+            assert_eq!(
+                Kit::has_room_for_upgrade(&supervisor),
+                place < MAX_RETIRED - 1
+            );
+            slot.pid.set(1);
+        }
+    }
 
     #[test]
     fn the_counts_of_the_dead_are_kept_and_their_places_are_free() {

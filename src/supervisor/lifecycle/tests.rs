@@ -179,7 +179,8 @@ fn the_third_death_in_ten_seconds_and_those_after_it_wait_ever_longer() {
                 | Action::AskLeave(_)
                 | Action::Succeed(_)
                 | Action::Ready
-                | Action::Finish => None,
+                | Action::Finish
+                | Action::AskElders => None,
             })
             .expect("a death is reported");
         let wait = u64::try_from(delay.as_millis()).expect("short");
@@ -272,6 +273,93 @@ fn a_second_stop_request_cuts_the_drain_short() {
         actions(&mut lifecycle),
         [kill(Child::Proxy, "drain cut short")]
     );
+}
+
+/// A stop at 0 that has come to the proxies.
+fn stopping_with_elders() -> Lifecycle {
+    let mut lifecycle = running();
+    lifecycle.set_elders(true);
+    lifecycle.handle_stop_request(at(0));
+    lifecycle.handle_end(Child::Vrrp, at(1));
+    let done = [
+        Action::AskStop(Child::Vrrp),
+        Action::LastWill,
+        Action::AskStop(Child::Proxy),
+        Action::AskElders,
+    ];
+    assert_eq!(actions(&mut lifecycle), done);
+    lifecycle.handle_end(Child::Proxy, at(10));
+    lifecycle.handle_timeout(at(20));
+    assert_eq!(actions(&mut lifecycle), [], "they have sessions");
+    lifecycle
+}
+
+#[test]
+fn a_stop_waits_for_the_sessions_of_proxies_that_have_made_way() {
+    let last = [Action::AskStop(Child::Admin)];
+    let mut lifecycle = stopping_with_elders();
+    lifecycle.set_elders(false);
+    lifecycle.handle_timeout(at(5_000));
+    assert_eq!(actions(&mut lifecycle), last);
+    lifecycle.handle_timeout(at(5_020));
+    assert_eq!(actions(&mut lifecycle), [], "it was asked");
+    lifecycle.handle_end(Child::Admin, at(5_021));
+    assert_eq!(actions(&mut lifecycle), [Action::Finish]);
+    // They have as long as the proxy.
+    let mut lifecycle = stopping_with_elders();
+    lifecycle.handle_timeout(at(31_000));
+    assert_eq!(actions(&mut lifecycle), []);
+    lifecycle.handle_timeout(at(31_001));
+    assert_eq!(actions(&mut lifecycle), last);
+    // Or until a second stop.
+    let mut lifecycle = stopping_with_elders();
+    lifecycle.handle_stop_request(at(100));
+    lifecycle.handle_timeout(at(100));
+    assert_eq!(actions(&mut lifecycle), last);
+}
+
+#[test]
+fn proxies_that_have_made_way_are_asked_to_stop_also_where_none_accepts() {
+    let mut lifecycle = running();
+    lifecycle.set_elders(true);
+    lifecycle.handle_stop_request(at(0));
+    lifecycle.handle_end(Child::Proxy, at(1));
+    lifecycle.handle_end(Child::Vrrp, at(2));
+    let done = [
+        Action::AskStop(Child::Vrrp),
+        Action::LastWill,
+        Action::AskElders,
+    ];
+    assert_eq!(actions(&mut lifecycle), done);
+    lifecycle.handle_timeout(at(31_002));
+    assert_eq!(actions(&mut lifecycle), [Action::AskStop(Child::Admin)]);
+}
+
+#[test]
+fn all_have_beaten_when_each_has_since_its_own_start() {
+    let mut lifecycle = running();
+    let beats = |now: u64| [Some(now), Some(now), (now >= 200).then_some(now)];
+    look(&mut lifecycle, (20, 180), beats);
+    assert!(!lifecycle.all_have_beaten());
+    look(&mut lifecycle, (200, 200), beats);
+    assert!(lifecycle.all_have_beaten());
+    lifecycle.handle_started(Child::Vrrp, at(210));
+    look(&mut lifecycle, (220, 220), |_| {
+        [Some(205), Some(220), Some(220)]
+    });
+    assert!(!lifecycle.all_have_beaten(), "the beat of the one before");
+}
+
+#[test]
+fn an_admin_that_does_not_end_is_made_to_and_is_succeeded_all_the_same() {
+    let mut lifecycle = running();
+    lifecycle.handle_succession(Child::Admin, at(100));
+    lifecycle.handle_timeout(at(600));
+    let why = "did not make way in time, killed";
+    let done = [Action::AskLeave(Child::Admin), kill(Child::Admin, why)];
+    assert_eq!(actions(&mut lifecycle), done);
+    lifecycle.handle_end(Child::Admin, at(610));
+    assert_eq!(actions(&mut lifecycle), [Action::Succeed(Child::Admin)]);
 }
 
 #[test]

@@ -46,9 +46,9 @@ fn failed(why: &str) -> Action {
 }
 
 #[test]
-fn the_supervisor_is_not_replaced_while_clients_of_a_dead_machine_are_told() {
+fn the_supervisor_is_not_replaced_before_all_beat_and_while_clients_of_a_dead_machine_are_told() {
     let mut upgrade = renewed();
-    upgrade.handle_rescue(at(2_900));
+    upgrade.handle_not_yet(at(2_900));
     upgrade.handle_timeout(at(4_899));
     assert_eq!(actions(&mut upgrade), []);
     upgrade.handle_timeout(at(4_900));

@@ -125,7 +125,6 @@ impl Loop<'_> {
         if child == Child::Proxy {
             // From now on nobody accepts: a new connection is refused, not left waiting.
             self.with.kit.close_listeners();
-            self.stop_departed();
         }
     }
 

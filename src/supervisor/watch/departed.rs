@@ -63,6 +63,13 @@ impl Loop<'_> {
             place,
             until,
         });
+        self.tell_elders();
+    }
+
+    /// A stop waits for those that have sessions.
+    fn tell_elders(&mut self) {
+        let any = self.departed.iter().any(|one| one.place.is_some());
+        self.lifecycle.set_elders(any);
     }
 
     /// Takes notice of those that have ended.
@@ -92,6 +99,7 @@ impl Loop<'_> {
             );
             self.keep_remains(process);
         }
+        self.tell_elders();
     }
 
     /// Kills those whose time is over.

@@ -63,9 +63,10 @@ impl Loop<'_> {
                 "not all processes of this node run: see `fmc-lb status`"
             ));
         }
-        if !Kit::has_place_for_retired(self.with.boards.supervisor) {
+        if !Kit::has_room_for_upgrade(self.with.boards.supervisor) {
             return Err(anyhow!(
-                "{MAX_RETIRED} proxies of earlier versions still have sessions: wait until those have ended, or restart the node"
+                "{} proxies of earlier versions still have sessions: wait until those have ended, or restart the node",
+                MAX_RETIRED - 1
             ));
         }
         let installed = Installed::open()?;
@@ -207,8 +208,8 @@ impl Loop<'_> {
         if serves {
             ongoing.upgrade.handle_ready(Child::Proxy, now);
         }
-        if self.with.rescue.is_running() {
-            ongoing.upgrade.handle_rescue(now);
+        if self.with.rescue.is_running() || !self.lifecycle.all_have_beaten() {
+            ongoing.upgrade.handle_not_yet(now);
         }
         ongoing.upgrade.handle_timeout(now);
     }
@@ -216,8 +217,10 @@ impl Loop<'_> {
     /// vrrp has left: its successor goes on. False = there is none.
     pub(super) fn succeed_vrrp(&mut self) -> bool {
         let now = vrrp::now();
-        let beside = self.ongoing.as_mut().and_then(|one| one.beside.take());
-        let Some(beside) = beside.filter(|one| one.process.child == Child::Vrrp) else {
+        // On the way back it may be another child's.
+        let is_vrrp = |one: &mut Beside| one.process.child == Child::Vrrp;
+        let ongoing = self.ongoing.as_mut();
+        let Some(beside) = ongoing.and_then(|one| one.beside.take_if(is_vrrp)) else {
             return false;
         };
         // Before anything else: adverts are due.

@@ -1,0 +1,114 @@
+//! Proxies that have retired, and what becomes of their sessions when more happens to the node.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests on the lab wait for a while"
+)]
+
+mod site;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::Node;
+use lab::backend::Service;
+use lab::balancer::{Balancer as _, Part};
+use lab::held::{Held, Plan};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::site::{BINARY, Site, config_at, web};
+
+const COUNT: usize = 20;
+/// An upgrade on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn config(drain: &str) -> String {
+    let config = config_at(Duration::from_millis(100));
+    format!("{config}\n[proxy]\ndrain = \"{drain}\"\n")
+}
+
+/// A proxy has retired on lb1, with sessions.
+fn retired(drain: &str) -> Result<(Site, Held)> {
+    let mut site = Site::build(&config(drain), Service::Echo)?;
+    site.pair.install(Node::Lb1, Path::new(BINARY))?;
+    site.pair.start(Node::Lb1)?;
+    site.wait("lb1 holds both VIPs", |site| site.holds_both(Node::Lb1))?;
+    site.pair.start(Node::Lb2)?;
+    for node in Node::LBS {
+        site.wait_ready(node)?;
+    }
+    site.wait("both forward", |site| {
+        Node::LBS.into_iter().all(|node| {
+            let status = site.pair.status(node).unwrap_or_default();
+            status["forwarding"]["peer_forwards"] == true
+        })
+    })?;
+    let ping = Some(Duration::from_millis(20));
+    let held = Held::open(&site.lab, web(), Plan { count: COUNT, ping })?;
+    site.pair.install(Node::Lb1, Path::new(BINARY))?;
+    site.pair
+        .signal(Node::Lb1, Part::Supervisor, Signal::SIGHUP)?;
+    site.lab.wait_until(LIMIT, "the upgrade is done", || {
+        let status = site.pair.status(Node::Lb1).unwrap_or_default();
+        status["upgrade"]["stage"] == "done"
+    })?;
+    ensure!(elders(&site)?.len() == 1, "{:?}", elders(&site)?);
+    Ok((site, held))
+}
+
+fn elders(site: &Site) -> Result<Vec<Value>> {
+    let status = site.pair.status(Node::Lb1)?;
+    let retired = status["retired"].as_array();
+    retired.cloned().context("retired")
+}
+
+#[test]
+fn a_stop_leaves_the_sessions_of_a_retired_proxy_their_drain() -> Result<()> {
+    let (site, held) = retired("10m")?;
+    site.watched("retired-stop", |site| {
+        let before = site.pair.status(Node::Lb1)?["config_hash"].clone();
+        site.pair.set_config(&config("9m"))?;
+        site.pair
+            .signal(Node::Lb1, Part::Supervisor, Signal::SIGHUP)?;
+        site.wait("it runs by another configuration", |site| {
+            let status = site.pair.status(Node::Lb1);
+            status.is_ok_and(|status| status["config_hash"] != before)
+        })?;
+        site.pair
+            .signal(Node::Lb1, Part::Supervisor, Signal::SIGTERM)?;
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
+        // The proxy that accepts has no session to wait for.
+        std::thread::sleep(Duration::from_secs(2));
+        ensure!(held.broken() == 0, "{} of {COUNT} broke", held.broken());
+        ensure!(elders(site)?.len() == 1, "{:?}", elders(site)?);
+        drop(held);
+        let supervisor = site.pair.supervisor(Node::Lb1).context("it ran")?;
+        supervisor.wait(Duration::from_secs(10)).map(drop)
+    })
+}
+
+#[test]
+fn a_retired_proxy_that_ends_while_no_supervisor_lives_is_not_shown_any_more() -> Result<()> {
+    let (site, held) = retired("1s")?;
+    site.watched("retired-unseen", |site| {
+        let pid = elders(site)?[0]["pid"].as_u64().context("pid")?;
+        site.pair.kill_part(Node::Lb1, Part::Supervisor)?;
+        drop(held);
+        // A child of nobody: gone, or dead and not waited for.
+        let stat = format!("/proc/{pid}/stat");
+        site.wait("it has ended", |_| {
+            std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "))
+        })?;
+        site.pair.start(Node::Lb1)?;
+        site.wait("the supervisor is back", |site| {
+            site.pair.status(Node::Lb1).is_ok_and(|status| {
+                let processes = status["processes"].as_array();
+                processes.is_some_and(|all| all.iter().all(|one| one["state"] == "running"))
+            })
+        })?;
+        ensure!(elders(site)?.is_empty(), "{:?}", elders(site)?);
+        Ok(())
+    })
+}
