@@ -62,10 +62,9 @@ pub(super) async fn apply(both: Both<'_>, dry_run: bool, view: &View) -> anyhow:
     let order = order(view);
     let [first, second] = order.map(name);
     let done = both.ask(order[0], &task).await;
-    let done = done.map_err(|error| anyhow!("nothing was changed: {first}: {error:#}"))?;
-    let last = both.ask(order[1], &task).await.map_err(|error| {
-        anyhow!("{first} runs by the new configuration, and {second} does not: {error:#}")
-    })?;
+    let done = done.map_err(|error| stopped_at_first((first, second), &error))?;
+    let last = both.ask(order[1], &task).await;
+    let last = last.map_err(|error| stopped_at_second((first, second), &error))?;
     Ok(report((first, &done), (second, &last)))
 }
 
@@ -78,10 +77,36 @@ impl Both<'_> {
             (Who::This, None, _) | (Who::Peer, _, None) => bail!("there is no channel to it"),
         };
         match reply.error {
-            Some(error) => bail!("{}", error.trim_end()),
+            Some(error) => Err(Refusal(error.trim_end().to_owned()).into()),
             None => Ok(reply),
         }
     }
+}
+
+/// What a node itself says. Any other error leaves open what it has done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(String);
+
+fn stopped_at_first((first, second): (&str, &str), error: &anyhow::Error) -> anyhow::Error {
+    if error.is::<Refusal>() {
+        return anyhow!("nothing was changed: {first}: {error:#}");
+    }
+    anyhow!(
+        "nothing was changed on {second}, and it is not known whether {first} runs by the new configuration: {error:#}; \
+         see `fmc-lb status` there, and try again"
+    )
+}
+
+fn stopped_at_second((first, second): (&str, &str), error: &anyhow::Error) -> anyhow::Error {
+    let knows = if error.is::<Refusal>() {
+        format!("{second} does not")
+    } else {
+        format!("it is not known whether {second} does")
+    };
+    anyhow!(
+        "{first} runs by the new configuration, and {knows}: {error:#}; `fmc-lb reload` there is what is left to do"
+    )
 }
 
 /// The hash that both files have.
@@ -141,6 +166,27 @@ mod tests {
         );
         let old = agreed(&one, &Reply::done("a")).expect_err("no hash");
         assert!(old.to_string().contains("earlier version"), "{old}");
+    }
+
+    #[test]
+    fn who_gives_no_reply_is_not_said_to_be_as_it_was() {
+        let refusal = || Refusal("too long".to_owned()).into();
+        let lost = || anyhow!("no reply");
+        let at_first = |error| stopped_at_first(("lb2", "lb1"), &error).to_string();
+        let at_second = |error| stopped_at_second(("lb2", "lb1"), &error).to_string();
+        assert_eq!(at_first(refusal()), "nothing was changed: lb2: too long");
+        let said = at_first(lost());
+        assert!(
+            said.starts_with("nothing was changed on lb1, and it is not known whether lb2 runs"),
+            "{said}"
+        );
+        let said = at_second(refusal());
+        assert!(said.contains("and lb1 does not: too long"), "{said}");
+        let said = at_second(lost());
+        assert!(
+            said.contains("not known whether lb1 does: no reply"),
+            "{said}"
+        );
     }
 
     #[test]

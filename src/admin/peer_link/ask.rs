@@ -78,8 +78,11 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
-    /// The frame that asks.
-    pub(super) fn ask(&self, ask: Ask) -> anyhow::Result<Vec<u8>> {
+    /// The frame that asks; `None` = who wanted it has stopped waiting while there was no connection.
+    pub(super) fn ask(&self, ask: Ask) -> anyhow::Result<Option<Vec<u8>>> {
+        if ask.reply.is_closed() {
+            return Ok(None);
+        }
         let mut last = self.lock();
         let number = last.0 + 1;
         let task = serde_json::to_value(&ask.task).context("write a task")?;
@@ -88,7 +91,7 @@ impl Unanswered {
         last.1.retain(|_, waiting| !waiting.is_closed());
         last.1.insert(number, ask.reply);
         last.0 = number;
-        Ok(frame(Kind::Task, &body))
+        Ok(Some(frame(Kind::Task, &body)))
     }
 
     /// A reply has come.
@@ -192,6 +195,24 @@ mod tests {
         };
         let body = serde_json::to_vec(&told).expect("JSON");
         assert!(u16::try_from(body.len()).is_ok(), "{}", body.len());
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_asked() {
+        let unanswered = Unanswered::default();
+        let ask = || {
+            let (reply, replied) = oneshot::channel();
+            let task = Task::Reload {
+                dry_run: false,
+                only: Some(1),
+            };
+            (Ask { task, reply }, replied)
+        };
+        let (wanted, _replied) = ask();
+        assert!(unanswered.ask(wanted).expect("JSON").is_some());
+        let (late, replied) = ask();
+        drop(replied);
+        assert!(unanswered.ask(late).expect("JSON").is_none());
     }
 
     #[tokio::test]

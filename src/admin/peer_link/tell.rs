@@ -177,7 +177,9 @@ impl Telling<'_> {
                 Some(ask) = asks.recv() => Some(ask),
             };
             if let Some(ask) = ask {
-                send(&mut self.writer, &unanswered.ask(ask)?).await?;
+                if let Some(frame) = unanswered.ask(ask)? {
+                    send(&mut self.writer, &frame).await?;
+                }
                 continue;
             }
             let now = clock::now();
