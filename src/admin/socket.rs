@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
+use common::board::UpgradeStage;
 use common::command::{Command, Reply};
 use common::order::Order;
 use common::task::Task;
@@ -197,11 +198,26 @@ impl Office {
             bail!("{}", no_channel("proxy"));
         };
         if command.acts() {
+            // What the old proxy is told now, the new one, which has its board already, would not know.
+            match self.answers.view().boards.supervisor.upgrade.stage() {
+                UpgradeStage::Proxy | UpgradeStage::RollingBack => bail!("{SUCCESSION}"),
+                UpgradeStage::None
+                | UpgradeStage::Proving
+                | UpgradeStage::Admin
+                | UpgradeStage::Vrrp
+                | UpgradeStage::Trial
+                | UpgradeStage::Supervisor
+                | UpgradeStage::Done
+                | UpgradeStage::Failed => {}
+            }
             tracing::info!(?command, "a command");
         }
         Ok(proxy.ask(command).await?)
     }
 }
+
+const SUCCESSION: &str =
+    "nothing was changed: another version takes the proxy's place now, try again in a moment";
 
 fn no_channel(to: &str) -> String {
     format!("no channel to the {to}: a supervisor of an earlier version started this node")
@@ -265,6 +281,28 @@ mod tests {
         assert_eq!(answer(&office, status, 1_000)["ok"]["node"], "lb1");
         drop(office);
         proxy.join().expect("no panic").expect("an orderly end");
+    }
+
+    #[test]
+    fn nothing_is_said_to_a_proxy_whose_place_another_one_takes() {
+        let (asking, _serving) = commands::pair().expect("a pair");
+        let view = fixture::healthy();
+        let stage = &view.boards.supervisor.upgrade.stage;
+        let office = Office {
+            answers: Arc::new(Answers::new(view.clone(), fixture::CLOCKS)),
+            proxy: Some(Asker::new(asking, commands::PROXY)),
+            supervisor: None,
+            orders: Orders::default(),
+            peer: None,
+        };
+        let kill = r#"{"version":1,"command":"kill-session","id":"1f"}"#;
+        let error = || answer(&office, kill, ROOT)["error"].to_string();
+        for taken in [UpgradeStage::Proxy, UpgradeStage::RollingBack] {
+            stage.set(taken.on_board());
+            assert!(error().contains(SUCCESSION), "{}", error());
+        }
+        stage.set(UpgradeStage::Admin.on_board());
+        assert!(error().contains("has not answered"), "{}", error());
     }
 
     #[test]
