@@ -208,7 +208,8 @@ impl Office {
                 | UpgradeStage::Trial
                 | UpgradeStage::Supervisor
                 | UpgradeStage::Done
-                | UpgradeStage::Failed => {}
+                | UpgradeStage::Failed
+                | UpgradeStage::CutShort => {}
             }
             tracing::info!(?command, "a command");
         }

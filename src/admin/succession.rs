@@ -49,7 +49,17 @@ pub(super) fn retired(view: &View, now: Moment) -> Vec<RetiredStatus> {
 
 /// What a human should know: of the last upgrade, if it has failed; and who still drains.
 pub(super) fn warnings(upgrade: Option<&UpgradeStatus>) -> Option<String> {
-    let upgrade = upgrade.filter(|one| one.stage == UpgradeStage::Failed.word())?;
+    let upgrade = upgrade?;
+    let how = if upgrade.stage == UpgradeStage::Failed.word() {
+        ("has failed", "the old version runs")
+    } else if upgrade.stage == UpgradeStage::CutShort.word() {
+        (
+            "was cut short",
+            "processes may be of two versions until this node is restarted",
+        )
+    } else {
+        return None;
+    };
     let to = match upgrade.version.as_str() {
         "" => String::new(),
         version => format!(" to {version}"),
@@ -57,8 +67,8 @@ pub(super) fn warnings(upgrade: Option<&UpgradeStatus>) -> Option<String> {
     let ago = upgrade.ended_ms_ago.map(Duration::from_millis);
     let ago = ago.map_or_else(String::new, |ago| format!(" {} ago", human::age(ago)));
     Some(format!(
-        "an upgrade{to} has failed{ago}, the old version runs: {}",
-        upgrade.why
+        "an upgrade{to} {}{ago}, {}: {}",
+        how.0, how.1, upgrade.why
     ))
 }
 
@@ -89,6 +99,15 @@ mod tests {
         assert_eq!(
             status().warnings,
             ["an upgrade to 0.2.0 has failed 2.0 s ago, the old version runs: the new proxy died"]
+        );
+        slot.stage.set(UpgradeStage::CutShort.on_board());
+        slot.why.set("the supervisor died meanwhile");
+        assert_eq!(
+            status().warnings,
+            [
+                "an upgrade to 0.2.0 was cut short 2.0 s ago, processes may be of two versions until this node is \
+                 restarted: the supervisor died meanwhile"
+            ]
         );
         let page = page(&view, &status(), CLOCKS);
         assert!(page.contains("\nfmc_lb_upgrades_total 3\n"), "{page}");

@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::bail;
+use common::board::UpgradeStage;
 use common::status::UpgradeStatus;
 use common::task::Task;
 
@@ -43,6 +44,12 @@ pub(crate) fn upgrade(args: &Upgrade) -> anyhow::Result<ExitCode> {
     if ended.why.is_empty() {
         output::print(&format!("all processes run version {}\n", ended.version))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if ended.stage == UpgradeStage::CutShort.word() {
+        bail!(
+            "the upgrade was cut short, and processes may be of two versions until this node is restarted: {}",
+            ended.why
+        );
     }
     bail!(
         "the upgrade has failed, and the version before it runs: {}",

@@ -87,6 +87,19 @@ impl Upgrade {
         }
     }
 
+    /// The new version was executed and could not take over: those of its children that live are replaced.
+    pub(super) fn back(why: String, renewed: [bool; 3], now: Moment) -> Self {
+        let mut this = Self {
+            way: Way::Back(why),
+            step: Step::Over,
+            until: now,
+            renewed,
+            actions: [Action::Say(UpgradeStage::RollingBack)].into(),
+        };
+        this.replace_next(now);
+        this
+    }
+
     /// It has, or says what it cannot do.
     pub(super) fn handle_proof(&mut self, proof: Result<(), String>, now: Moment) {
         if self.step != Step::Proving {

@@ -36,6 +36,8 @@ board_enum! {
         Done = 8 => "done",
         /// The old version runs.
         Failed = 9 => "failed",
+        /// The supervisor died meanwhile: the processes may be of two versions.
+        CutShort = 10 => "cut-short",
     }
 }
 
@@ -68,7 +70,10 @@ impl UpgradeSlot {
     /// Whether one is under way.
     pub fn is_under_way(&self) -> bool {
         match self.stage() {
-            UpgradeStage::None | UpgradeStage::Done | UpgradeStage::Failed => false,
+            UpgradeStage::None
+            | UpgradeStage::Done
+            | UpgradeStage::Failed
+            | UpgradeStage::CutShort => false,
             UpgradeStage::Proving
             | UpgradeStage::Proxy
             | UpgradeStage::Admin

@@ -12,7 +12,7 @@ static UPGRADES: Family = Family::counter(
 static FAILURES: Family = Family::counter(
     "fmc_lb_upgrade_failures_total",
     &[],
-    "Upgrades in place after which the old version runs.",
+    "Upgrades in place that have failed or were cut short.",
 );
 static RETIRED: Family = Family::gauge(
     "fmc_lb_retired_proxies",

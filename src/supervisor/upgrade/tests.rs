@@ -205,3 +205,22 @@ fn a_stop_ends_it() {
     upgrade.handle_timeout(at(60_000));
     assert_eq!(actions(&mut upgrade), []);
 }
+
+#[test]
+fn a_version_that_cannot_take_over_is_replaced_where_it_lives() {
+    // vrrp has died meanwhile: it comes back as the old version anyway.
+    let mut upgrade = Upgrade::back("why".to_owned(), [false, true, true], at(0));
+    assert!(!upgrade.goes_forth());
+    assert_eq!(actions(&mut upgrade), [Action::Prepare(Child::Proxy)]);
+    upgrade.handle_ready(Child::Proxy, at(100));
+    upgrade.handle_taken(Child::Proxy, at(100));
+    let done = [
+        Action::TakeOver(Child::Proxy),
+        Action::TakeOver(Child::Admin),
+    ];
+    assert_eq!(actions(&mut upgrade), done);
+    upgrade.handle_taken(Child::Admin, at(200));
+    assert_eq!(actions(&mut upgrade), [failed("why")]);
+    let mut upgrade = Upgrade::back("why".to_owned(), [false; 3], at(0));
+    assert_eq!(actions(&mut upgrade), [failed("why")]);
+}

@@ -20,7 +20,8 @@ use crate::supervisor::upgrade::{Action, Upgrade};
 #[derive(Debug)]
 pub(super) struct Ongoing {
     upgrade: Upgrade,
-    installed: Installed,
+    /// `None` = there is only the way back.
+    installed: Option<Installed>,
     prover: Option<Prover>,
     beside: Option<Beside>,
 }
@@ -82,7 +83,7 @@ impl Loop<'_> {
         tracing::info!(number, "an upgrade begins");
         self.ongoing = Some(Ongoing {
             upgrade: Upgrade::new(now),
-            installed,
+            installed: Some(installed),
             prover: None,
             beside: None,
         });
@@ -243,10 +244,11 @@ impl Loop<'_> {
     }
 
     fn start_prover(&mut self) -> anyhow::Result<()> {
+        let binary = self.next_binary();
         let Some(ongoing) = &mut self.ongoing else {
             return Ok(());
         };
-        let prover = Prover::start(&ongoing.installed.binary(), &self.with.kit)?;
+        let prover = Prover::start(&binary, &self.with.kit)?;
         let watched = self.with.events.watch_prover(&prover.channel);
         ongoing.prover = Some(prover);
         watched.context("watch its connection")
@@ -387,12 +389,13 @@ impl Loop<'_> {
     }
 
     fn execute(&mut self) {
-        let Some(ongoing) = &self.ongoing else {
+        let ongoing = self.ongoing.as_ref();
+        let Some(installed) = ongoing.and_then(|one| one.installed.as_ref()) else {
             return;
         };
         tracing::info!("the new version is executed in the supervisor's place");
         let failed = match fallback::pass_on() {
-            Ok((_own, environment)) => ongoing.installed.execute(&environment),
+            Ok((_own, environment)) => installed.execute(&environment),
             Err(error) => anyhow::Error::from(error).context("pass on this version's binary"),
         };
         let why = format!("{failed:#}");
@@ -402,15 +405,15 @@ impl Loop<'_> {
     fn fail(&mut self, why: &str) {
         tracing::error!(why, "the upgrade has failed: the old version runs");
         self.ongoing = None;
-        end(self.upgrade_slot(), Some(why));
+        end(self.upgrade_slot(), UpgradeStage::Failed, why);
     }
 
     /// Of the version that a child is started from now.
     fn next_binary(&self) -> Binary {
-        match &self.ongoing {
-            Some(ongoing) if ongoing.upgrade.goes_forth() => ongoing.installed.binary(),
-            Some(_) | None => Binary::Own,
-        }
+        let forth = self.ongoing.as_ref();
+        let forth = forth.filter(|one| one.upgrade.goes_forth());
+        let installed = forth.and_then(|one| one.installed.as_ref());
+        installed.map_or(Binary::Own, Installed::binary)
     }
 
     fn upgrade_slot(&self) -> &'static UpgradeSlot {
@@ -429,7 +432,7 @@ impl Loop<'_> {
     }
 
     /// What this process finds of an upgrade, when it has taken over.
-    pub(super) fn conclude_upgrade(&self) {
+    pub(super) fn conclude_upgrade(&mut self) {
         let slot = self.upgrade_slot();
         if !slot.is_under_way() {
             return;
@@ -437,27 +440,34 @@ impl Loop<'_> {
         match (slot.stage(), fallback::fell_back()) {
             (UpgradeStage::Supervisor, None) => {
                 tracing::info!(version = env!("CARGO_PKG_VERSION"), "the upgrade is done");
-                end(slot, None);
+                end(slot, UpgradeStage::Done, "");
             }
             (_, Some(why)) => {
                 let why = format!("the new supervisor: {why}");
-                tracing::error!(why, "the upgrade has failed");
-                end(slot, Some(&why));
+                tracing::error!(
+                    why,
+                    "this version runs on, and takes the others' places again"
+                );
+                let renewed = self.children.each_ref().map(Option::is_some);
+                self.ongoing = Some(Ongoing {
+                    upgrade: Upgrade::back(why, renewed, vrrp::now()),
+                    installed: None,
+                    prover: None,
+                    beside: None,
+                });
             }
-            (_, None) => end(slot, Some("the supervisor died meanwhile")),
+            (_, None) => end(
+                slot,
+                UpgradeStage::CutShort,
+                "the supervisor died meanwhile",
+            ),
         }
     }
 }
 
-fn end(slot: &UpgradeSlot, why: Option<&str>) {
-    let stage = match why {
-        None => UpgradeStage::Done,
-        Some(why) => {
-            slot.why.set(why);
-            slot.failures.add(1);
-            UpgradeStage::Failed
-        }
-    };
+fn end(slot: &UpgradeSlot, stage: UpgradeStage, why: &str) {
+    slot.why.set(why);
+    slot.failures.add(u64::from(stage != UpgradeStage::Done));
     slot.ended.set(vrrp::now());
     slot.stage.set(stage.on_board());
 }
