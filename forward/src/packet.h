@@ -53,31 +53,41 @@ static __always_inline bool is_same(const struct address *a, const struct addres
 	       a->words[3] == b->words[3];
 }
 
+// Bytes of the frame where they are, or a copy of them where the kernel has them in pieces; NULL = there are none. What
+// changes the frame makes them invalid.
+static __always_inline void *bytes(struct __sk_buff *skb, __u32 offset, void *copy, __u32 length)
+{
+	void *start = (void *)(long)skb->data + offset;
+	if (start + length <= (void *)(long)skb->data_end)
+		return start;
+	return bpf_skb_load_bytes(skb, offset, copy, length) ? NULL : copy;
+}
+
 // Reads the IP header and what stands between it and the payload; false = the packet is not for us.
 static __always_inline bool read_v4(struct __sk_buff *skb, struct packet *p)
 {
-	struct iphdr ip;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	struct iphdr copy, *ip = bytes(skb, ETH_HLEN, &copy, sizeof(copy));
+	if (!ip)
 		return false;
-	p->source = mapped(ip.saddr);
-	p->destination = mapped(ip.daddr);
-	p->protocol = ip.protocol;
-	p->offset = ETH_HLEN + ip.ihl * 4;
-	p->is_fragment = ip.frag_off & bpf_htons(0x3fff);
-	p->is_later_fragment = ip.frag_off & bpf_htons(0x1fff);
-	p->fragment_id = ip.id;
+	p->source = mapped(ip->saddr);
+	p->destination = mapped(ip->daddr);
+	p->protocol = ip->protocol;
+	p->offset = ETH_HLEN + ip->ihl * 4;
+	p->is_fragment = ip->frag_off & bpf_htons(0x3fff);
+	p->is_later_fragment = ip->frag_off & bpf_htons(0x1fff);
+	p->fragment_id = ip->id;
 	return p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_ICMP;
 }
 
 static __always_inline bool read_v6(struct __sk_buff *skb, struct packet *p)
 {
-	struct ipv6hdr ip;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	struct ipv6hdr copy, *ip = bytes(skb, ETH_HLEN, &copy, sizeof(copy));
+	if (!ip)
 		return false;
-	p->source = unmapped(&ip.saddr);
-	p->destination = unmapped(&ip.daddr);
-	p->protocol = ip.nexthdr;
-	p->offset = ETH_HLEN + sizeof(ip);
+	p->source = unmapped(&ip->saddr);
+	p->destination = unmapped(&ip->daddr);
+	p->protocol = ip->nexthdr;
+	p->offset = ETH_HLEN + sizeof(*ip);
 #pragma unroll
 	for (int i = 0; i < MAX_EXTENSION_HEADERS; i++) {
 		if (p->protocol != IPPROTO_HOPOPTS && p->protocol != IPPROTO_ROUTING && p->protocol != IPPROTO_DSTOPTS)

@@ -62,7 +62,8 @@ enum cause {
 struct listener {
 	struct address address;
 	__be16 port;
-	__u16 zero;
+	// 1 = that the address is listened to, whatever the port (which is 0).
+	__u16 any_port;
 };
 
 // The other node behind an interface, and how a frame gets there: from this node's own address on the interface below,
@@ -90,7 +91,7 @@ struct state {
 	__u64 active[MAX_VIPS];
 };
 
-// The index of its VIP, for each address and port that is listened to.
+// The index of its VIP, for each address and port that is listened to, and for each such address.
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
@@ -155,10 +156,15 @@ struct numbers {
 	bool has_theirs, has_ours;
 };
 
-// Where the port is listened to; NULL = nowhere.
+// Where the port is listened to; NULL = nowhere. Most frames are for another address, and that is looked up first: it is
+// the same one each time, where their ports would be at another place of the table each.
 static __always_inline __u32 *vip_of(const struct address *address, __be16 port)
 {
-	struct listener listener = { .address = *address, .port = port };
+	struct listener listener = { .address = *address, .any_port = 1 };
+	if (!bpf_map_lookup_elem(&listeners, &listener))
+		return NULL;
+	listener.port = port;
+	listener.any_port = 0;
 	return bpf_map_lookup_elem(&listeners, &listener);
 }
 
@@ -216,13 +222,11 @@ static __always_inline bool has_valid_cookie(struct __sk_buff *skb, const struct
 	if (!tcp->ack || tcp->rst || tcp->syn)
 		return false;
 	if (p->is_v6) {
-		struct ipv6hdr ip;
-		return !bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) &&
-		       !bpf_tcp_check_syncookie(sk, &ip, sizeof(ip), tcp, sizeof(*tcp));
+		struct ipv6hdr copy, *ip = bytes(skb, ETH_HLEN, &copy, sizeof(copy));
+		return ip && !bpf_tcp_check_syncookie(sk, ip, sizeof(*ip), tcp, sizeof(*tcp));
 	}
-	struct iphdr ip;
-	return !bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) &&
-	       !bpf_tcp_check_syncookie(sk, &ip, sizeof(ip), tcp, sizeof(*tcp));
+	struct iphdr copy, *ip = bytes(skb, ETH_HLEN, &copy, sizeof(copy));
+	return ip && !bpf_tcp_check_syncookie(sk, ip, sizeof(*ip), tcp, sizeof(*tcp));
 }
 
 // The other node is dead as of a frame of it, until a newer one came: vrrp's verdict needs nobody who takes it back.
@@ -242,33 +246,33 @@ static __always_inline enum cause judge_peer(const struct state *state, bool fro
 static __always_inline enum cause judge_segment(struct __sk_buff *skb, const struct packet *p,
 						const struct state *state, bool from_peer)
 {
-	struct tcphdr tcp;
-	if (bpf_skb_load_bytes(skb, p->offset, &tcp, sizeof(tcp)))
+	struct tcphdr copy, *tcp = bytes(skb, p->offset, &copy, sizeof(copy));
+	if (!tcp)
 		return UNREADABLE;
-	__u32 *vip = vip_of(&p->destination, tcp.dest);
+	__u32 *vip = vip_of(&p->destination, tcp->dest);
 	if (!vip || *vip >= MAX_VIPS)
 		return NOT_OURS;
 	enum cause known = judge_peer(state, from_peer);
 	if (known != CAUSES)
 		return known;
 
-	bool is_syn = tcp.syn && !tcp.ack && !tcp.rst;
+	bool is_syn = tcp->syn && !tcp->ack && !tcp->rst;
 	if (is_syn && !state->active[*vip])
 		return SYN_THERE;
-	struct bpf_sock *sk = find(skb, p, &p->source, tcp.source, tcp.dest);
+	struct bpf_sock *sk = find(skb, p, &p->source, tcp->source, tcp->dest);
 	if (!sk)
 		return is_syn ? SYN_THERE : UNKNOWN;
 	enum cause cause;
 	if (is_syn) {
 		cause = SYN_HERE;
 	} else if (sk->state == BPF_TCP_LISTEN) {
-		cause = has_valid_cookie(skb, p, sk, &tcp) ? COOKIE : UNKNOWN;
+		cause = has_valid_cookie(skb, p, sk, tcp) ? COOKIE : UNKNOWN;
 	} else {
 		struct numbers numbers = {
-			.theirs = bpf_ntohl(tcp.seq),
-			.ours = bpf_ntohl(tcp.ack_seq),
+			.theirs = bpf_ntohl(tcp->seq),
+			.ours = bpf_ntohl(tcp->ack_seq),
 			.has_theirs = true,
-			.has_ours = tcp.ack,
+			.has_ours = tcp->ack,
 		};
 		cause = is_foreign(sk, &numbers) ? FOREIGN : SOCKET;
 	}
@@ -388,10 +392,9 @@ static __always_inline int send_there(struct __sk_buff *skb, const struct link *
 
 static __always_inline bool is_from(struct __sk_buff *skb, const struct link *link)
 {
-	__u16 source[ETH_ALEN / 2];
+	__u16 copy[ETH_ALEN / 2], *source = bytes(skb, ETH_ALEN, copy, sizeof(copy));
 	const __u16 *peer = (const __u16 *)link->peer_mac;
-	return !bpf_skb_load_bytes(skb, ETH_ALEN, source, sizeof(source)) && source[0] == peer[0] &&
-	       source[1] == peer[1] && source[2] == peer[2];
+	return source && source[0] == peer[0] && source[1] == peer[1] && source[2] == peer[2];
 }
 
 static __always_inline void stamp(struct state *state)

@@ -1,5 +1,6 @@
 //! The program in the kernel, and the tables that it reads.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -192,15 +193,18 @@ impl Program {
     /// Makes these the addresses and ports whose segments are judged, each of a VIP; what stays is never missing.
     ///
     /// # Errors
-    /// If the kernel refuses, as when there are more than 8,192 of them.
+    /// If the kernel refuses, as when there are more than 8,192 of them, their addresses counted as well.
     pub fn set_listeners(&mut self, wanted: &[(SocketAddr, VipIndex)]) -> Result<(), TableError> {
         let failed = |source| TableError {
             what: "tell the TC program what is listened to",
             source,
         };
-        let wanted: Vec<([u8; 20], u32)> = wanted
+        let wanted: BTreeMap<[u8; 20], u32> = wanted
             .iter()
-            .map(|(address, vip)| (listener_key(*address), vip.0 as u32))
+            .flat_map(|(address, vip)| {
+                let keys = [address_key(address.ip()), listener_key(*address)];
+                keys.map(|key| (key, vip.0 as u32))
+            })
             .collect();
         for (key, vip) in &wanted {
             self.listeners.insert(key, vip, 0).map_err(failed)?;
@@ -211,7 +215,7 @@ impl Program {
             .collect::<Result<_, _>>()
             .map_err(failed)?;
         for key in present {
-            if !wanted.iter().any(|(one, _)| *one == key) {
+            if !wanted.contains_key(&key) {
                 self.listeners.remove(&key).map_err(failed)?;
             }
         }
@@ -317,6 +321,13 @@ fn listener_key(address: SocketAddr) -> [u8; 20] {
     };
     key[..16].copy_from_slice(&v6.octets());
     key[16..18].copy_from_slice(&address.port().to_be_bytes());
+    key
+}
+
+/// That the address is listened to, whatever the port.
+fn address_key(address: IpAddr) -> [u8; 20] {
+    let mut key = listener_key((address, 0).into());
+    key[18..].copy_from_slice(&1_u16.to_ne_bytes());
     key
 }
 

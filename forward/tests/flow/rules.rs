@@ -1,15 +1,15 @@
 //! Each rule, with what the program counted on both nodes.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::time::Moment;
 use forward::Cause;
-use lab::Node::{Client, Lb1, Lb2};
+use lab::Node::{Client, LanSwitch, Lb1, Lb2};
 
 use crate::frame::{ACK, FIN, RST, SYN, Segment, frame, tagged, too_big};
-use crate::site::{FAMILIES, PORT, Site, mac};
+use crate::site::{FAMILIES, PORT, Site, VIPS, mac};
 
 const DIRECT: (lab::Node, lab::Node) = (Lb1, Lb1);
 /// Sent to lb1, lb2 has it.
@@ -414,6 +414,55 @@ fn frames_for_others_and_of_other_networks_are_left_alone() {
         assert_eq!(
             counted,
             [vec![(Cause::Unknown, 1)], vec![(Cause::FromPeer, 1)]]
+        );
+    }
+}
+
+#[test]
+fn where_nobody_listens_is_the_kernels() {
+    let mut site = Site::new();
+    for vip in FAMILIES {
+        let own = [Lb1.address().into(), Lb1.address_v6().into()];
+        let own: IpAddr = own[usize::from(VIPS[vip].is_ipv6())];
+        for elsewhere in [(VIPS[vip], 0), (own, PORT)] {
+            let mut ghost = site.ghost(vip);
+            ghost.vip = elsewhere.into();
+            let reset = || site.expect_reset(&ghost, DIRECT, &ghost.segment(ACK));
+            assert_eq!(changes(&site, reset).1, [vec![], vec![]], "{elsewhere:?}");
+        }
+    }
+    // And where nobody does any more.
+    site.lb1.program.set_listeners(&[]).expect("they are gone");
+    for vip in FAMILIES {
+        let ghost = site.ghost(vip);
+        let reset = || site.expect_reset(&ghost, DIRECT, &ghost.segment(ACK));
+        assert_eq!(changes(&site, reset).1, [vec![], vec![]]);
+    }
+}
+
+/// Of a long frame from a packet socket only the Ethernet header is where a program can read it in place, as with cards
+/// that write to pages.
+#[test]
+fn headers_that_the_kernel_has_in_pieces_are_read_all_the_same() {
+    let mut site = Site::new();
+    let widen = |node, port| site.lab.ip(node, &format!("link set {port} mtu 9000"));
+    for node in [Client, Lb1, Lb2] {
+        widen(LanSwitch, node.name()).expect("of the switch");
+        widen(node, "eth0").expect("of the node");
+    }
+    for vip in FAMILIES {
+        let mut ghost = site.ghost(vip);
+        let mut at_lb1 = site.handshake(&mut ghost, DIRECT);
+        let mut long = ghost.segment(ACK);
+        long.payload = vec![7; 6000];
+        let mut read = [0; 6000];
+        let ((), counted) = changes(&site, || {
+            site.send(Lb2, &long.packet());
+            at_lb1.read_exact(&mut read).expect("lb1 has it");
+        });
+        assert_eq!(
+            counted,
+            [vec![(Cause::FromPeer, 1)], vec![(Cause::Unknown, 1)]]
         );
     }
 }
