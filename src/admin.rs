@@ -60,6 +60,7 @@ use crate::commands::Asker;
 use self::answers::Answers;
 use self::clock::Clocks;
 pub(crate) use self::peer_link::Inputs as PeerInputs;
+use self::peer_link::PeerLink;
 pub(crate) use self::proxies::Proxies;
 use self::proxies::Retired;
 use self::stalls::CpuTimes;
@@ -111,6 +112,8 @@ pub(crate) struct Control {
     answers: OnceLock<Arc<Answers>>,
     /// Who runs programs that are probes hears of another configuration here.
     programs: watch::Sender<Option<Arc<Config>>>,
+    /// Who looks at trackers and who speaks with the other node's admin, likewise, with the key of the admins.
+    others: watch::Sender<Option<(Arc<Config>, Option<String>)>>,
 }
 
 impl Control {
@@ -119,6 +122,7 @@ impl Control {
             stop: Notify::new(),
             answers: OnceLock::new(),
             programs: watch::Sender::new(None),
+            others: watch::Sender::new(None),
         })
     }
 
@@ -127,10 +131,14 @@ impl Control {
     ///
     /// # Errors
     /// In words: the process is still starting.
-    pub(crate) fn go_over(&self, config: &Arc<Config>, hash: u64) -> Result<(), &'static str> {
+    pub(crate) fn go_over(
+        &self,
+        (config, hash, key): (Arc<Config>, u64, Option<String>),
+    ) -> Result<(), &'static str> {
         let answers = self.answers.get().ok_or("it is still starting")?;
-        answers.go_over(Arc::clone(config), hash);
-        self.programs.send_replace(Some(Arc::clone(config)));
+        answers.go_over(Arc::clone(&config), hash);
+        self.programs.send_replace(Some(Arc::clone(&config)));
+        self.others.send_replace(Some((config, key)));
         Ok(())
     }
 
@@ -159,14 +167,16 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     header.started.set(clock::now());
     let node = inputs.config.nodes[inputs.node.0].name.clone();
     let boards = (inputs.boards.proxy, inputs.boards.admin);
-    let _watching = trackers::start(&inputs.config, &node, inputs.boards.admin)
+    let mut watching = trackers::start(&inputs.config, &node, inputs.boards.admin)
         .context("prepare for trackers")?;
     let programs = external::Programs::new((&inputs.config, node), boards);
     tokio::spawn(programs.serve(control.programs.subscribe()));
     let slots = (&inputs.boards.admin.link, &inputs.boards.proxy.drain);
-    let start = |peer| peer_link::start(peer, (&inputs.config, inputs.node), slots);
-    let peer = inputs.peer.map(start).transpose();
-    let peer = peer.context("prepare to speak with the other node's admin")?;
+    let start = |peer| PeerLink::start(peer, (&inputs.config, inputs.node), slots);
+    let link = inputs.peer.map(start).transpose();
+    let link = link.context("prepare to speak with the other node's admin")?;
+    let (mut link, peer) = link.unzip();
+    let mut others = control.others.subscribe();
     let view = View {
         config: inputs.config,
         node: inputs.node,
@@ -200,11 +210,23 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = control.stop.notified() => return Ok(()),
+            Ok(()) = others.changed() => {
+                let next = others.borrow_and_update().clone();
+                if let Some((config, key)) = next {
+                    watching.go_over(&config);
+                    if let Some(link) = &mut link {
+                        link.go_over(config, key, clock::now());
+                    }
+                }
+            }
             _ = beat.tick() => header.heartbeat.set(clock::now()),
             _ = sample.tick() => {
                 let clocks = Clocks::read();
                 answers.sample(clocks, cpu_times());
                 moves::end_if_over(&answers.view(), clocks.now);
+                if let Some(link) = &mut link {
+                    link.look(clocks.now);
+                }
             }
         }
     }

@@ -5,6 +5,7 @@
 //! waits for the next one.
 
 mod link;
+mod peer;
 mod reload;
 
 use std::collections::BTreeMap;
@@ -197,27 +198,6 @@ impl Work {
         Ok(())
     }
 
-    /// What admin speaks with the other node's with; `None` = it does not.
-    fn peer_inputs(
-        &mut self,
-        supervisor: Option<Arc<commands::Asker>>,
-    ) -> anyhow::Result<Option<admin::PeerInputs>> {
-        let (Some(socket), Some(key)) = (self.peer_socket.take(), self.admin_key.take()) else {
-            return Ok(None);
-        };
-        let (Some(own), Some(peers)) = (&self.sessions, &self.peer_sessions) else {
-            return Ok(None);
-        };
-        let key = memory::read_text(&key).context("read the key of the admins")?;
-        Ok(Some(admin::PeerInputs {
-            socket,
-            key: String::from_utf8(key).context("the key of the admins is no text")?,
-            own: memory::map_read_only(own).context("map the table of sessions")?,
-            peers: memory::map_writable(peers).context("map the other node's sessions")?,
-            supervisor,
-        }))
-    }
-
     /// Where a proxy writes its sessions; `None` = nobody is told.
     fn session_lane(&self) -> io::Result<Option<SessionLane>> {
         let Some(memory) = &self.sessions else {
@@ -278,15 +258,18 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
             Event::Back => told.supervisor_present(true),
             Event::Prepare(setup, handles) => {
                 let next = reload.read(setup, handles)?;
-                reload.is_for_vrrp(&next)?;
                 reload.next = Some((next.config, next.config_hash));
             }
             Event::GoOver => {
+                reload.is_for_this_vrrp()?;
                 let (config, hash) = reload.go_over()?;
                 told.reconfigure(config, hash);
             }
             Event::Abandon => reload.next = None,
-            Event::Leave => told.request_leave(),
+            Event::Leave => {
+                let next = reload.next.take();
+                told.request_leave(next.map(|(config, _)| config));
+            }
             Event::Begin { go_on } => told.begin(if go_on {
                 Beginning::GoOn
             } else {
@@ -419,16 +402,19 @@ fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     };
     let told = Arc::clone(&control);
     let mut reload = Reload::new(work.config);
+    let mut key = None;
     listen(link, kept, move |event| {
         match event {
             Event::Stop => told.request_stop(),
             Event::Prepare(setup, handles) => {
-                let next = reload.read(setup, handles)?;
+                let mut next = reload.read(setup, handles)?;
+                key = next.read_admin_key()?;
                 reload.next = Some((next.config, next.config_hash));
             }
             Event::GoOver => {
                 let (config, hash) = reload.go_over()?;
-                told.go_over(&config, hash).map_err(anyhow::Error::msg)?;
+                let next = (config, hash, key.take());
+                told.go_over(next).map_err(anyhow::Error::msg)?;
             }
             Event::Abandon => reload.next = None,
             Event::Gone | Event::Back | Event::Files(_) => {}

@@ -257,7 +257,7 @@ fn require_rights(config: &Config) -> anyhow::Result<()> {
 }
 
 fn prepare_will(place: &Place<'_>, kit: &Kit) -> anyhow::Result<Option<Will>> {
-    if place.config.vips.is_empty() {
+    if place.config.live_vips().next().is_none() {
         return Ok(None);
     }
     let key = kit.pair_key(&place.config)?;

@@ -135,8 +135,8 @@ fn without_the_other_node_nothing_is_applied() -> Result<()> {
         site.wait("their admins speak", are_linked)?;
         let running = hashes(site)?;
         site.pair
-            .set_config(&config.replace("vrid    = 52", "vrid    = 53"))?;
-        let words = ["nothing was changed on either node", "vips.web.vrid"];
+            .set_config(&config.replace("\"192.168.0.12\"", "\"192.168.0.13\""))?;
+        let words = ["nothing was changed on either node", "nodes.lb2.address"];
         expect(site, Node::Lb1, &[], 1, &words)?;
         site.pair
             .set_config(&config.replace("[vrrp]", "[proxy]\nmax_sessions = 9000\n[vrrp]"))?;

@@ -88,9 +88,9 @@ fn a_dry_run_judges_and_compares_and_changes_nothing() -> Result<()> {
         })?;
 
         site.pair
-            .set_config(&config.replace("vrid    = 52", "vrid    = 53"))?;
+            .set_config(&config.replace("\"192.168.0.12\"", "\"192.168.0.13\""))?;
         let refused = [
-            "vips.web.vrid cannot change while the node runs",
+            "nodes.lb2.address cannot change while the node runs",
             "restart this node",
         ];
         expect(site, DRY, 1, &refused)?;
@@ -331,9 +331,9 @@ fn cfg_80_what_cannot_be_loaded_changes_nothing_and_says_why() -> Result<()> {
         for (edition, code, words) in [
             (config.replace("balance =", "ballance ="), 2, "unknown key"),
             (
-                config.replace("vrid    = 52", "vrid    = 53"),
+                config.replace("\"192.168.0.12\"", "\"192.168.0.13\""),
                 1,
-                "vips.web.vrid cannot change",
+                "nodes.lb2.address cannot change",
             ),
             (
                 config.replace("10.17.4.26:80", "10.17.4.24:80"),

@@ -48,7 +48,7 @@ use ipnet::IpNet;
 use crate::addr::{Family, Mac, Priority, Vrid};
 
 pub use agent::Agent;
-pub use arrangement::{Arrangement, NoPlace, Occupied, PlacedServer};
+pub use arrangement::{Arrangement, NoPlace, Occupied, PlacedServer, PlacedVip};
 pub use backend::{
     AllDown, Backend, Balance, Observe, OnError, OnMarkedDown, OnMarkedUp, PortOffset, PortRange,
     SendProxy, SendTlvs, Server, Track,
@@ -106,13 +106,14 @@ pub struct Config {
     pub nodes: Vec<Node>,
     /// What the nodes have between them.
     pub pair: Pair,
-    /// In the order of the file.
+    /// In the order of the file; after a reload by their places, with stand-ins for those that are gone. See
+    /// [`Config::live_vips`].
     pub vips: Vec<Vip>,
     /// All VIPs are elected as one, by what the first of them says.
     pub together: bool,
     /// How long a node that has started takes nothing from nobody, unless it hears the other one before.
     pub startup_delay: Duration,
-    /// In the order of the file.
+    /// As the VIPs, see [`Config::live_trackers`].
     pub trackers: Vec<Tracker>,
     /// In the order of the file.
     pub listeners: Vec<Listener>,
@@ -179,6 +180,8 @@ pub struct Pair {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vip {
     pub name: String,
+    /// A reload has taken it out of the file: it is nobody's any more, and keeps its place.
+    pub retired: bool,
     pub address: IpAddr,
     /// Of the subnet that the address belongs to; the address itself is installed as a /32 (/128).
     pub prefix_len: u8,
@@ -252,6 +255,13 @@ pub enum AdminHttp {
 }
 
 impl Vip {
+    /// Whether it is the same virtual router with the same address at the same place of the network, whatever it is
+    /// called: then it does not move when its name or its settings change.
+    pub fn is_same_router(&self, other: &Self) -> bool {
+        (self.address, self.vrid) == (other.address, other.vrid)
+            && self.interface == other.interface
+    }
+
     /// Of its virtual router.
     pub const fn family(&self) -> Family {
         Family::of(self.address)
@@ -279,6 +289,36 @@ impl Config {
             && self.pair.key_file.is_some()
     }
 
+    /// The VIPs, without stand-ins for those that a reload has taken away.
+    pub fn live_vips(&self) -> impl DoubleEndedIterator<Item = (VipIndex, &Vip)> + Clone {
+        let vips = self.vips.iter().enumerate();
+        vips.filter(|(_, vip)| !vip.retired)
+            .map(|(place, vip)| (VipIndex(place), vip))
+    }
+
+    /// The trackers with their places, likewise.
+    pub fn live_trackers(&self) -> impl Iterator<Item = (usize, &Tracker)> {
+        let trackers = self.trackers.iter().enumerate();
+        trackers.filter(|(_, tracker)| !tracker.retired)
+    }
+
+    /// The VIP with this address.
+    pub fn vip_at(&self, address: IpAddr) -> Option<VipIndex> {
+        let mut vips = self.live_vips();
+        vips.find(|(_, vip)| vip.address == address)
+            .map(|(place, _)| place)
+    }
+
+    /// Whether everything is the same that the virtual routers are told at their start.
+    pub fn elects_like(&self, other: &Self) -> bool {
+        self.nodes == other.nodes
+            && self.pair == other.pair
+            && self.vips == other.vips
+            && self.together == other.together
+            && self.startup_delay == other.startup_delay
+            && self.trackers == other.trackers
+    }
+
     /// The other node, if there are two.
     pub fn peer_of(&self, node: NodeIndex) -> Option<NodeIndex> {
         (self.nodes.len() == MAX_NODES).then(|| NodeIndex(1 - node.0))
@@ -303,7 +343,7 @@ impl Config {
         }
         let ours = |ip: IpAddr| {
             ip.is_loopback()
-                || self.vips.iter().any(|vip| vip.address == ip)
+                || self.vip_at(ip).is_some()
                 || self.nodes.iter().any(|node| node.address == ip)
         };
         let accepts = |bind: &Bind| {
@@ -319,11 +359,10 @@ impl Config {
                 listener.name
             ));
         }
-        let mut vips = self.vips.iter();
-        let vip = vips.find(|vip| vip.address == address.ip())?;
+        let vip = self.vip_at(address.ip())?;
         Some(format!(
             "it is VIP `{}`, which is always on the node itself",
-            vip.name
+            self.vips[vip.0].name
         ))
     }
 

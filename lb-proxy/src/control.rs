@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::command::{Command, Reply};
+use common::config::Vip;
 use common::time::Moment;
 use tokio::sync::{mpsc, watch};
 
@@ -15,6 +16,7 @@ use crate::clock;
 use crate::context::Proxy;
 use crate::generation::{self, Change, ChangeError, Prepared};
 use crate::keeper::KeeperTurn;
+use crate::registry::{Cut, Record};
 
 /// Commands that wait; more are refused.
 const WAITING: usize = 16;
@@ -190,6 +192,7 @@ impl Control {
         for _ in &*relays {
             told.recv_timeout(ANSWER).map_err(|_| ChangeError::Late)?;
         }
+        end_homeless(running, &proxy);
         *running = proxy;
         Ok(())
     }
@@ -287,5 +290,20 @@ impl Control {
         self.receivers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+/// Nothing reaches the sessions of a VIP that is gone: both sides are told.
+fn end_homeless(running: &Proxy, next: &Proxy) {
+    let is_gone = |vip: &Vip| next.config.vip_at(vip.address).is_none();
+    if !running.config.live_vips().any(|(_, vip)| is_gone(vip)) {
+        return;
+    }
+    let is_homeless = |one: &Record| {
+        let vip = one.vip().and_then(|vip| running.config.vips.get(vip.0));
+        vip.is_some_and(is_gone)
+    };
+    let sessions = next.cut(Cut::Administrator, is_homeless);
+    if sessions > 0 {
+        tracing::info!(sessions, "the sessions of VIPs that are gone were ended");
     }
 }

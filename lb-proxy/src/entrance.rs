@@ -50,10 +50,8 @@ impl Entrance {
 
 fn vip_end(address: SocketAddr, config: &Config) -> Option<LocalEnd> {
     let ip: IpAddr = address.ip().to_canonical();
-    let mut vips = config.vips.iter();
-    let vip = vips.position(|vip| vip.address == ip)?;
     Some(LocalEnd {
-        vip: VipIndex(vip),
+        vip: config.vip_at(ip)?,
         port: address.port(),
     })
 }

@@ -355,8 +355,8 @@ impl Keeper {
             let ramp = self.ramp(member.place, now);
             board.servers[member.place].ramp.set(ramp.into());
         }
-        for index in 0..config.vips.len() {
-            self.publish_vip(VipIndex(index), now);
+        for (vip, _) in config.live_vips() {
+            self.publish_vip(vip, now);
         }
         // Nobody probes a server in maintenance, and nobody waits for that.
         let present = || roster.all().filter(|one| one.is_present());

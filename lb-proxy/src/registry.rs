@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use common::board::{SessionPart, VipSession};
-use common::config::MAX_THREADS;
+use common::config::{MAX_THREADS, VipIndex};
 use common::time::Moment;
 
 use self::way::{Step, Way};
@@ -42,6 +42,9 @@ struct Kept {
     advertised: BTreeMap<SessionId, SocketAddr>,
     next: SessionId,
 }
+
+/// There are fewer VIPs.
+const NO_VIP: u8 = u8::MAX;
 
 /// What a session is called: no other one of this node since its boot has the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +75,8 @@ pub(crate) struct Record {
     /// In [`Kept::sessions`].
     place: u32,
     listener: u16,
+    /// Place of the VIP that it came to; [`NO_VIP`] = to none.
+    vip: u8,
     cut: AtomicU8,
     way: Way,
 }
@@ -149,6 +154,7 @@ impl Registry {
             peer: peer.into(),
             place,
             listener: small(listener),
+            vip: end.map_or(NO_VIP, |end| u8::try_from(end.vip.0).unwrap_or(NO_VIP)),
             cut: AtomicU8::new(0),
             way: Way::default(),
         });
@@ -257,6 +263,11 @@ impl Drop for Session {
 }
 
 impl Record {
+    /// The VIP that it came to.
+    pub(crate) fn vip(&self) -> Option<VipIndex> {
+        (self.vip != NO_VIP).then_some(VipIndex(self.vip.into()))
+    }
+
     /// Where the connection comes from.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer.into()

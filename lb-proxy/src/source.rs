@@ -92,7 +92,7 @@ impl Sources {
         });
         Self {
             configured: configured.collect(),
-            vips: config.vips.iter().map(|vip| vip.address).collect(),
+            vips: config.live_vips().map(|(_, vip)| vip.address).collect(),
             own: config.nodes[node.0].address,
             from_own: match before {
                 Some(before) => Arc::clone(&before.from_own),

@@ -30,12 +30,12 @@ pub(super) fn warnings(view: &View, vrrp_lives: bool) -> Vec<String> {
         == MacPreflight::Failed
         && vrrp_lives;
     let pair = &view.config.pair.interface;
-    let vips = view.config.vips.iter().enumerate();
+    let vips = view.config.live_vips();
     vips.filter_map(|(place, vip)| {
         let name = &vip.name;
         let interface = &vip.interface;
         let refused = failed && vip.interface == *pair;
-        match (vip.virtual_mac, is_virtual(view, VipIndex(place), vrrp_lives)) {
+        match (vip.virtual_mac, is_virtual(view, place, vrrp_lives)) {
             (VirtualMac::Off, _) => None,
             (VirtualMac::Auto, _) if refused => Some(format!(
                 "VIP {name} stays at {interface}'s own hardware address: frames to a second one do not reach this \

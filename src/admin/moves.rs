@@ -163,12 +163,13 @@ async fn ask(
 
 /// The VIPs with these names.
 fn mask(names: &[String], view: &View) -> Result<u16, String> {
-    let all = &view.config.vips;
+    let all = view.config.live_vips();
     names.iter().try_fold(0, |vips, name| {
-        match all.iter().position(|vip| vip.name == *name) {
-            Some(place) => Ok(vips | 1 << place),
+        match all.clone().find(|(_, vip)| vip.name == *name) {
+            Some((place, _)) => Ok(vips | 1 << place.0),
             None => {
-                let known: Vec<_> = all.iter().map(|vip| vip.name.as_str()).collect();
+                let known = all.clone().map(|(_, vip)| vip.name.as_str());
+                let known: Vec<_> = known.collect();
                 let known = known.join(", ");
                 Err(format!(
                     "there is no VIP {name}; the configuration has {known}"

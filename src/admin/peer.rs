@@ -63,8 +63,9 @@ pub(crate) fn status(view: &View, now: Moment) -> Option<PeerStatus> {
     let node = &view.config.nodes[peer.0];
     let board = &view.boards.vrrp.peer;
     let channel = Channel::of(view, peer, now);
-    let vips = (0..view.config.vips.len())
-        .map(|vip| vip_status(view, VipIndex(vip), channel))
+    let vips = view.config.live_vips();
+    let vips = vips
+        .map(|(vip, _)| vip_status(view, vip, channel))
         .collect();
     Some(PeerStatus {
         name: node.name.clone(),

@@ -25,7 +25,8 @@ mod message;
 mod mirror;
 mod tell;
 
-use std::net::IpAddr;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +34,12 @@ use std::time::Duration;
 use anyhow::Context;
 use common::board::{DrainSlot, LinkSlot, SessionTable};
 use common::config::key::parse_key_file;
-use common::config::{Config, NodeIndex};
+use common::config::{Config, NodeIndex, Vip};
+use common::time::Moment;
+use tokio::task::JoinHandle;
 
 pub(crate) use self::ask::Peer;
-use self::ask::Servant;
+use self::ask::{Asks, Servant};
 use self::identity::Identity;
 use crate::commands::Asker;
 
@@ -44,6 +47,10 @@ use crate::commands::Asker;
 const ALIVE: Duration = Duration::from_secs(1);
 /// Who says nothing for so long, or takes nothing, is gone.
 const SILENCE: Duration = Duration::from_secs(5);
+/// A link goes on for so long after a reload: what became of that may have to be told over it.
+const REST: Duration = Duration::from_secs(2);
+/// And so much longer while the other node still waits for something.
+const LONGEST_REST: Duration = Duration::from_secs(30);
 /// For a connection, for its handshake, and for the first words.
 const OPENING: Duration = Duration::from_secs(3);
 
@@ -68,7 +75,7 @@ struct Link {
     own: Node,
     peer: Node,
     port: u16,
-    /// Addresses of the VIPs, in the order of the configuration.
+    /// Addresses of the VIPs, by place.
     vips: Vec<IpAddr>,
     identity: Identity,
     own_sessions: &'static SessionTable,
@@ -76,7 +83,7 @@ struct Link {
     slot: &'static LinkSlot,
     /// How this node's stop goes on.
     drain: &'static DrainSlot,
-    servant: Servant,
+    servant: Arc<Servant>,
 }
 
 #[derive(Debug)]
@@ -85,15 +92,123 @@ struct Node {
     address: IpAddr,
 }
 
-/// Starts both directions on the runtime of the caller. The other node, for who wants something of it.
-///
-/// # Errors
-/// The key is none, or the socket cannot be used.
-pub(super) fn start(
+/// Both directions; they end when it is dropped.
+#[derive(Debug)]
+pub(super) struct PeerLink {
     inputs: Inputs,
+    node: NodeIndex,
+    slots: (&'static LinkSlot, &'static DrainSlot),
+    /// As the link that runs has them.
+    vips: Vec<IpAddr>,
+    /// Shared by one link after another, and so is the other end.
+    shared: Shared,
+    tasks: Vec<JoinHandle<Infallible>>,
+    /// What it is to go over to, not before then, and not long after.
+    next: Option<(Arc<Config>, Option<String>, Moment)>,
+}
+
+/// What outlives a link: tasks of this node for the other one, and of the other one for this.
+#[derive(Debug, Clone)]
+struct Shared {
+    asks: Arc<tokio::sync::Mutex<Asks>>,
+    servant: Arc<Servant>,
+    /// As the one who asks has it.
+    waiting: Arc<()>,
+}
+
+impl PeerLink {
+    /// Starts both directions on the runtime of the caller.
+    ///
+    /// # Errors
+    /// The key is none, or the socket cannot be used.
+    pub(super) fn start(
+        inputs: Inputs,
+        (config, node): (&Config, NodeIndex),
+        slots: (&'static LinkSlot, &'static DrainSlot),
+    ) -> anyhow::Result<(Self, Peer)> {
+        let peer = config.peer_of(node).context("there is no other node")?;
+        let name = config.nodes[peer.0].name.clone();
+        let (asking, asks) = Peer::new(name, slots.0);
+        let mut link = Self {
+            shared: Shared {
+                asks: Arc::new(asks.into()),
+                servant: Arc::new(Servant::new(inputs.supervisor.clone())),
+                waiting: Arc::clone(&asking.waiting),
+            },
+            inputs,
+            node,
+            slots,
+            vips: addresses(config),
+            tasks: Vec::new(),
+            next: None,
+        };
+        link.begin(config)?;
+        Ok((link, asking))
+    }
+
+    fn begin(&mut self, config: &Config) -> anyhow::Result<()> {
+        let of = (config, self.node);
+        self.tasks = start(&self.inputs, of, (self.slots, &self.shared))?;
+        Ok(())
+    }
+
+    /// The node runs by this configuration from now on, and by these keys: where they matter here, connections are made
+    /// anew, and everything is told once more. In a moment: the other node may be waiting for what became of the reload.
+    pub(super) fn go_over(&mut self, config: Arc<Config>, key: Option<String>, now: Moment) {
+        self.next = Some((config, key, now + REST));
+    }
+
+    /// Goes over, if it is time and nobody waits for anything; to be called each second.
+    pub(super) fn look(&mut self, now: Moment) {
+        let rested = |next: &mut (_, _, Moment)| {
+            // Its end here, and that of who asks.
+            let asks = Arc::strong_count(&self.shared.waiting) > 2;
+            let asked = asks || self.shared.servant.is_busy();
+            now >= next.2 && (!asked || now >= next.2 + LONGEST_REST)
+        };
+        let Some((config, key, _)) = self.next.take_if(rested) else {
+            return;
+        };
+        let vips = addresses(&config);
+        let key = key.unwrap_or_else(|| self.inputs.key.clone());
+        if vips == self.vips && key == self.inputs.key {
+            return;
+        }
+        self.vips = vips;
+        self.inputs.key = key;
+        self.end();
+        if let Err(error) = self.begin(&config) {
+            tracing::error!("the other node's admin is not spoken with: {error:#}");
+        }
+    }
+
+    fn end(&mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for PeerLink {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Of the VIPs, by place; those that are gone are nobody's.
+fn addresses(config: &Config) -> Vec<IpAddr> {
+    let address = |vip: &Vip| match vip.retired {
+        true => Ipv4Addr::UNSPECIFIED.into(),
+        false => vip.address,
+    };
+    config.vips.iter().map(address).collect()
+}
+
+fn start(
+    inputs: &Inputs,
     (config, node): (&Config, NodeIndex),
-    (slot, drain): (&'static LinkSlot, &'static DrainSlot),
-) -> anyhow::Result<Peer> {
+    ((slot, drain), shared): ((&'static LinkSlot, &'static DrainSlot), &Shared),
+) -> anyhow::Result<Vec<JoinHandle<Infallible>>> {
     let peer = config.peer_of(node).context("there is no other node")?;
     let named = |index: NodeIndex| {
         let node = &config.nodes[index.0];
@@ -109,24 +224,26 @@ pub(super) fn start(
         own,
         peer,
         port: config.pair.port,
-        vips: config.vips.iter().map(|vip| vip.address).collect(),
+        vips: addresses(config),
         own_sessions: inputs.own,
         peer_sessions: inputs.peers,
         slot,
         drain,
-        servant: Servant::new(inputs.supervisor),
+        servant: Arc::clone(&shared.servant),
     });
-    let (asking, asks) = Peer::new(link.peer.name.clone(), slot);
     // Connections of an earlier admin process have ended with it; what it was told stays true until it is told anew.
     slot.telling.clear();
     slot.hearing.clear();
     slot.peer_drain_until.clear();
     slot.told.set(0);
     slot.heard.set(inputs.peers.sessions().count() as u64);
-    let listening = hear::listener(inputs.socket).context("take over the socket for the peer")?;
-    tokio::spawn(hear::serve(listening, Arc::clone(&link)));
-    tokio::spawn(tell::tell_for_ever(link, asks));
-    Ok(asking)
+    let socket = inputs.socket.try_clone();
+    let listening = socket.and_then(hear::listener);
+    let listening = listening.context("take over the socket for the peer")?;
+    Ok(vec![
+        tokio::spawn(hear::serve(listening, Arc::clone(&link))),
+        tokio::spawn(tell::tell_for_ever(link, Arc::clone(&shared.asks))),
+    ])
 }
 
 #[cfg(test)]

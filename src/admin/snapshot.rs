@@ -40,8 +40,10 @@ impl View {
             maintenance: maintenance.is_some(),
             maintenance_ms_left: maintenance.and_then(|said| left(said.until, now)),
             processes: processes.all().map(|one| one.status(now)).to_vec(),
-            vips: (0..self.config.vips.len())
-                .map(|vip| self.vip(VipIndex(vip), &processes.vrrp, clocks))
+            vips: self
+                .config
+                .live_vips()
+                .map(|(vip, _)| self.vip(vip, &processes.vrrp, clocks))
                 .collect(),
             trackers: trackers::status::status(self, now),
             machine: stalls::status(self, now),

@@ -24,10 +24,28 @@ use super::external::end_abandoned;
 /// A killed program takes so long to be gone, at most.
 const GONE: Duration = Duration::from_secs(1);
 
-/// Ends the programs when it is dropped.
+/// Ends the looks when it is dropped, and the programs.
 #[derive(Debug)]
 pub(super) struct Watching {
+    config: Arc<Config>,
+    node: String,
+    board: &'static AdminBoard,
+    /// By place.
+    watchers: Vec<Option<Running>>,
+}
+
+/// One tracker is looked at.
+#[derive(Debug)]
+struct Running {
+    task: JoinHandle<Infallible>,
+    /// Its programs end with it.
     _stop: PipeWriter,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Starts looking, and ends what an earlier process has left. Inside a runtime.
@@ -40,21 +58,67 @@ pub(super) fn start(
     board: &'static AdminBoard,
 ) -> io::Result<Watching> {
     end_abandoned(&board.tracker_groups);
-    let (reader, writer) = io::pipe()?;
-    let stop = Arc::new(reader);
-    for (place, tracker) in config.trackers.iter().enumerate() {
-        if let Some(look) = Look::of(tracker, node) {
-            let watcher = Watcher {
-                tracker: tracker.clone(),
-                look: Arc::new(look),
-                place,
-                board,
-                stop: Arc::clone(&stop),
-            };
-            tokio::spawn(watcher.serve());
+    let mut watching = Watching {
+        config: Arc::clone(config),
+        node: node.to_owned(),
+        board,
+        watchers: Vec::new(),
+    };
+    for place in 0..config.trackers.len() {
+        let running = watching.watch(place)?;
+        watching.watchers.push(running);
+    }
+    Ok(watching)
+}
+
+impl Watching {
+    /// The trackers are these from now on. Those that are as they were are not disturbed.
+    pub(super) fn go_over(&mut self, config: &Arc<Config>) {
+        let before = std::mem::replace(&mut self.config, Arc::clone(config));
+        let places = config.trackers.len().max(before.trackers.len());
+        self.watchers.resize_with(places, || None);
+        for place in 0..places {
+            let (old, new) = (before.trackers.get(place), config.trackers.get(place));
+            if old == new {
+                continue;
+            }
+            // First this: two would write one slot.
+            self.watchers[place] = None;
+            end_abandoned(&self.board.tracker_groups[place..=place]);
+            let goes_on = old.is_some_and(|old| new.is_some_and(|new| new.looks_like(old)));
+            if !goes_on {
+                self.board.trackers[place].forget();
+            }
+            match self.watch(place) {
+                Ok(running) => self.watchers[place] = running,
+                Err(error) => {
+                    let name = new.map_or("", |one| &one.name);
+                    tracing::error!(tracker = name, %error, "a tracker cannot be looked at");
+                }
+            }
         }
     }
-    Ok(Watching { _stop: writer })
+
+    /// `None` = vrrp looks, or nobody does.
+    fn watch(&self, place: usize) -> io::Result<Option<Running>> {
+        let live = self.config.trackers.get(place).filter(|one| !one.retired);
+        let Some((tracker, look)) = live.and_then(|one| Some((one, Look::of(one, &self.node)?)))
+        else {
+            return Ok(None);
+        };
+        let (reader, writer) = io::pipe()?;
+        let watcher = Watcher {
+            tracker: tracker.clone(),
+            look: Arc::new(look),
+            place,
+            board: self.board,
+            stop: Arc::new(reader),
+        };
+        Ok(Some(Running {
+            task: tokio::spawn(watcher.serve()),
+            _stop: writer,
+        }))
+    }
 }
 
 /// Looks at one tracker.

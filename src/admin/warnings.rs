@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::board::{ServerState, Text};
-use common::config::{BackendIndex, NodeIndex, VipIndex};
+use common::config::{BackendIndex, NodeIndex};
 use common::roster::Roster;
 use common::status::{BackendStatus, Status, VipStatus};
 use common::time::Moment;
@@ -54,9 +54,11 @@ pub(crate) fn of(
     found.extend(status.vips.iter().flat_map(routes::warnings));
     found.extend(macs::warnings(view, processes.vrrp.alive));
     found.extend(trackers::status::warnings(&status.trackers));
-    found.extend((0..view.config.vips.len()).filter_map(|vip| owner_warning(view, vip, now)));
-    for vip in 0..view.config.vips.len() {
-        found.extend(adverts::of_others(view, VipIndex(vip), now));
+    for (vip, _) in view.config.live_vips() {
+        found.extend(owner_warning(view, vip.0, now));
+    }
+    for (vip, _) in view.config.live_vips() {
+        found.extend(adverts::of_others(view, vip, now));
     }
     if let Some(peer) = view.config.peer_of(view.node) {
         peer_warnings(view, peer, now, &mut found);
@@ -158,8 +160,8 @@ fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<Stri
         )),
         Channel::NoHeartbeat | Channel::Keepalived => {}
     }
-    for vip in 0..view.config.vips.len() {
-        found.extend(adverts::of_peer(view, (name, channel), VipIndex(vip), now));
+    for (vip, _) in view.config.live_vips() {
+        found.extend(adverts::of_peer(view, (name, channel), vip, now));
     }
 }
 

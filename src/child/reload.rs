@@ -44,15 +44,11 @@ impl Reload {
             .map_err(|_| anyhow!("the configuration could not be read"))?
     }
 
-    /// The supervisor refuses what vrrp cannot take over; this says what vrrp relies on.
-    pub(super) fn is_for_vrrp(&self, next: &Work) -> anyhow::Result<()> {
-        let (old, new) = (&self.running, &next.config);
+    /// For anything else the supervisor has vrrp succeeded by another process.
+    pub(super) fn is_for_this_vrrp(&self) -> anyhow::Result<()> {
+        let next = self.next.as_ref().map(|(config, _)| config);
         ensure!(
-            old.nodes == new.nodes
-                && old.pair == new.pair
-                && old.vips == new.vips
-                && old.together == new.together
-                && old.trackers == new.trackers,
+            next.is_none_or(|next| next.elects_like(&self.running)),
             "vrrp cannot change nodes, pair, VIPs and trackers while it runs"
         );
         Ok(())

@@ -90,16 +90,30 @@ impl Forwarding {
         Self { loaded, is_renewed }
     }
 
-    /// What is listened to from now on. What was listened to stays: its last sessions may have to be sent to the
-    /// other node, and for nobody else's segments does it matter.
+    /// What is listened to from now on, and where. What was listened to stays, but for addresses that have another
+    /// VIP's place now: its last sessions may have to be sent to the other node, and for nobody else's segments does
+    /// it matter.
     pub(super) fn go_over(&mut self, config: &Config) {
         let Ok(loaded) = &mut self.loaded else {
             return;
         };
-        let known = std::mem::take(&mut loaded.listened);
+        let stays = |(address, place): &(SocketAddr, VipIndex)| match config.vip_at(address.ip()) {
+            Some(now) => now == *place,
+            None => config.vips.get(place.0).is_some_and(|vip| vip.retired),
+        };
+        let mut known = std::mem::take(&mut loaded.listened);
+        known.retain(stays);
         let new = listened(config).into_iter();
         let new = new.filter(|one| !known.contains(one)).collect::<Vec<_>>();
         loaded.listened = [known, new].concat();
+        let hooks = hooks(config).into_iter();
+        let new = hooks.filter(|one| {
+            loaded
+                .hooks
+                .iter()
+                .all(|known| known.interface != one.interface)
+        });
+        loaded.hooks.extend(new.collect::<Vec<_>>());
         if let Err(error) = loaded.program.set_listeners(&loaded.listened) {
             let error = anyhow::Error::from(error);
             tracing::error!("connections to what is new are not sent to the other node: {error:#}");
@@ -257,8 +271,8 @@ impl Hook {
 /// The interfaces that it hangs on.
 fn hooks(config: &Config) -> Vec<Hook> {
     let mut names = vec![config.pair.interface.clone()];
-    let of_vips = config.vips.iter().map(|vip| vip.interface.clone());
-    let macvlans = config.vips.iter().filter_map(|vip| vip.macvlan());
+    let of_vips = config.live_vips().map(|(_, vip)| vip.interface.clone());
+    let macvlans = config.live_vips().filter_map(|(_, vip)| vip.macvlan());
     for name in of_vips.chain(macvlans) {
         if !names.contains(&name) {
             names.push(name);
@@ -278,8 +292,8 @@ pub(crate) fn detach_all(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Why the configuration has no use for it.
-fn obstacle(config: &Config, node: NodeIndex) -> Option<String> {
-    if config.vips.is_empty() {
+pub(super) fn obstacle(config: &Config, node: NodeIndex) -> Option<String> {
+    if config.live_vips().next().is_none() {
         return Some("no virtual IPs".to_owned());
     }
     if !config.has_pair_channel(node) {
@@ -287,7 +301,8 @@ fn obstacle(config: &Config, node: NodeIndex) -> Option<String> {
     }
     // What is sent to the other node goes there by this interface, and arrives on it.
     let interface = &config.pair.interface;
-    let elsewhere = config.vips.iter().find(|vip| vip.interface != *interface)?;
+    let mut vips = config.live_vips();
+    let (_, elsewhere) = vips.find(|(_, vip)| vip.interface != *interface)?;
     is_strict(interface).then(|| {
         // A board's text is short.
         format!(
@@ -379,12 +394,12 @@ fn listened(config: &Config) -> Vec<(SocketAddr, VipIndex)> {
     let listeners = listeners.filter(|one| hears(&one.socket.interface));
     let binds = listeners.flat_map(|one| &one.binds);
     for address in binds.flat_map(|bind| bind.addresses()) {
-        for (index, vip) in config.vips.iter().enumerate() {
+        for (index, vip) in config.live_vips() {
             let ip = address.ip();
             let any = ip.is_unspecified() && ip.is_ipv4() == vip.address.is_ipv4();
             if any || ip == vip.address {
                 let address = SocketAddr::new(vip.address, address.port());
-                listened.push((address, VipIndex(index)));
+                listened.push((address, index));
             }
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Next {
     pub(super) difference: Difference,
     /// Rendered; empty = none.
     pub(super) warnings: String,
+    /// What becomes of the pair's keys, once somebody has compared them.
+    pub(super) keys: Option<String>,
     /// Contents of the files that it names, sealed, and who needs them.
     pub(super) files: Vec<(Child, PathBuf, OwnedFd)>,
 }
@@ -163,6 +165,7 @@ fn read(source: &Source, running: &str) -> Outcome {
         config: loaded.config,
         node,
         warnings: loaded.warnings.render(Paint::Plain),
+        keys: None,
         files,
     }))
 }

@@ -55,10 +55,15 @@ impl Rescue {
         };
         Ok(Self {
             sessions: kit.peer_sessions().map(open).transpose()?,
-            vips: config.vips.iter().map(|vip| vip.address).collect(),
+            vips: addresses(config),
             user: kit.rescuer(),
             running: None,
         })
+    }
+
+    /// The VIPs are others from now on, by the same places.
+    pub(super) fn go_over(&mut self, config: &Config) {
+        self.vips = addresses(config);
     }
 
     /// Whether clients are being told now.
@@ -171,6 +176,11 @@ impl Rescue {
             .spawn()
             .context("start the process")
     }
+}
+
+/// By place, also those that nobody holds any more.
+fn addresses(config: &Config) -> Vec<IpAddr> {
+    config.vips.iter().map(|vip| vip.address).collect()
 }
 
 fn outcome_of(process: &mut Child, status: ExitStatus) -> anyhow::Result<Outcome> {

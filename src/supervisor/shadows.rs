@@ -30,6 +30,20 @@ pub(super) fn install(config: &Config, folder: &Folder) -> anyhow::Result<Vec<St
     installed
 }
 
+/// Sets what a reload adds, and leaves what it takes away: until [`replace`] somebody holds it.
+pub(super) fn add(config: &Config, folder: &Folder) -> anyhow::Result<Vec<String>> {
+    let saved = shadow::record(config, read(folder)?);
+    write(folder, &saved)?;
+    shadow::add(config).context("set the shadows of the VIPs")
+}
+
+/// Takes away what a reload has taken out of the configuration.
+pub(super) fn replace(config: &Config, folder: &Folder) {
+    if let Err(error) = put(config, folder) {
+        tracing::warn!("the shadows of the VIPs: {error:#}");
+    }
+}
+
 fn put(config: &Config, folder: &Folder) -> anyhow::Result<Vec<String>> {
     let saved = shadow::record(config, read(folder)?);
     write(folder, &saved)?;

@@ -1,8 +1,9 @@
 //! The supervisor's loop: waits for events, tells [`Lifecycle`], does what it says.
 //!
-//! `children` does what concerns a process, `departed` what concerns one that has made way, `boards` what
-//! is read and written there; `reload` and `upgrade` go through with reloads and with upgrades in place.
+//! `children` does what concerns a process, `beside` what concerns one that is to take its place, `departed` one that
+//! has made way, `boards` what is read and written there; `reload` and `upgrade` go through with reloads and with upgrades in place.
 
+mod beside;
 mod boards;
 mod children;
 mod departed;
@@ -20,8 +21,10 @@ use nix::sys::signal::Signal;
 use vrrp::release::{Left, Will};
 use vrrp::signature::Stamp;
 
+use self::beside::Beside;
 use self::departed::Departed;
 pub(super) use self::reload::Reload;
+use self::reload::Unsettled;
 use self::upgrade::Ongoing;
 use super::events::{Event, Events};
 use super::files::Files;
@@ -33,7 +36,7 @@ use super::notify::{self, Notify};
 use super::process::{Binary, Process, Remains};
 use super::prover::Prover;
 use super::rescue::Rescue;
-use super::shadows::Keeper;
+use super::shadows::{self, Keeper};
 
 /// After a stop the last processes have so long to be gone for good, with all their sockets.
 const BURIAL_LIMIT: Duration = Duration::from_secs(2);
@@ -65,6 +68,7 @@ pub(super) struct Loop<'a> {
     children: [Option<Process>; 3],
     /// What each child is started from, by [`Child`].
     binaries: [Binary; 3],
+    beside: Option<Beside>,
     departed: Vec<Departed>,
     remains: Vec<Remains>,
     ongoing: Option<Ongoing>,
@@ -77,6 +81,9 @@ pub(super) struct Loop<'a> {
     /// When VIPs with a hardware address of their own are to be left for good, if no vrrp does it until then.
     leave_at: Option<Moment>,
     shadows: Keeper,
+    unsettled: Option<Unsettled>,
+    /// When the shadows go that a reload has made needless.
+    clear_at: Option<Moment>,
     stopping: bool,
     finished: Option<Moment>,
 }
@@ -96,6 +103,7 @@ impl<'a> Loop<'a> {
             lifecycle: Lifecycle::new(with.place.config.proxy.drain, now),
             children: [None, None, None],
             binaries: [Binary::Own, Binary::Own, Binary::Own],
+            beside: None,
             departed: Vec::new(),
             remains: Vec::new(),
             ongoing: None,
@@ -105,6 +113,8 @@ impl<'a> Loop<'a> {
             will_is_due: false,
             leave_at: None,
             shadows: Keeper::new(now),
+            unsettled: None,
+            clear_at: None,
             stopping: false,
             finished: None,
             with,
@@ -177,6 +187,9 @@ impl<'a> Loop<'a> {
                 self.notify.stopping();
                 self.stopping = true;
                 self.stop_reload();
+                if !self.is_upgrading() {
+                    self.discard_beside();
+                }
                 self.tell_upgrade(|upgrade, _| upgrade.handle_stop());
                 self.lifecycle.handle_stop_request(vrrp::now());
             }
@@ -260,8 +273,11 @@ impl<'a> Loop<'a> {
                 will.switch_off();
             }
         }
-        if !self.stopping {
+        if !self.stopping && !self.is_reloading() {
             let place = (&*self.with.place.config, self.with.place.folder);
+            if self.clear_at.take_if(|at| *at <= now).is_some() {
+                shadows::replace(place.0, place.1);
+            }
             self.shadows.look(place, now);
         }
         if !self.stopping {

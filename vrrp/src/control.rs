@@ -25,6 +25,8 @@ pub struct Control {
     wake: EventFd,
     stop: AtomicBool,
     leave: AtomicBool,
+    /// What the successor of one that leaves runs by, if that is something else.
+    leaves_to: Mutex<Option<Arc<Config>>>,
     supervisor_absent: AtomicBool,
     /// What a reload has brought, until the loop takes it.
     next: Mutex<Option<Running>>,
@@ -54,6 +56,7 @@ impl Control {
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
             stop: AtomicBool::new(false),
             leave: AtomicBool::new(false),
+            leaves_to: Mutex::new(None),
             supervisor_absent: AtomicBool::new(false),
             next: Mutex::new(None),
             beginning: Mutex::new(None),
@@ -74,8 +77,13 @@ impl Control {
     }
 
     /// Asks the loop to return and to leave everything as it is, for a successor that waits beside it:
-    /// leases stay, nobody is told that it resigns.
-    pub fn request_leave(&self) {
+    /// leases stay, nobody is told that it resigns. What `next` has no more, by which the successor runs, is given
+    /// up before; `None` = it runs by the same.
+    pub fn request_leave(&self, next: Option<Arc<Config>>) {
+        *self
+            .leaves_to
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = next;
         self.leave.store(true, Ordering::Release);
         self.wake();
     }
@@ -99,8 +107,8 @@ impl Control {
         self.wake();
     }
 
-    /// The node runs by this configuration from now on. Nodes, pair, VIPs and trackers are as they were: a
-    /// reload does not change them.
+    /// The node runs by this configuration from now on. Nodes, pair, VIPs and trackers are as they were
+    /// ([`Config::elects_like`]): for other ones this process makes way for a successor.
     pub fn reconfigure(&self, config: Arc<Config>, hash: u64) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next = Some(Running { config, hash });
@@ -125,6 +133,12 @@ impl Control {
 
     pub(crate) fn leave_requested(&self) -> bool {
         self.leave.load(Ordering::Acquire)
+    }
+
+    /// What the successor runs by. Nobody else holds the lock once leaving was requested.
+    pub(crate) fn leaves_to(&self) -> Option<Arc<Config>> {
+        let next = self.leaves_to.lock();
+        next.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Waits until the loop may begin; `None` = it is to stop before it has begun.

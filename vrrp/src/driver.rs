@@ -14,6 +14,7 @@ mod judging;
 mod noting;
 mod pair_link;
 mod perform;
+mod places;
 mod port;
 mod questions;
 mod receive;
@@ -43,12 +44,13 @@ use self::group::Group;
 use self::handovers::Moves;
 use self::judging::ON_TIME;
 use self::pair_link::PairLink;
+use self::places::Units;
 use self::port::Port;
 use self::questions::Questions;
 use self::routes::Routes;
 use self::signing::Signing;
+pub(crate) use self::start::rehearse;
 use self::trackers::Trackers;
-use self::unit::Unit;
 use self::virtual_mac::MacPreflights;
 use self::wake::Wake;
 use crate::RunError;
@@ -101,8 +103,8 @@ pub(crate) struct Driver {
     events: EventSocket,
     wake: Wake,
     ports: Vec<Port>,
-    /// By [`VipIndex`].
-    units: Vec<Unit>,
+    /// By place.
+    units: Units,
     groups: Vec<Group>,
     trackers: Trackers,
     routes: Routes,
@@ -257,7 +259,8 @@ impl Driver {
         if nanos > self.board.worst_lateness.get() {
             self.board.worst_lateness.set(nanos);
         }
-        let shortest = self.config.vips.iter().map(|vip| vip.advert_interval).min();
+        let vips = self.config.live_vips();
+        let shortest = vips.map(|(_, vip)| vip.advert_interval).min();
         if shortest.is_some_and(|interval| lateness > interval * 2) {
             self.catch_up = Some(now);
         }

@@ -133,6 +133,7 @@ pub fn run_beside(
 ) -> Result<End, RunError> {
     let realtime = realtime::enter();
     (inputs.settle)().map_err(RunError::Settle)?;
+    driver::rehearse(&inputs)?;
     prepared();
     let Some(beginning) = control.wait_for_beginning() else {
         return Ok(End::Stopped);

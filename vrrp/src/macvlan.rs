@@ -50,30 +50,21 @@ pub(crate) enum MacvlanError {
     },
 }
 
-/// Makes those that are missing and removes those that the configuration does not name, or names otherwise. What could
+/// Makes those that are missing, and anew those that are there otherwise than the configuration has them. What could
 /// not be made comes back: its VIP stays at the hardware address of its interface.
 ///
 /// # Errors
 /// If the kernel does not tell its interfaces.
 pub(crate) fn install(config: &Config) -> Result<Vec<MacvlanError>, LinkError> {
     if config.vips.iter().all(|vip| vip.macvlan().is_none()) {
-        return remove().map(|()| Vec::new());
+        return Ok(Vec::new());
     }
     let mut route = RouteSocket::open()?;
-    let mut wanted = Vec::new();
-    for vip in &config.vips {
-        if let (Some(name), Some(parent)) = (vip.macvlan(), route.interface(&vip.interface)?) {
-            wanted.push((name, parent.index, vip));
-        }
-    }
+    let wanted = wanted(config, &mut route)?;
     let there = route.macvlans()?;
-    let fits = |found: &Macvlan, (name, parent, vip): &(String, u32, &Vip)| {
-        found.name == *name
-            && found.interface.parent == *parent
-            && found.interface.mac == vip.router_mac().0
-    };
     for found in &there {
-        if !wanted.iter().any(|one| fits(found, one)) {
+        let is_named = wanted.iter().any(|(name, ..)| *name == found.name);
+        if is_named && !wanted.iter().any(|one| fits(found, one)) {
             route.remove_macvlan(found)?;
         }
     }
@@ -83,6 +74,42 @@ pub(crate) fn install(config: &Config) -> Result<Vec<MacvlanError>, LinkError> {
     Ok(missing
         .filter_map(|(name, parent, vip)| make(&mut route, name, *parent, vip).err())
         .collect())
+}
+
+/// Removes those that the configuration does not name.
+///
+/// # Errors
+/// The first one that the kernel refused to remove, or it does not tell its interfaces.
+pub(crate) fn remove_others(config: &Config) -> Result<(), LinkError> {
+    let mut route = RouteSocket::open()?;
+    let wanted = wanted(config, &mut route)?;
+    for found in route.macvlans()? {
+        if !wanted.iter().any(|one| fits(&found, one)) {
+            route.remove_macvlan(&found)?;
+        }
+    }
+    Ok(())
+}
+
+/// By name and index of the interface below; that is there.
+type Wanted<'a> = (String, u32, &'a Vip);
+
+fn wanted<'a>(config: &'a Config, route: &mut RouteSocket) -> Result<Vec<Wanted<'a>>, LinkError> {
+    let mut wanted = Vec::new();
+    for vip in &config.vips {
+        if let Some(name) = vip.macvlan()
+            && let Some(parent) = route.interface(&vip.interface)?
+        {
+            wanted.push((name, parent.index, vip));
+        }
+    }
+    Ok(wanted)
+}
+
+fn fits(found: &Macvlan, (name, parent, vip): &Wanted<'_>) -> bool {
+    found.name == *name
+        && found.interface.parent == *parent
+        && found.interface.mac == vip.router_mac().0
 }
 
 /// Those that are missing, by name: of VIPs whose own interface is there.

@@ -100,18 +100,18 @@ pub(crate) fn same_subnet(a: IpAddr, b: IpAddr, prefix_len: u8) -> bool {
 /// both families is there twice.
 pub(crate) fn plan(config: &Config, node: NodeIndex) -> Vec<PortPlan> {
     let mut ports: Vec<PortPlan> = Vec::new();
-    for (index, vip) in config.vips.iter().enumerate() {
+    for (index, vip) in config.live_vips() {
         let family = vip.family();
         let same = |port: &&mut PortPlan| port.name == vip.interface && port.family == family;
         match ports.iter_mut().find(same) {
             Some(port) => {
-                port.vips.push(VipIndex(index));
+                port.vips.push(index);
                 port.addresses.push(vip.address);
             }
             None => ports.push(PortPlan {
                 name: vip.interface.clone(),
                 family,
-                vips: vec![VipIndex(index)],
+                vips: vec![index],
                 addresses: vec![vip.address],
                 own: own_address(config, node, vip),
                 peer: peer_address(config, node, vip),

@@ -151,6 +151,8 @@ pub struct VirtualRouter {
     pinned: bool,
     state: State,
     reason: String,
+    /// Interval of the adverts that an earlier process of this node has heard, until this one is Backup.
+    expected: Option<Duration>,
     /// What [`VirtualRouter::handle_fitness`] said last.
     fitness: Result<(), Cause>,
     actions: VecDeque<Action>,
@@ -279,6 +281,7 @@ impl VirtualRouter {
             pinned: false,
             state: State::Init,
             reason: "not started".to_owned(),
+            expected: None,
             fitness: Ok(()),
             actions: VecDeque::with_capacity(16),
             resigned: None,

@@ -103,6 +103,18 @@ pub fn record(config: &Config, earlier: Option<SavedSettings>) -> SavedSettings 
 /// # Errors
 /// The first change that the kernel refused; an interface that is missing is a warning.
 pub fn install(config: &Config) -> Result<Vec<String>, ShadowError> {
+    let warnings = add(config)?;
+    macvlan::remove_others(config)?;
+    let vips = vips(config);
+    remove_shadows(&mut RouteSocket::open()?, |found| !vips.contains(&found))?;
+    Ok(warnings)
+}
+
+/// The same, and leaves what is there of VIPs that the configuration does not name: somebody holds them still.
+///
+/// # Errors
+/// As [`install`].
+pub fn add(config: &Config) -> Result<Vec<String>, ShadowError> {
     let mut warnings = Vec::new();
     for interface in interfaces(config) {
         for (name, value) in NEEDED {
@@ -128,9 +140,7 @@ pub fn install(config: &Config) -> Result<Vec<String>, ShadowError> {
         warnings
             .push("lo is down: connections to a VIP from this node itself will fail".to_owned());
     }
-    let vips = vips(config);
-    remove_shadows(&mut route, |found| !vips.contains(&found))?;
-    for address in vips {
+    for address in vips(config) {
         route.put_shadow(Placement {
             interface: loopback.index,
             interface_name: LOOPBACK,
@@ -240,15 +250,14 @@ fn warn_of_all() -> Option<String> {
 /// Those that need the settings.
 fn interfaces(config: &Config) -> BTreeSet<&str> {
     config
-        .vips
-        .iter()
-        .filter(|vip| vip.address.is_ipv4())
-        .map(|vip| vip.interface.as_str())
+        .live_vips()
+        .filter(|(_, vip)| vip.address.is_ipv4())
+        .map(|(_, vip)| vip.interface.as_str())
         .collect()
 }
 
 fn vips(config: &Config) -> BTreeSet<IpAddr> {
-    config.vips.iter().map(|vip| vip.address).collect()
+    config.live_vips().map(|(_, vip)| vip.address).collect()
 }
 
 fn read(interface: &str, name: &str) -> Option<u8> {

@@ -21,6 +21,7 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 fn tracker(kind: TrackerKind, effect: TrackerEffect) -> Tracker {
     Tracker {
         name: "uplink".to_owned(),
+        retired: false,
         kind,
         interval: TENTH,
         timeout: TENTH,

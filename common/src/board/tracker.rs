@@ -39,6 +39,14 @@ impl TrackerSlot {
         TrackerState::from_board(self.state.get())
     }
 
+    /// Nothing is known any more: another tracker has this place. The counters go on.
+    pub fn forget(&self) {
+        self.state.set(TrackerState::Unknown.on_board());
+        self.since.clear();
+        self.reason.set("");
+        self.looked.clear();
+    }
+
     /// Takes a look into account: `Ok` = good, both with words; whether the state has changed. Only
     /// who looks may call it.
     pub fn take(&self, tally: &mut Tally, found: Result<&str, &str>, now: Moment) -> bool {

@@ -75,6 +75,8 @@ pub struct VrrpBoard {
     pub mac_preflight: Cell,
     /// The hardware address that each VIP is reached at on this node, in the lower six bytes; 0 = its lease is not here.
     pub macs: [Cell; MAX_VIPS],
+    /// Interval of the adverts that were heard last, in nanoseconds. Since layout 15.
+    pub heard_interval: [Cell; MAX_VIPS],
 }
 
 /// As nobody has written it yet.
@@ -114,6 +116,7 @@ impl Default for VrrpBoard {
             routes: array::from_fn(|_| Default::default()),
             mac_preflight: Default::default(),
             macs: Default::default(),
+            heard_interval: Default::default(),
         }
     }
 }

@@ -2,16 +2,21 @@
 //!
 //! Every index of a [`Config`] is a place on the boards, too. At the start the places are in the order
 //! of the file. A reload leaves everything at its place that has the same name (servers: the same
-//! address in the same backend), gives a free one to what is new, and leaves a stand-in where something
+//! address in the same backend; VIPs: the same address, VRID and interface; trackers: the same name and
+//! what they look at), gives a free one to what is new, and leaves a stand-in where something
 //! was: old sessions are still counted there. So an index means the same before and after a reload, in
 //! all processes.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, BackendIndex, Config, Listener, MAX_LISTENERS, MAX_SERVERS};
+use super::{
+    Backend, BackendIndex, Config, Listener, MAX_LISTENERS, MAX_SERVERS, MAX_TRACKERS, MAX_VIPS,
+    Tracker, Vip, VipIndex, VirtualMac,
+};
+use crate::addr::Vrid;
 
 /// Everything that has a place, by place.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -20,6 +25,30 @@ pub struct Arrangement {
     pub listeners: Vec<String>,
     pub backends: Vec<String>,
     pub servers: Vec<PlacedServer>,
+    /// Also those of which the file knows no more. Since reloads take VIPs over.
+    #[serde(default)]
+    pub vips: Vec<PlacedVip>,
+    /// Names; empty = nobody's any more. Likewise.
+    #[serde(default)]
+    pub trackers: Vec<String>,
+}
+
+/// A VIP: what it is to the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedVip {
+    pub address: IpAddr,
+    pub vrid: u8,
+    pub interface: String,
+}
+
+impl PlacedVip {
+    fn of(vip: &Vip) -> Self {
+        Self {
+            address: vip.address,
+            vrid: vip.vrid.value(),
+            interface: vip.interface.clone(),
+        }
+    }
 }
 
 /// A server of the file.
@@ -81,6 +110,8 @@ impl Arrangement {
             listeners: names(config.listeners.iter().map(|one| &one.name)),
             backends: names(config.backends.iter().map(|one| &one.name)),
             servers: servers.collect(),
+            vips: config.vips.iter().map(PlacedVip::of).collect(),
+            trackers: names(config.trackers.iter().map(|one| &one.name)),
         }
     }
 
@@ -129,8 +160,64 @@ impl Arrangement {
             listeners,
             backends,
             servers,
+            vips: place_vips(before.vips, next)?,
+            trackers: place_trackers(&running.trackers, next)?,
         })
     }
+}
+
+/// Places that were never used come first: what was said of another one is forgotten longest.
+fn place_vips(mut places: Vec<PlacedVip>, next: &Config) -> Result<Vec<PlacedVip>, NoPlace> {
+    let wanted: Vec<PlacedVip> = next.vips.iter().map(PlacedVip::of).collect();
+    for (vip, one) in next.vips.iter().zip(&wanted) {
+        if places.contains(one) {
+            continue;
+        }
+        if places.len() < MAX_VIPS {
+            places.push(one.clone());
+            continue;
+        }
+        let free = places.iter().position(|place| !wanted.contains(place));
+        let free = free.ok_or_else(|| NoPlace {
+            what: format!("VIP {}", vip.name),
+            most: MAX_VIPS,
+        })?;
+        places[free] = one.clone();
+    }
+    Ok(places)
+}
+
+/// One that looks at something else begins anew, whatever it is called.
+fn place_trackers(running: &[Tracker], next: &Config) -> Result<Vec<String>, NoPlace> {
+    let stays = |old: &&Tracker| {
+        let mut all = next.trackers.iter();
+        !old.retired && all.any(|new| new.looks_like(old))
+    };
+    let mut places: Vec<String> = running
+        .iter()
+        .map(|old| {
+            Some(old)
+                .filter(stays)
+                .map_or("", |old| &old.name)
+                .to_owned()
+        })
+        .collect();
+    for tracker in &next.trackers {
+        if places.contains(&tracker.name) {
+            continue;
+        }
+        if places.len() < MAX_TRACKERS {
+            places.push(tracker.name.clone());
+            continue;
+        }
+        let free = places.iter().position(String::is_empty);
+        let free = free.ok_or_else(|| NoPlace {
+            what: format!("tracker {}", tracker.name),
+            most: MAX_TRACKERS,
+        })?;
+        places[free] = tracker.name.clone();
+    }
+    Ok(places)
 }
 
 fn place_servers(
@@ -233,7 +320,57 @@ impl Config {
             // Of a stand-in, where it led.
             listener.backend.0 = listener.backend.0.min(known.saturating_sub(1));
         }
+        self.arrange_vips(arrangement)?;
+        self.arrange_trackers(arrangement)?;
         Ok(self)
+    }
+
+    fn arrange_vips(&mut self, arrangement: &Arrangement) -> Result<(), String> {
+        if arrangement.vips.is_empty() {
+            // An earlier version's: all are where the file has them.
+            return Ok(());
+        }
+        let mut places = Vec::new();
+        for vip in &self.vips {
+            let one = PlacedVip::of(vip);
+            let place = arrangement.vips.iter().position(|known| *known == one);
+            places.push(place.ok_or_else(|| format!("VIP {} has no place", vip.name))?);
+        }
+        let to = |index: VipIndex| VipIndex(places[index.0]);
+        for bind in self.listeners.iter_mut().flat_map(|one| &mut one.binds) {
+            bind.vip = bind.vip.map(to);
+        }
+        for vip in self.trackers.iter_mut().flat_map(|one| &mut one.vips) {
+            *vip = to(*vip);
+        }
+        let there = std::mem::take(&mut self.vips);
+        let Some(first) = there.first() else {
+            return Ok(());
+        };
+        let at = |place: usize| places.iter().position(|one| *one == place);
+        let all = arrangement.vips.iter().enumerate().map(|(place, known)| {
+            let vip = at(place).map(|index| there[index].clone());
+            vip.map_or_else(|| first.stand_in(known), Ok)
+        });
+        self.vips = all.collect::<Result<_, String>>()?;
+        Ok(())
+    }
+
+    fn arrange_trackers(&mut self, arrangement: &Arrangement) -> Result<(), String> {
+        if arrangement.trackers.is_empty() {
+            return Ok(());
+        }
+        let is_unknown = |one: &&Tracker| !arrangement.trackers.contains(&one.name);
+        if let Some(tracker) = self.trackers.iter().find(is_unknown) {
+            return Err(format!("tracker {} has no place", tracker.name));
+        }
+        let there = std::mem::take(&mut self.trackers);
+        let all = arrangement.trackers.iter().map(|name| {
+            let found = there.iter().find(|one| one.name == *name);
+            found.cloned().unwrap_or_else(Tracker::stand_in)
+        });
+        self.trackers = all.collect();
+        Ok(())
     }
 
     /// Whether the file has a server at this place of the boards.
@@ -321,6 +458,23 @@ impl Named for Backend {
             tls: None,
             ..self
         }
+    }
+}
+
+impl Vip {
+    /// What is left at the place of another one, that the file knows no more.
+    fn stand_in(&self, known: &PlacedVip) -> Result<Self, String> {
+        let vrid = Vrid::new(known.vrid).ok_or("a place has the VRID 0")?;
+        Ok(Self {
+            name: String::new(),
+            retired: true,
+            address: known.address,
+            vrid,
+            interface: known.interface.clone(),
+            virtual_mac: VirtualMac::Off,
+            followers: Vec::new(),
+            ..self.clone()
+        })
     }
 }
 

@@ -72,6 +72,7 @@ fn build_vip(vip: &VipDraft) -> Option<Vip> {
         .map(|priority| Priority::new(priority.as_ref()?.value));
     Some(Vip {
         name: vip.name.value.clone(),
+        retired: false,
         address: net.addr(),
         prefix_len: net.prefix_len(),
         link_local: vip.first_in_adverts(),

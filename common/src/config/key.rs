@@ -46,6 +46,29 @@ pub fn parse_key_file(text: &str) -> Result<Vec<(u8, [u8; KEY_BYTES])>, KeyFileE
     Ok(keys)
 }
 
+/// Why a node must not go from one set of keys to another in one step; both in the order of their files.
+/// The other node takes the step a moment before or after it: what either of them signs with has to be
+/// among the keys of both.
+pub fn no_rotation(
+    running: &[(u8, [u8; KEY_BYTES])],
+    next: &[(u8, [u8; KEY_BYTES])],
+) -> Option<String> {
+    let ((old, _), (new, _)) = (running.first()?, next.first()?);
+    if !running.contains(&next[0]) {
+        return Some(format!(
+            "key {new} is new and would sign at once, and the other node may not have it yet: put it behind the others \
+             and load that on both nodes, then put it in front and load that on both"
+        ));
+    }
+    if !next.contains(&running[0]) {
+        return Some(format!(
+            "key {old} is what the other node may still sign with: leave it behind the new one until both nodes have \
+             loaded a file with the new one in front"
+        ));
+    }
+    None
+}
+
 fn parse_line(line: usize, content: &str) -> Result<(u8, [u8; KEY_BYTES]), KeyFileError> {
     let (id, hex) = content
         .split_once(char::is_whitespace)
@@ -77,6 +100,25 @@ fn parse_line(line: usize, content: &str) -> Result<(u8, [u8; KEY_BYTES]), KeyFi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_changed_in_steps_that_leave_the_nodes_a_common_one() {
+        let (old, new, forged) = ((1, [1; 32]), (2, [2; 32]), (1, [9; 32]));
+        let why_not = |running: &[_], next: &[_]| no_rotation(running, next).unwrap_or_default();
+        for (running, next) in [
+            (&[old][..], &[old][..]),
+            (&[old], &[old, new]),
+            (&[old, new], &[new, old]),
+            (&[new, old], &[new]),
+            (&[old, new], &[old]),
+        ] {
+            assert_eq!(why_not(running, next), "");
+        }
+        assert!(why_not(&[old], &[new, old]).starts_with("key 2 is new"));
+        assert!(why_not(&[old], &[new]).starts_with("key 2 is new"));
+        assert!(why_not(&[old], &[forged]).starts_with("key 1 is new"));
+        assert!(why_not(&[old, new], &[new]).starts_with("key 1 is what"));
+    }
 
     const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eFF";
 

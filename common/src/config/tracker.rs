@@ -10,6 +10,8 @@ use super::{Config, VipIndex};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracker {
     pub name: String,
+    /// A reload has taken it out of the file: nobody looks any more.
+    pub retired: bool,
     pub kind: TrackerKind,
     /// Time between the starts of two looks, 100 ms to 1 h, default 1 s.
     pub interval: Duration,
@@ -21,7 +23,7 @@ pub struct Tracker {
     pub fall: u32,
     /// While it is down.
     pub effect: TrackerEffect,
-    /// The VIPs that it concerns, at least one.
+    /// The VIPs that it concerns, at least one; none of one that has retired.
     pub vips: Vec<VipIndex>,
 }
 
@@ -91,8 +93,28 @@ impl Tracker {
     }
 
     /// Whether it concerns one of these VIPs.
-    pub fn concerns(&self, vips: std::ops::Range<usize>) -> bool {
-        self.vips.iter().any(|vip| vips.contains(&vip.0))
+    pub fn concerns(&self, mut vips: impl Iterator<Item = usize>) -> bool {
+        vips.any(|place| self.vips.contains(&VipIndex(place)))
+    }
+
+    /// Whether it is the same, as far as what is found counts for both.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        self.name == other.name && self.kind == other.kind && self.retired == other.retired
+    }
+
+    /// What is left of one that the file knows no more.
+    pub(super) fn stand_in() -> Self {
+        Self {
+            name: String::new(),
+            retired: true,
+            kind: TrackerKind::Servers { min_share: 1 },
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            rise: 1,
+            fall: 1,
+            effect: TrackerEffect::Fault,
+            vips: Vec::new(),
+        }
     }
 }
 

@@ -247,8 +247,8 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status) {
 
 fn fill_vips(page: &mut Page, view: &View, status: &Status) {
     let board = view.boards.vrrp;
-    let slots = board.vips.iter().zip(&board.wire).zip(&view.config.vips);
-    for (vip, ((slot, wire), config)) in status.vips.iter().zip(slots) {
+    for (vip, (place, config)) in status.vips.iter().zip(view.config.live_vips()) {
+        let (slot, wire) = (&board.vips[place.0], &board.wire[place.0]);
         let states = VipState::ALL.iter().map(|state| state.word());
         page.one_of(&VIP_STATE, &[&vip.name, &vip.address], (&vip.state, states));
         let labels = [vip.name.as_str()];

@@ -76,8 +76,9 @@ fn active_elsewhere(vip: Option<usize>, asked: u16, (view, now): (&View, Moment)
     let heard = peer.is_some_and(|peer| Channel::of(view, peer, now) == Channel::On);
     let is_there =
         |place: usize| heard && VipState::from_board(states[place].get()) == VipState::Active;
-    let mut concerned = (0..view.config.vips.len())
-        .filter(|place| vip.map_or(asked == 0 || asked >> place & 1 == 1, |vip| vip == *place));
+    let live = view.config.live_vips().map(|(place, _)| place.0);
+    let mut concerned =
+        live.filter(|place| vip.map_or(asked == 0 || asked >> place & 1 == 1, |vip| vip == *place));
     if concerned.any(is_there) {
         format!("{} is: ask there", self::peer(view))
     } else {
@@ -105,8 +106,8 @@ pub(super) fn peer(view: &View) -> String {
 
 /// "api, web"
 pub(super) fn list(vips: u16, view: &View) -> String {
-    let named = view.config.vips.iter().enumerate();
-    let named = named.filter(|(place, _)| vips >> place & 1 == 1);
+    let named = view.config.live_vips();
+    let named = named.filter(|(place, _)| vips >> place.0 & 1 == 1);
     let named: Vec<_> = named.map(|(_, vip)| vip.name.as_str()).collect();
     named.join(", ")
 }

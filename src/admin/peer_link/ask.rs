@@ -40,12 +40,20 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     asks: mpsc::Sender<Ask>,
     slot: &'static LinkSlot,
+    /// Held once more for each task that waits for its reply.
+    pub(super) waiting: Arc<()>,
 }
 
 impl Peer {
     pub(super) fn new(name: String, slot: &'static LinkSlot) -> (Self, Asks) {
         let (asks, received) = mpsc::channel(WAITING);
-        (Self { name, asks, slot }, received)
+        let peer = Self {
+            name,
+            asks,
+            slot,
+            waiting: Arc::default(),
+        };
+        (peer, received)
     }
 
     /// What became of a task there.
@@ -59,6 +67,7 @@ impl Peer {
                 self.slot.problem.get()
             );
         }
+        let _waiting = Arc::clone(&self.waiting);
         let (reply, replied) = oneshot::channel();
         self.asks
             .try_send(Ask { task, reply })
@@ -122,6 +131,11 @@ impl Servant {
             supervisor,
             place: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Whether the other node waits for something.
+    pub(super) fn is_busy(&self) -> bool {
+        self.place.available_permits() == 0
     }
 
     /// Begins what was asked, and writes the reply when there is one.

@@ -53,6 +53,15 @@ impl Current {
     }
 }
 
+impl Drop for Current {
+    fn drop(&mut self) {
+        let current = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = current.take() {
+            current.abort();
+        }
+    }
+}
+
 /// Accepts for ever.
 pub(super) async fn serve(listening: TcpListener, link: Arc<Link>) -> Infallible {
     let (places, current) = (Arc::new(Semaphore::new(OPENINGS)), Current::default());

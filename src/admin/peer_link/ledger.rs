@@ -10,6 +10,8 @@ use super::message::{Change, LONGEST_CHANGE};
 pub(super) struct Ledger {
     /// The word of the session that was told last of each row, by part; 0 = none.
     told: Vec<Vec<u64>>,
+    /// Those of VIPs at other places are not told: the connection has not named them.
+    vips: usize,
     /// Where the pass goes on: part and place.
     at: (usize, usize),
     count: u64,
@@ -28,9 +30,10 @@ pub(super) enum Pass {
 
 impl Ledger {
     /// Of a table that is divided into so many parts.
-    pub(super) fn new(parts: usize) -> Self {
+    pub(super) fn new(parts: usize, vips: usize) -> Self {
         Self {
             told: vec![Vec::new(); parts],
+            vips,
             at: (0, 0),
             count: 0,
         }
@@ -70,7 +73,9 @@ impl Ledger {
                     Change::Gone { row }.encode(body);
                     self.count -= 1;
                     *told = 0;
-                } else if let Some((word, session)) = now.and_then(SessionRow::get) {
+                } else if let Some((word, session)) = now.and_then(SessionRow::get)
+                    && session.vip.0 < self.vips
+                {
                     let change = Change::Begun {
                         row,
                         vip: u8::try_from(session.vip.0).expect("there are few VIPs"),

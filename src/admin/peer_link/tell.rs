@@ -37,7 +37,12 @@ type Reader = ReadHalf<TlsStream<TcpStream>>;
 type Writer = WriteHalf<TlsStream<TcpStream>>;
 
 /// Connects, tells, and begins anew whenever that ends.
-pub(super) async fn tell_for_ever(link: Arc<Link>, mut asks: Asks) -> Infallible {
+pub(super) async fn tell_for_ever(
+    link: Arc<Link>,
+    asks: Arc<tokio::sync::Mutex<Asks>>,
+) -> Infallible {
+    // The link before this one has let go of it, or does so now.
+    let mut asks = asks.lock().await;
     let mut pause = Pause::default();
     let slot = link.slot;
     slot.problem.set("it has not been reached yet");
@@ -90,7 +95,7 @@ async fn tell(link: &Link, asks: &mut Asks) -> anyhow::Result<Infallible> {
     let peer: Hello = serde_json::from_slice(&body).context("understand its hello")?;
     let mut telling = Telling {
         link,
-        ledger: Ledger::new(parts),
+        ledger: Ledger::new(parts, link.vips.len()),
         writer,
     };
     telling.pass().await?;

@@ -110,7 +110,8 @@ impl Place {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                start(inputs, (&config, node), (slot, drain)).expect("it starts");
+                let link = PeerLink::start(inputs, (&config, node), (slot, drain));
+                let _both = link.expect("it starts");
                 drop(stopped.await);
             });
         });

@@ -9,7 +9,7 @@ use crate::admin::view::{View, millis};
 
 /// All of them, in the order of the file.
 pub(crate) fn status(view: &View, now: Moment) -> Vec<TrackerStatus> {
-    let trackers = view.config.trackers.iter().enumerate();
+    let trackers = view.config.live_trackers();
     trackers
         .map(|(place, tracker)| one(view, (place, tracker), now))
         .collect()
@@ -42,7 +42,7 @@ fn one(view: &View, (place, tracker): (usize, &Tracker), now: Moment) -> Tracker
 
 /// The trackers that are down and concern a VIP, each with what it does: `uplink -20`, `disk fault`.
 pub(crate) fn down(view: &View, vip: VipIndex) -> Vec<String> {
-    let trackers = view.config.trackers.iter().enumerate();
+    let trackers = view.config.live_trackers();
     let shared = |tracker: &Tracker| {
         let mut all = view.config.trackers_of(vip);
         all.any(|one| one.name == tracker.name)

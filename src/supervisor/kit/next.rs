@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use common::board::Child;
+use common::config::key::{no_rotation, parse_key_file};
 use common::config::{Config, SocketOptions};
 
-use super::{Kit, Place, arrangement_of, is_file};
+use super::{Kit, Place, arrangement_of};
 use crate::control::Handle;
 use crate::memory;
+use crate::supervisor::reader::Next;
 use crate::supervisor::sockets;
 
 /// A listening socket of the running kit.
@@ -33,11 +35,13 @@ impl Kit {
         (running, next): (&Place<'_>, &Place<'_>),
         files: &[(Child, PathBuf, OwnedFd)],
     ) -> anyhow::Result<Self> {
-        self.has_same_key(&running.config, files)?;
         let mut own = Vec::new();
         for (child, handle, descriptor) in &self.own {
             // These come anew.
-            if !matches!(handle, Handle::Listener { .. } | Handle::File { .. }) {
+            if !matches!(
+                handle,
+                Handle::Listener { .. } | Handle::File { .. } | Handle::AdminKey
+            ) {
                 own.push((*child, handle.clone(), descriptor.try_clone()?));
             }
         }
@@ -56,7 +60,7 @@ impl Kit {
         let name = self.name.as_ref();
         let name =
             name.map(|(handle, fd)| Ok::<_, std::io::Error>((handle.clone(), fd.try_clone()?)));
-        Ok(Self {
+        let mut kit = Self {
             node: self.node.clone(),
             threads: self.threads,
             runtime_dir: self.runtime_dir.clone(),
@@ -73,7 +77,11 @@ impl Kit {
             elders: self.elders.try_clone()?,
             users: self.users.clone(),
             warnings: self.warnings.clone(),
-        })
+        };
+        if next.config.has_pair_channel(next.node) {
+            kit.derive_admin_key(&next.config)?;
+        }
+        Ok(kit)
     }
 
     /// What is done to sockets that stay, once the kit is the running one: their queues are as long as the
@@ -98,28 +106,41 @@ impl Kit {
         }
     }
 
-    /// vrrp has it from the start.
-    fn has_same_key(
+    /// What becomes of the pair's keys, in words; `None` = they stay.
+    ///
+    /// # Errors
+    /// The other node would not understand this one, or not be understood.
+    pub(in crate::supervisor) fn key_change(
         &self,
-        config: &Config,
-        files: &[(Child, PathBuf, OwnedFd)],
-    ) -> anyhow::Result<()> {
-        let Some(path) = &config.pair.key_file else {
-            return Ok(());
+        running: &Config,
+        next: &Next,
+    ) -> anyhow::Result<Option<String>> {
+        let Some(path) = &next.config.pair.key_file else {
+            return Ok(None);
         };
-        let mut new = files.iter();
-        let new = new.find(|(child, file, _)| *child == Child::Vrrp && file == path);
-        let mut held = self.own.iter();
-        let held = held.find(|(child, handle, _)| *child == Child::Vrrp && is_file(handle, path));
-        if let (Some((_, _, new)), Some((_, _, held))) = (new, held) {
-            ensure!(
-                memory::read_text(new)? == memory::read_text(held)?,
-                "the key in {} has changed, and is read at the start only: restart both nodes, one after the other, \
-                 with the old key and the new one in the file",
-                path.display()
-            );
+        let mut files = next.files.iter();
+        let new = files.find(|(child, file, _)| *child == Child::Vrrp && file == path);
+        let (Some(old), Some((_, _, new))) = (self.pair_key(running)?, new) else {
+            return Ok(None);
+        };
+        let new = String::from_utf8(memory::read_text(new)?).context("the key file is no text")?;
+        let new = parse_key_file(&new).with_context(|| format!("read {}", path.display()))?;
+        let old = parse_key_file(&old).context("read the keys that are in use")?;
+        if old == new {
+            return Ok(None);
         }
-        Ok(())
+        if let Some(why) = no_rotation(&old, &new).filter(|_| running.nodes.len() > 1) {
+            bail!("{}: {why}", path.display());
+        }
+        let ids = |keys: &[(u8, _)]| {
+            let ids: Vec<String> = keys.iter().map(|(id, _)| id.to_string()).collect();
+            ids.join(", ")
+        };
+        let (old, new) = (ids(&old), ids(&new));
+        Ok(Some(format!(
+            "~ keys in {}: {old} -> {new}",
+            path.display()
+        )))
     }
 
     fn listeners_after(

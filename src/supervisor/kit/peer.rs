@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::Context;
 use common::board::{Child, SessionTable};
+use common::config::Config;
 
 use super::{Kit, Place};
 use crate::control::{Handle, Whose};
@@ -44,8 +45,13 @@ impl Kit {
                 Err(warning) => self.warnings.push(warning),
             }
         }
+        self.derive_admin_key(&place.config)
+    }
+
+    /// What admin gets of the pair's key, unless it has it.
+    pub(super) fn derive_admin_key(&mut self, config: &Config) -> anyhow::Result<()> {
         if self.held_by(Child::Admin, &Handle::AdminKey).is_none()
-            && let Some(key) = self.pair_key(&place.config)?
+            && let Some(key) = self.pair_key(config)?
         {
             let key = admin_key::of_pair_key(&key).context("derive the admins' key")?;
             let key = memory::sealed_text("fmc-lb-admin-key", key.as_bytes())?;

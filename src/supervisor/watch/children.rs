@@ -49,6 +49,9 @@ impl Loop<'_> {
     /// It is the one in charge, and is listened to.
     pub(super) fn install(&mut self, process: Process, since: Moment) {
         let child = process.child;
+        if child == Child::Vrrp {
+            self.settle(since);
+        }
         self.slot(child).pid.set(u64::from(process.pid));
         self.tell_version(&process);
         self.children[child as usize] = Some(process);
@@ -98,6 +101,7 @@ impl Loop<'_> {
                         self.depart(old, None);
                     }
                     self.lifecycle.handle_end(child, vrrp::now());
+                    self.child_changed(child);
                 }
             }
         }

@@ -4,7 +4,12 @@
 //! runs, new sockets first; every child prepares for it and says yes or why not; when all have said yes
 //! everybody goes over. Until then nothing has changed, and any no leaves it so. After that it is what
 //! runs: a child that does not go over is replaced by one that begins with it.
+//!
+//! What vrrp is told at its start does not change in a process: for that another one of the same binary
+//! prepares beside it, and takes its place as in an upgrade once the others have gone over (`succession`).
 
+mod report;
+mod succession;
 mod words;
 
 use std::sync::Arc;
@@ -18,7 +23,9 @@ use common::roster::Roster;
 use common::task::Task;
 use common::time::Moment;
 
-use self::words::{changed, differs, first_line, refusal, with_warnings};
+use self::report::tell;
+pub(super) use self::succession::Unsettled;
+use self::words::{changed, differs, refusal, with_warnings};
 use super::Loop;
 use crate::commands::{self, ReplySocket, SUPERVISOR};
 use crate::control::Body;
@@ -68,7 +75,23 @@ struct Wish {
 #[derive(Debug)]
 struct Waiting {
     children: Vec<Child>,
+    /// That of the one that was started beside vrrp, too.
+    successor: bool,
     until: Moment,
+}
+
+impl Waiting {
+    fn for_all(until: Moment) -> Self {
+        Self {
+            children: ORDER.to_vec(),
+            successor: false,
+            until,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.children.is_empty() && !self.successor
+    }
 }
 
 /// What will run when all have said yes.
@@ -79,6 +102,8 @@ struct Ready {
     node: NodeIndex,
     kit: Kit,
     said: Said,
+    /// What goes with another vrrp; `None` = the one that runs can take all of it over.
+    succession: Option<Unsettled>,
 }
 
 /// What has changed, in words, and what `check` warns of.
@@ -226,22 +251,36 @@ impl Loop<'_> {
             let why = refusal(&next);
             return self.finish(wish, ReloadEnd::Refused, &Reply::error(why));
         }
-        if wish.dry_run || next.text == self.with.place.text {
+        let keys = match self.with.kit.key_change(&self.with.place.config, &next) {
+            Ok(keys) => keys,
+            Err(error) => {
+                let why = format!("nothing was changed: {error:#}");
+                return self.finish(wish, ReloadEnd::Refused, &Reply::error(why));
+            }
+        };
+        let mut next = next;
+        next.keys = keys;
+        if wish.dry_run || (next.text == self.with.place.text && next.keys.is_none()) {
             let said = with_warnings(&differs(&next), &next.warnings);
             return self.finish(wish, ReloadEnd::Applied, &Reply::done_with(said, hash));
         }
         self.with.reload.number += 1;
-        let ready = self.make_ready(*next);
-        match ready.and_then(|ready| self.ask_children(&ready).map(|()| ready)) {
+        let ready = self.make_ready(*next).and_then(|ready| {
+            self.ask_children(&ready)?;
+            self.start_successor(&ready)?;
+            Ok(ready)
+        });
+        match ready {
             Ok(ready) => {
                 let waiting = Waiting {
-                    children: ORDER.to_vec(),
-                    until: vrrp::now() + PREPARE,
+                    successor: ready.succession.is_some(),
+                    ..Waiting::for_all(vrrp::now() + PREPARE)
                 };
                 self.with.reload.stage = Stage::Preparing(wish, waiting, Box::new(ready));
             }
             Err(error) => {
-                self.tell_children(|| Body::Abandon);
+                self.tell_children(&ORDER, || Body::Abandon);
+                self.discard_beside();
                 let why = format!("nothing was changed: {error:#}");
                 self.finish(wish, ReloadEnd::Refused, &Reply::error(why));
             }
@@ -273,6 +312,7 @@ impl Loop<'_> {
             is_free: &|place| roster.at(place).is_none(),
         };
         let arrangement = Arrangement::after(&running.config, &next.config, &occupied)?;
+        let has_other_keys = next.keys.is_some();
         let config = next.config.arranged(&arrangement, Some(&running.config));
         let place = Place {
             config: Arc::new(config.map_err(anyhow::Error::msg)?),
@@ -281,7 +321,10 @@ impl Loop<'_> {
             folder: running.folder,
         };
         let kit = self.with.kit.after((running, &place), &next.files)?;
+        let stays = place.config.elects_like(&running.config) && !has_other_keys;
+        let succession = (!stays).then(|| Unsettled::prepare((running, &place), &kit));
         Ok(Ready {
+            succession: succession.transpose()?,
             config: place.config,
             text: place.text,
             node: place.node,
@@ -318,13 +361,16 @@ impl Loop<'_> {
             return self.abandon(format!("{} cannot run by it: {why}", child.word()));
         }
         waiting.children.retain(|one| *one != child);
-        if waiting.children.is_empty() {
+        if waiting.is_over() {
             self.go_over();
         }
     }
 
     /// All have said yes: it is what runs.
     fn go_over(&mut self) {
+        if let Err(error) = self.add_shadows() {
+            return self.abandon(format!("{error:#}"));
+        }
         let Stage::Preparing(wish, _, ready) = self.with.reload.take() else {
             return;
         };
@@ -335,6 +381,7 @@ impl Loop<'_> {
             node,
             kit,
             said,
+            succession,
         } = *ready;
         let with = &mut self.with;
         let before = std::mem::replace(&mut with.place.config, config);
@@ -344,6 +391,7 @@ impl Loop<'_> {
         with.kit.lengthen_backlogs(&before, &with.place.config);
         session_log::prepare(&with.place.config, with.kit.user_of(Child::Proxy).as_ref());
         with.forwarding.go_over(&with.place.config);
+        with.rescue.go_over(&with.place.config);
         let slots = &with.boards.supervisor.files;
         let files = (&*with.place.config, &with.kit);
         if let Err(error) = with.files.go_over(files, slots, now) {
@@ -352,12 +400,14 @@ impl Loop<'_> {
         self.lifecycle.set_drain(with.place.config.proxy.drain);
         with.boards.supervisor.reload.since.set(now);
         with.reload.reader.runs_by(&with.place.text);
-        let waiting = Waiting {
-            children: ORDER.to_vec(),
-            until: now + GO_OVER,
+        with.reload.stage = Stage::GoingOver(wish, Waiting::for_all(now + GO_OVER), said);
+        // vrrp makes way when the others have gone over.
+        let told = match succession {
+            Some(_) => &ORDER[..2],
+            None => &ORDER[..],
         };
-        with.reload.stage = Stage::GoingOver(wish, waiting, said);
-        self.tell_children(|| Body::GoOver);
+        self.unsettled = succession;
+        self.tell_children(told, || Body::GoOver);
     }
 
     /// A child runs by it now, or has failed.
@@ -371,12 +421,18 @@ impl Loop<'_> {
         self.note_gone_over(child);
     }
 
-    fn note_gone_over(&mut self, child: Child) {
+    pub(super) fn note_gone_over(&mut self, child: Child) {
         let Stage::GoingOver(_, waiting, _) = &mut self.with.reload.stage else {
             return;
         };
         waiting.children.retain(|one| *one != child);
-        if waiting.children.is_empty()
+        if waiting.children == [Child::Vrrp] && child != Child::Vrrp {
+            return self.have_vrrp_succeeded();
+        }
+        let Stage::GoingOver(_, waiting, _) = &self.with.reload.stage else {
+            return;
+        };
+        if waiting.is_over()
             && let Stage::GoingOver(wish, _, said) = self.with.reload.take()
         {
             let what = said.changed.as_str();
@@ -391,6 +447,10 @@ impl Loop<'_> {
     pub(super) fn child_changed(&mut self, child: Child) {
         if matches!(self.with.reload.stage, Stage::Preparing(..)) {
             self.abandon(format!("{} has ended meanwhile: try again", child.word()));
+        }
+        if child == Child::Vrrp && !self.is_upgrading() {
+            // Its place is taken by one that begins with what runs now.
+            self.discard_beside();
         }
         self.note_gone_over(child);
     }
@@ -413,7 +473,8 @@ impl Loop<'_> {
     /// Everything stays as it is.
     fn abandon(&mut self, why: String) {
         if let Stage::Preparing(wish, _, ready) = self.with.reload.take() {
-            self.tell_children(|| Body::Abandon);
+            self.tell_children(&ORDER, || Body::Abandon);
+            self.discard_beside();
             // New sockets close with it.
             drop(ready);
             let why = Reply::error(format!("nothing was changed: {why}"));
@@ -422,48 +483,14 @@ impl Loop<'_> {
     }
 
     /// Who cannot be told anything is about to end, or hangs, and is replaced.
-    fn tell_children(&self, body: impl Fn() -> Body) {
-        for child in ORDER {
-            if let Some(process) = &self.children[child as usize]
+    fn tell_children(&self, children: &[Child], body: impl Fn() -> Body) {
+        for child in children {
+            if let Some(process) = &self.children[*child as usize]
                 && let Err(error) = process.channel.send(body(), &[])
             {
                 let error = anyhow::Error::from(error);
                 tracing::warn!(process = child.word(), "is not told of a reload: {error:#}");
             }
         }
-    }
-
-    /// Tells everybody how it has ended. A dry run is nothing that has happened to the node.
-    fn finish(&self, wish: Wish, end: ReloadEnd, reply: &Reply) {
-        if !wish.dry_run {
-            self.note_reload(end, reply);
-            self.notify.ready();
-        }
-        tell(wish.reply, reply);
-    }
-
-    fn note_reload(&self, end: ReloadEnd, reply: &Reply) {
-        let slot = &self.with.boards.supervisor.reload;
-        slot.end.set(end.on_board());
-        slot.ended.set(vrrp::now());
-        match &reply.error {
-            None => {
-                slot.reason.set("");
-                slot.applied.add(1);
-            }
-            Some(why) => {
-                slot.reason.set(first_line(why));
-                slot.failed.add(1);
-                tracing::error!(why, "no reload: the node runs on as it was");
-            }
-        }
-    }
-}
-
-fn tell(reply: Option<ReplySocket>, said: &Reply) {
-    if let Some(reply) = reply
-        && let Err(error) = reply.send_now(said)
-    {
-        tracing::debug!(%error, "nobody waited for a reply");
     }
 }

@@ -7,12 +7,13 @@ use common::board::{Child, MAX_RETIRED, UpgradeSlot, UpgradeStage};
 use common::time::Moment;
 
 use super::Loop;
-use crate::control::{Body, Handle, ReceiveError, Received, Wait, Writer};
+use super::beside::Beside;
+use crate::control::{Body, Handle, Writer};
 use crate::supervisor::fallback;
 use crate::supervisor::folder::Seat;
 use crate::supervisor::installed::Installed;
-use crate::supervisor::kit::{Kit, Successor};
-use crate::supervisor::process::{Binary, Process};
+use crate::supervisor::kit::Kit;
+use crate::supervisor::process::Binary;
 use crate::supervisor::prover::Prover;
 use crate::supervisor::upgrade::{Action, Upgrade};
 
@@ -23,16 +24,6 @@ pub(super) struct Ongoing {
     /// `None` = there is only the way back.
     installed: Option<Installed>,
     prover: Option<Prover>,
-    beside: Option<Beside>,
-}
-
-/// A child that was started beside the one that runs.
-#[derive(Debug)]
-struct Beside {
-    process: Process,
-    since: Moment,
-    /// What a proxy has for itself.
-    successor: Option<Successor>,
 }
 
 impl Loop<'_> {
@@ -85,7 +76,6 @@ impl Loop<'_> {
             upgrade: Upgrade::new(now),
             installed: Some(installed),
             prover: None,
-            beside: None,
         });
         Ok(number)
     }
@@ -112,7 +102,7 @@ impl Loop<'_> {
                 }
             }
             Action::Prepare(child) => {
-                if let Err(error) = self.start_beside(child) {
+                if let Err(error) = self.prepare_beside(child) {
                     self.lose(child, &format!("{error:#}"));
                 }
             }
@@ -168,30 +158,6 @@ impl Loop<'_> {
         self.tell_upgrade(|upgrade, now| upgrade.handle_proof(proof, now));
     }
 
-    /// Hears a child that was started beside another one.
-    pub(super) fn listen_beside(&mut self) {
-        while let Some(beside) = self.ongoing.as_mut().and_then(|one| one.beside.as_mut()) {
-            let child = beside.process.child;
-            match beside.process.channel.receive(Wait::No) {
-                Ok(Received::Nothing) => return,
-                Ok(Received::Message(Body::Hello(hello), _)) => {
-                    beside.process.software = hello.software;
-                }
-                Ok(Received::Message(Body::Waits, _)) => {
-                    self.tell_upgrade(|upgrade, now| upgrade.handle_ready(child, now));
-                    return;
-                }
-                Ok(Received::Message(..)) | Err(ReceiveError::Cut | ReceiveError::Decode(_)) => {
-                    tracing::warn!(process = child.word(), "a message that means nothing here");
-                }
-                Ok(Received::Closed) | Err(ReceiveError::Receive(_)) => {
-                    self.lose(child, "it died");
-                    return;
-                }
-            }
-        }
-    }
-
     /// To be called with each look.
     pub(super) fn look_at_upgrade(&mut self, now: Moment) {
         self.provers.retain_mut(|prover| !prover.has_ended());
@@ -199,7 +165,7 @@ impl Loop<'_> {
         let Some(ongoing) = &mut self.ongoing else {
             return;
         };
-        let beside = ongoing.beside.as_ref();
+        let beside = self.beside.as_ref();
         let serves = beside
             .and_then(|one| one.successor.as_ref())
             .is_some_and(|one| {
@@ -215,34 +181,6 @@ impl Loop<'_> {
         ongoing.upgrade.handle_timeout(now);
     }
 
-    /// vrrp has left: its successor goes on. False = there is none.
-    pub(super) fn succeed_vrrp(&mut self) -> bool {
-        let now = vrrp::now();
-        // On the way back it may be another child's.
-        let is_vrrp = |one: &mut Beside| one.process.child == Child::Vrrp;
-        let ongoing = self.ongoing.as_mut();
-        let Some(beside) = ongoing.and_then(|one| one.beside.take_if(is_vrrp)) else {
-            return false;
-        };
-        // Before anything else: adverts are due.
-        let begun = beside
-            .process
-            .channel
-            .send(Body::Begin { go_on: true }, &[]);
-        if let Err(error) = begun {
-            let error = anyhow::Error::from(error);
-            tracing::error!("the new vrrp cannot be told to begin: {error:#}");
-            self.end_beside(beside);
-            return false;
-        }
-        if let Some(old) = self.children[Child::Vrrp as usize].take() {
-            self.depart(old, None);
-        }
-        self.seat(beside.process, now);
-        self.tell_upgrade(|upgrade, now| upgrade.handle_taken(Child::Vrrp, now));
-        true
-    }
-
     fn start_prover(&mut self) -> anyhow::Result<()> {
         let binary = self.next_binary();
         let Some(ongoing) = &mut self.ongoing else {
@@ -254,7 +192,7 @@ impl Loop<'_> {
         watched.context("watch its connection")
     }
 
-    fn start_beside(&mut self, child: Child) -> anyhow::Result<()> {
+    fn prepare_beside(&mut self, child: Child) -> anyhow::Result<()> {
         let binary = self.next_binary();
         let with = &self.with;
         let successor = match child {
@@ -263,29 +201,16 @@ impl Loop<'_> {
         };
         let given = with.kit.for_successor(child, successor.as_ref());
         let given = given.context("collect its descriptors")?;
-        let since = vrrp::now();
-        let process = Process::start(child, &binary, with.place.folder, given)?;
-        tracing::info!(process = child.word(), pid = process.pid, "started beside");
-        let watched = with.events.watch_beside(&process);
-        let beside = Beside {
-            process,
-            since,
-            successor,
-        };
-        if let Some(ongoing) = &mut self.ongoing {
-            ongoing.beside = Some(beside);
-        }
-        watched.context("watch its connection")
+        self.start_beside((child, &binary), given, successor)
     }
 
     /// The new proxy accepts: it is the proxy from now on, the old one has its sessions.
     fn succeed_proxy(&mut self) -> anyhow::Result<()> {
-        let beside = self.ongoing.as_mut().and_then(|one| one.beside.take());
         let Beside {
             process,
             since,
             successor,
-        } = beside.context("there is none")?;
+        } = self.beside.take().context("there is none")?;
         let successor = successor.context("it has no board")?;
         let board = successor.board;
         let place = self
@@ -336,51 +261,13 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// A process that was started beside is the one in charge.
-    fn seat(&mut self, process: Process, since: Moment) {
-        let child = process.child;
-        let folder = self.with.place.folder;
-        folder.rename(Seat::Next(child), Seat::Of(child));
-        tracing::info!(
-            process = child.word(),
-            pid = process.pid,
-            "has taken the old one's place"
-        );
-        if let Err(error) = self.with.events.rewatch_child(&process) {
-            tracing::error!(%error, process = child.word(), "its connection cannot be watched");
-        }
-        self.install(process, since);
-    }
-
-    /// What a proxy has for itself that is to take the place of the one that accepts.
-    pub(super) fn successor(&self) -> Option<&Successor> {
-        let beside = self.ongoing.as_ref()?.beside.as_ref()?;
-        beside.successor.as_ref()
-    }
-
-    fn lose(&mut self, child: Child, why: &str) {
+    pub(super) fn lose(&mut self, child: Child, why: &str) {
         self.tell_upgrade(|upgrade, now| upgrade.handle_lost(child, why, now));
     }
 
     fn discard(&mut self) {
         self.end_prover();
-        if let Some(beside) = self.ongoing.as_mut().and_then(|one| one.beside.take()) {
-            self.end_beside(beside);
-        }
-    }
-
-    fn end_beside(&mut self, beside: Beside) {
-        let mut process = beside.process;
-        let child = process.child;
-        tracing::warn!(
-            process = child.word(),
-            pid = process.pid,
-            "did not take its place"
-        );
-        process.has_left = true;
-        process.kill("it did not take its place, killed".to_owned());
-        self.keep_remains(process);
-        self.with.place.folder.forget(Seat::Next(child));
+        self.discard_beside();
     }
 
     fn end_prover(&mut self) {
@@ -453,7 +340,6 @@ impl Loop<'_> {
                     upgrade: Upgrade::back(why, renewed, vrrp::now()),
                     installed: None,
                     prover: None,
-                    beside: None,
                 });
             }
             (_, None) => end(

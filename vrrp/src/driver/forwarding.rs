@@ -55,8 +55,9 @@ impl Driver {
         let Some(forwarding) = &self.forwarding else {
             return;
         };
-        let active = self.groups[group].router.state() == VipState::Active;
-        for place in self.groups[group].members.clone() {
+        let router = &self.groups[group].router;
+        for place in self.groups[group].members.iter() {
+            let active = self.units[place].state(router) == VipState::Active;
             forwarding.board.active[place].set(u64::from(active));
         }
     }

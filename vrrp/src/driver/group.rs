@@ -1,11 +1,10 @@
 //! VIPs that are elected as one (`together`), or one by itself: one virtual router decides for all
 //! of them, so a transition of it applies to each before anything is said of the next.
 
-use std::ops::Range;
-
-use common::config::{Config, NodeIndex, VipIndex, VrrpVersion};
+use common::config::{Config, NodeIndex, VrrpVersion};
 
 use super::Driver;
+use super::places::Places;
 use super::port::Port;
 use super::unit::heartbeat_of;
 use crate::router::{Cause, Heard, Params, Via, VirtualRouter};
@@ -16,8 +15,7 @@ use crate::tracking::{Findings, Trial};
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) router: VirtualRouter,
-    /// Indices into the driver's units.
-    pub(super) members: Range<usize>,
+    pub(super) members: Places,
     pub(super) trial: Trial,
     /// What the last turn knew of its trackers; `None` = there was none.
     pub(super) findings: Option<Findings>,
@@ -33,22 +31,20 @@ pub(super) struct Group {
 
 impl Group {
     /// The groups of a configuration: every VIP for itself, or all of them together.
-    pub(super) fn plan(vips: usize, together: bool) -> impl Iterator<Item = Range<usize>> {
-        let size = if together { vips.max(1) } else { 1 };
-        (0..vips)
-            .step_by(size)
-            .map(move |first| first..first + size)
+    pub(super) fn plan(vips: Places, together: bool) -> Vec<Places> {
+        match together {
+            true if vips.count() > 0 => vec![vips],
+            true | false => vips
+                .iter()
+                .map(|place| [place].into_iter().collect())
+                .collect(),
+        }
     }
 
     /// A router in Init. What it is told is that of the first member: `check` sees to it that it is
     /// the same for all.
-    pub(super) fn new(
-        config: &Config,
-        node: NodeIndex,
-        members: Range<usize>,
-        port: &Port,
-    ) -> Self {
-        let vip = &config.vips[VipIndex(members.start).0];
+    pub(super) fn new(config: &Config, node: NodeIndex, members: Places, port: &Port) -> Self {
+        let vip = &config.vips[members.first()];
         let skew = match vip.version {
             VrrpVersion::V3 => Skew::OfInterval,
             VrrpVersion::V2 { .. } => Skew::OfSecond,
@@ -77,7 +73,7 @@ impl Group {
 
     /// Whether it decides for more than one VIP.
     pub(super) fn is_several(&self) -> bool {
-        self.members.len() > 1
+        self.members.count() > 1
     }
 
     /// One member cannot be held: no member can.
@@ -102,7 +98,7 @@ impl Driver {
         if heard.via == Via::Heartbeat {
             self.ports[port].peer = Some(heard.source);
         }
-        let first = self.groups[self.units[place].group].members.start;
+        let first = self.groups[self.units[place].group].members.first();
         let first = self.units[first].port;
         if first == port || self.ports[port].peer != Some(heard.source) {
             return heard;
@@ -120,11 +116,12 @@ mod tests {
 
     #[test]
     fn each_vip_is_elected_by_itself_or_all_as_one() {
-        let plan = |vips, together| Group::plan(vips, together).collect::<Vec<_>>();
-        assert_eq!(plan(3, false), [0..1, 1..2, 2..3]);
-        assert_eq!(plan(3, true).first(), Some(&(0..3)));
-        assert_eq!(plan(3, true).len(), 1);
-        assert_eq!(plan(0, true), []);
-        assert_eq!(plan(0, false), []);
+        let plan = |vips: u16, together| {
+            let groups = Group::plan(vips.into(), together).into_iter();
+            groups.map(Places::bits).collect::<Vec<_>>()
+        };
+        assert_eq!(plan(0b1101, false), [0b1, 0b100, 0b1000]);
+        assert_eq!(plan(0b1101, true), [0b1101]);
+        assert!(plan(0, true).is_empty() && plan(0, false).is_empty());
     }
 }

@@ -9,9 +9,9 @@ use common::config::MAX_VIPS;
 use common::time::Moment;
 
 use super::judging::own_health;
-use super::unit::Unit;
+use super::places::{Places, Units};
 use super::{Driver, Queues};
-use crate::handover::{Candidate, Ended, Giving, Request, Taking};
+use crate::handover::{Answer, Candidate, Ended, Giving, Request, Taking};
 use crate::pair::{Handover, Summary};
 use crate::tracking::Findings;
 
@@ -54,12 +54,12 @@ pub(super) struct HeardHandover {
 }
 
 impl HeardHandover {
-    pub(super) fn of(summary: &Summary, units: &[Unit]) -> Self {
+    pub(super) fn of(summary: &Summary, units: &Units) -> Self {
         let mut places = [None; MAX_VIPS];
         for (place, record) in places.iter_mut().zip(summary.records()) {
             *place = record.as_ref().and_then(|record| {
                 let router = (record.family, record.vrid);
-                units.iter().position(|unit| unit.router_id() == router)
+                units.position(|unit| unit.router_id() == router)
             });
         }
         Self {
@@ -79,12 +79,16 @@ impl Moves {
         }
     }
 
-    /// What a heartbeat says of it.
-    pub(super) fn told(&self, maintenance: bool) -> Handover {
+    /// What a heartbeat says of it, which has a record for each of `all` VIPs.
+    pub(super) fn told(&self, maintenance: bool, all: Places) -> Handover {
+        let request = self.giving.as_ref().map(|(giving, _)| giving.request());
         Handover {
             is_understood: true,
             maintenance,
-            request: self.giving.as_ref().map(|(giving, _)| giving.request()),
+            request: request.map(|request| Request {
+                vips: Places::from(request.vips).numbered(all),
+                ..request
+            }),
             answer: self.taking.answer(),
         }
     }
@@ -119,7 +123,14 @@ impl Driver {
         if let Some(answer) = heard.handover.answer
             && let Some((giving, _)) = &mut self.moves.giving
         {
-            giving.handle_answer(answer);
+            let all = self.units.places();
+            let place = |number: u8| all.nth(number).and_then(|place| u8::try_from(place).ok());
+            giving.handle_answer(Answer {
+                verdict: answer
+                    .verdict
+                    .map_err(|(refusal, number)| (refusal, place(number).unwrap_or(u8::MAX))),
+                ..answer
+            });
         }
         let Some(request) = heard.handover.request else {
             return;
@@ -191,7 +202,7 @@ impl Driver {
         let places: Vec<usize> = places.collect();
         for group in 0..self.groups.len() {
             let one = &mut self.groups[group];
-            if !places.iter().any(|place| one.members.contains(place)) {
+            if !places.iter().any(|place| one.members.contains(*place)) {
                 continue;
             }
             let pin = one.findings.filter(|_| request.pins).map(|findings| {
@@ -240,10 +251,10 @@ impl Driver {
     fn consider(&self, wish: &HandoverWish, now: Moment) -> Result<u16, (Refusal, Option<u8>)> {
         let mut vips = 0;
         for group in &self.groups {
-            let members = members(group.members.clone());
+            let members = group.members.bits();
             let is_named = wish.vips & members != 0;
             let is_active = group.router.state() == VipState::Active;
-            let first = u8::try_from(group.members.start).ok();
+            let first = u8::try_from(group.members.first()).ok();
             if is_named && !is_active {
                 let named = (wish.vips & members).trailing_zeros();
                 return Err((Refusal::NotActive, u8::try_from(named).ok()));
@@ -303,7 +314,7 @@ impl Driver {
     /// Which routers let go when they hear the other node.
     fn tell_giving(&mut self, vips: u16) {
         for group in &mut self.groups {
-            let gives = members(group.members.clone()) & vips != 0;
+            let gives = group.members.bits() & vips != 0;
             group.router.handle_giving(gives);
         }
     }
@@ -347,7 +358,7 @@ impl Driver {
     fn active_here(&self) -> u16 {
         let active = self.groups.iter();
         let active = active.filter(|group| group.router.state() == VipState::Active);
-        active.fold(0, |vips, group| vips | members(group.members.clone()))
+        active.fold(0, |vips, group| vips | group.members.bits())
     }
 
     fn active_there(&self, now: Moment) -> u16 {
@@ -356,10 +367,14 @@ impl Driver {
             .pair
             .as_ref()
             .is_some_and(|pair| pair.is_fresh(peer, now));
-        let states = peer.vip_state[..self.units.len()].iter().enumerate();
-        let active =
-            states.filter(|(_, state)| VipState::from_board(state.get()) == VipState::Active);
-        active.fold(0, |vips, (place, _)| vips | u16::from(fresh) << place)
+        let is_active =
+            |place: &usize| VipState::from_board(peer.vip_state[*place].get()) == VipState::Active;
+        let all = self.units.places();
+        let active: Places = all
+            .iter()
+            .filter(|place| fresh && is_active(place))
+            .collect();
+        active.bits()
     }
 
     /// Tells admin how it ended.
@@ -401,10 +416,3 @@ fn asked(request: &Request, heard: &HeardHandover) -> impl Iterator<Item = (u8, 
     let named = (0..MAX_VIPS as u8).filter(move |index| vips >> index & 1 == 1);
     named.map(move |index| (index, places[usize::from(index)]))
 }
-
-/// Bits of these places.
-fn members(places: std::ops::Range<usize>) -> u16 {
-    places.fold(0, |vips, place| vips | 1 << place)
-}
-
-const _: () = assert!(MAX_VIPS <= 16);

@@ -25,7 +25,7 @@ impl Driver {
         let Some(Running { config, hash }) = self.control.take_next() else {
             return;
         };
-        for (place, unit) in self.units.iter_mut().enumerate() {
+        for (place, unit) in self.units.iter_mut() {
             unit.judge
                 .set_patience(fitness::patience(&config, VipIndex(place)));
         }
@@ -37,7 +37,7 @@ impl Driver {
     /// Tells a router whether this node can hold its VIPs: all of them, or none.
     pub(super) fn judge(&mut self, group: usize, now: Moment) {
         let mut fitness = Ok(());
-        for place in self.groups[group].members.clone() {
+        for place in self.groups[group].members.iter() {
             // Each is judged at every turn: judges remember.
             let one = self.fitness(place, now);
             let name = &self.config.vips[place].name;
@@ -70,8 +70,8 @@ impl Driver {
         };
         let mut knows_trackers = true;
         let mut first = None;
-        for (place, tracker) in self.config.trackers.iter().enumerate() {
-            if !tracker.concerns(group.members.clone()) {
+        for (place, tracker) in self.config.live_trackers() {
+            if !tracker.concerns(group.members.iter()) {
                 continue;
             }
             let slot = tracker_slot(&tracker.kind, place, (self.board, self.admin));
@@ -122,9 +122,9 @@ impl Driver {
         if !pair.is_fresh(peer, now) {
             return Peer::Silent;
         }
-        let mut members = self.groups[group].members.clone();
-        let is_able = members.clone().all(|place| can_hold(peer, place));
-        let faults = members.find_map(|place| {
+        let members = self.groups[group].members;
+        let is_able = members.iter().all(|place| can_hold(peer, place));
+        let faults = members.iter().find_map(|place| {
             let faults = u8::try_from(self.board.peer_faults[place].get());
             faults.ok()
         });

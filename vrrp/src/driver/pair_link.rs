@@ -10,7 +10,7 @@ use common::time::Moment;
 use super::Driver;
 use super::handovers::HeardHandover;
 use super::judging::own_health;
-use super::unit::Unit;
+use super::places::Units;
 use crate::pair::{Channel, HEALTH_UNKNOWN, MAX_DATAGRAM, Summary, VipRecord};
 use crate::router::{Heard, Via};
 use crate::socket::PairSocket;
@@ -91,7 +91,7 @@ impl PairLink {
     }
 
     /// Keeps what a good heartbeat says of handovers.
-    pub(super) fn keep_handover(&mut self, summary: &Summary, units: &[Unit]) {
+    pub(super) fn keep_handover(&mut self, summary: &Summary, units: &Units) {
         self.peer_understands = summary.handover.is_understood;
         self.handover = Some(HeardHandover::of(summary, units));
     }
@@ -119,8 +119,8 @@ impl Driver {
         summary.forwards = forwards;
         let signing = self.signing.as_ref();
         summary.stamp = signing.and_then(|signing| signing.told(self.wall));
-        summary.handover = self.moves.told(maintenance);
-        for (place, unit) in self.units.iter().enumerate() {
+        summary.handover = self.moves.told(maintenance, self.units.places());
+        for (place, unit) in self.units.iter() {
             let router = &self.groups[unit.group].router;
             let (family, vrid) = unit.router_id();
             let port = &self.ports[unit.port];
@@ -150,7 +150,7 @@ fn version() -> u64 {
 /// VIP's router hears.
 pub(super) fn take_heartbeat(
     summary: &Summary,
-    units: &[Unit],
+    units: &Units,
     board: &VrrpBoard,
     peer: IpAddr,
     at: Moment,
@@ -165,7 +165,7 @@ pub(super) fn take_heartbeat(
     board.peer_forwards.set(u64::from(summary.forwards));
     summary.vips().filter_map(move |record| {
         let router = (record.family, record.vrid);
-        let place = units.iter().position(|unit| unit.router_id() == router)?;
+        let place = units.position(|unit| unit.router_id() == router)?;
         slot.vip_health[place].set(u64::from(record.health));
         let was = VipState::from_board(slot.vip_state[place].get());
         slot.vip_state[place].set(record.state.on_board());

@@ -14,12 +14,12 @@ use crate::router::{Action, Cause};
 impl Driver {
     /// Performs all that a router has decided, in its order, each for every VIP of its group.
     pub(super) fn perform(&mut self, group: usize, now: Moment) {
-        let members = self.groups[group].members.clone();
+        let members = self.groups[group].members;
         self.tell_roles(group);
         while let Some(action) = self.groups[group].router.poll_action() {
             match action {
                 Action::Advertise { priority } => {
-                    for place in members.clone() {
+                    for place in members.iter() {
                         self.advertise(place, priority, now);
                     }
                 }
@@ -32,12 +32,12 @@ impl Driver {
                 }
                 Action::RemoveLease => {
                     members
-                        .clone()
+                        .iter()
                         .for_each(|place| self.remove_lease(place, now));
                 }
-                Action::Announce => members.clone().for_each(|place| self.announce(place)),
+                Action::Announce => members.iter().for_each(|place| self.announce(place)),
                 Action::Changed { from, to, reason } => {
-                    for place in members.clone() {
+                    for place in members.iter() {
                         self.units[place].publish_change((from, to), now);
                         self.log_change(place, from, to, &reason);
                     }
@@ -46,7 +46,7 @@ impl Driver {
             }
         }
         self.tell_roles(group);
-        for place in members {
+        for place in members.iter() {
             let router = &self.groups[group].router;
             self.units[place].publish(router);
             self.board.pinned[place].set(u64::from(router.is_pinned()));
@@ -57,7 +57,7 @@ impl Driver {
     /// The first refusal, if there is one; the router takes back what was not refused.
     fn put_leases(&mut self, group: usize, lifetime: Duration, now: Moment) -> Result<(), String> {
         let mut all = Ok(());
-        for place in self.groups[group].members.clone() {
+        for place in self.groups[group].members.iter() {
             let result = self.put_lease(place, lifetime, now);
             match &result {
                 Ok(()) => self.units[place].leased = true,
@@ -135,7 +135,7 @@ impl Driver {
         };
         self.look_at_ports(&addresses, now);
         let group = &mut self.groups[group];
-        let faulty = group.members.clone().find_map(|place| {
+        let faulty = group.members.iter().find_map(|place| {
             let fault = self.ports[self.units[place].port].fault.as_ref()?;
             Some((place, Cause::Interface(fault.clone())))
         });
@@ -145,7 +145,7 @@ impl Driver {
         }
     }
 
-    fn remove_lease(&mut self, place: usize, now: Moment) {
+    pub(super) fn remove_lease(&mut self, place: usize, now: Moment) {
         let unit = &mut self.units[place];
         unit.leased = false;
         self.board.macs[place].set(0);

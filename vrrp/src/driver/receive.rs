@@ -7,6 +7,7 @@ use common::time::Moment;
 use super::drop_log::DropLog;
 use super::noting::Noting;
 use super::pair_link::{PairLink, take_heartbeat};
+use super::places::Units;
 use super::port::{self, Port};
 use super::signing::Signing;
 use super::unit::Unit;
@@ -31,7 +32,7 @@ const OVERHEARD: usize = 8;
 struct Turn<'a> {
     board: &'static VrrpBoard,
     config: &'a Config,
-    units: &'a [Unit],
+    units: &'a Units,
     drops: &'a mut DropLog,
     buffer: &'a mut ReceiveBuffer,
     heard: &'a mut Vec<(usize, Heard)>,
@@ -154,6 +155,9 @@ impl Turn<'_> {
                 Ok(received) => {
                     if let Some(place) = place_of(units, port, received.advert.vrid.value()) {
                         publish_advert(board, &units[place], &received, at);
+                        let interval = received.advert.interval.as_nanos();
+                        let interval = u64::try_from(interval).unwrap_or(0);
+                        board.heard_interval[place].set(interval);
                         noting(of, place, at).heard(&received);
                         self.heard.push((place, heard(&received, at)));
                     }
@@ -211,7 +215,7 @@ impl Turn<'_> {
 }
 
 /// The VIP of a port that has this VRID.
-fn place_of(units: &[Unit], port: &Port, vrid: u8) -> Option<usize> {
+fn place_of(units: &Units, port: &Port, vrid: u8) -> Option<usize> {
     let mut places = port.plan.vips.iter().map(|vip| vip.0);
     places.find(|place| units[*place].vrid.value() == vrid)
 }

@@ -50,14 +50,13 @@ impl Driver {
                 };
                 let place = self
                     .units
-                    .iter()
                     .position(|unit| unit.port == port && unit.address == address);
                 if let Some(place) = place {
                     self.hear_claim(place, Mac(sender), at);
                 }
             }
         }
-        for place in 0..self.units.len() {
+        for place in self.units.places().iter() {
             let held = self.units[place].leased;
             if self.rivals.rivals[place].defends(held, now) {
                 self.announce(place);
@@ -65,7 +64,7 @@ impl Driver {
         }
         if now >= self.rivals.probe_at {
             self.rivals.probe_at = now + PROBE;
-            for unit in &self.units {
+            for unit in self.units.all() {
                 if let Err(error) = self.ports[unit.port].probe(unit.address) {
                     tracing::debug!(%error, "a probe was not sent");
                 }

@@ -78,8 +78,8 @@ fn judge(before: RouteState, result: Result<Installed, String>, follower: &Follo
 /// whether something of ours was there.
 fn disown(config: &Config, slots: &[RouteSlot], key: &RouteKey) -> bool {
     let mut was_ours = false;
-    let vips = (0..config.vips.len()).map(VipIndex);
-    for (number, follower) in vips.flat_map(|vip| config.followers(vip)) {
+    let vips = config.live_vips();
+    for (number, follower) in vips.flat_map(|(vip, _)| config.followers(vip)) {
         let slot = &slots[number];
         let is_it = matches!(follower, Follower::Route(route) if RouteKey::of(route) == *key);
         if is_it && RouteState::from_board(slot.state.get()) == RouteState::Installed {
@@ -95,7 +95,7 @@ impl Driver {
     /// Nobody is Active yet.
     pub(super) fn remove_stale_routes(&mut self, left: &[Inherited]) {
         if !left.is_empty() {
-            for place in 0..self.units.len() {
+            for place in self.units.places().iter() {
                 let group = self.units[place].group;
                 if !left.iter().any(|one| one.group == group) {
                     self.remove_routes(place);
@@ -114,6 +114,47 @@ impl Driver {
                 cause = error.cause(),
                 "routes of an earlier run may be left"
             ),
+        }
+    }
+
+    /// For a successor that runs by another configuration: what follows VIPs that stay is left to it, by its numbers; what
+    /// follows them no more is removed.
+    pub(super) fn renumber_routes(&mut self, next: &Config) {
+        let mut known = Vec::new();
+        for (vip, _) in self.config.live_vips() {
+            let router = &self.config.vips[vip.0];
+            let then = next.vips.get(vip.0).filter(|one| !one.retired);
+            let then = then.filter(|one| one.is_same_router(router));
+            let then = then.map_or(&[][..], |one| &one.followers);
+            for (number, follower) in self.config.followers(vip) {
+                let slot = &self.routes.slots[number];
+                if RouteState::from_board(slot.state.get()) != RouteState::Installed {
+                    continue;
+                }
+                if then.contains(follower) {
+                    known.push((vip, follower, slot.restored.get()));
+                } else if let Err(error) = self.route.remove_follower(follower) {
+                    let vip = &router.name;
+                    tracing::warn!(
+                        vip,
+                        cause = error.cause(),
+                        "what followed a VIP stays behind it"
+                    );
+                }
+            }
+        }
+        for slot in self.routes.slots {
+            slot.state.set(RouteState::Absent.on_board());
+            slot.reason.set("");
+            slot.restored.set(0);
+        }
+        for (vip, follower, restored) in known {
+            let mut numbered = next.followers(vip);
+            if let Some((number, _)) = numbered.find(|(_, one)| *one == follower) {
+                let slot = &self.routes.slots[number];
+                slot.state.set(RouteState::Installed.on_board());
+                slot.restored.set(restored);
+            }
         }
     }
 
@@ -142,7 +183,7 @@ impl Driver {
             return;
         }
         self.routes.look_at = now + LOOK;
-        for place in 0..self.units.len() {
+        for place in self.units.places().iter() {
             if self.routes.follow[place] && self.units[place].leased {
                 self.put_routes(place);
             }

@@ -15,6 +15,7 @@ use super::forwarding::Forwarding;
 use super::group::Group;
 use super::handovers::Moves;
 use super::pair_link::PairLink;
+use super::places::{Places, Units};
 use super::port::Port;
 use super::questions::Questions;
 use super::routes::Routes;
@@ -53,6 +54,9 @@ impl Driver {
             Beginning::Anew => Vec::new(),
             Beginning::GoOn => driver.left_to_us(&addresses),
         };
+        if beginning == Beginning::GoOn {
+            driver.expect_adverts(now);
+        }
         driver.publish_start(&left, now);
         driver.look_elsewhere(&addresses);
         driver.remove_stale(&addresses, &left)?;
@@ -86,7 +90,7 @@ impl Driver {
                 .into_iter()
                 .map(|plan| Port::new(plan, &inputs.config, inputs.node))
                 .collect(),
-            units: Vec::new(),
+            units: Units::default(),
             groups: Vec::new(),
             trackers: Trackers::new(&inputs.config, inputs.board, now),
             routes: Routes::new(&inputs.config, inputs.board, now)?,
@@ -132,14 +136,14 @@ impl Driver {
 
     fn make_units(&mut self) {
         let config = Arc::clone(&self.config);
-        for members in Group::plan(config.vips.len(), config.together) {
-            let port = &self.ports[self.port_of(members.start)];
-            let group = Group::new(&config, self.node, members.clone(), port);
-            for place in members {
+        for members in Group::plan(Places::of(&config), config.together) {
+            let port = &self.ports[self.port_of(members.first())];
+            let group = Group::new(&config, self.node, members, port);
+            for place in members.iter() {
                 let of = (self.groups.len(), &group.router, self.port_of(place));
                 let slot = &self.board.vips[place];
                 let unit = Unit::new(&config, self.node, VipIndex(place), of, slot);
-                self.units.push(unit);
+                self.units.put(place, unit);
             }
             self.groups.push(group);
         }
@@ -170,7 +174,7 @@ impl Driver {
             slot.reached_us_at.clear();
             slot.warned.iter().for_each(MomentCell::clear);
         }
-        for unit in &mut self.units {
+        for unit in self.units.all_mut() {
             unit.forget_peer();
             // What goes on has been so since then, and its lease is there for whoever has to resign for us.
             if !left.iter().any(|one| one.group == unit.group) {
@@ -178,6 +182,18 @@ impl Driver {
             }
         }
     }
+}
+
+/// Tries what a start needs and a configuration may not give, without touching anything: whoever is told to begin
+/// after that has no predecessor any more.
+pub(crate) fn rehearse(inputs: &Inputs) -> Result<(), RunError> {
+    let keys = keys(inputs)?;
+    if inputs.config.has_pair_channel(inputs.node) {
+        Channel::new(&keys, random()?).map_err(RunError::PairNoKey)?;
+    }
+    EventSocket::open()?;
+    RouteSocket::open()?.addresses()?;
+    Ok(())
 }
 
 /// As the key file has them; none without a file.

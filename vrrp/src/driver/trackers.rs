@@ -54,7 +54,7 @@ type Seen = Option<Result<String, String>>;
 impl Trackers {
     /// All are due.
     pub(super) fn new(config: &Config, board: &VrrpBoard, now: Moment) -> Self {
-        let own = config.trackers.iter().enumerate();
+        let own = config.live_trackers();
         let own = own.filter(|(_, tracker)| tracker.kind.is_of_vrrp());
         let watched = own.map(|(place, tracker)| Watched {
             place,
@@ -213,7 +213,7 @@ fn own_address(
     addresses: &[Address],
     config: &Config,
 ) -> Option<IpAddr> {
-    let is_vip = |address| config.vips.iter().any(|vip| vip.address == address);
+    let is_vip = |address| config.vip_at(address).is_some();
     let own = addresses.iter().filter(|found| {
         found.interface == interface
             && found.settled

@@ -36,6 +36,8 @@ pub(super) struct Unit {
     pub(super) unheard: Unheard,
     /// Where the VIP has a hardware address of its own.
     pub(super) macvlan: Option<Macvlan>,
+    /// It has been given up for good, whatever becomes of those that move together with it.
+    pub(super) is_given_up: bool,
     slot: &'static VipSlot,
     reason: String,
 }
@@ -69,6 +71,7 @@ impl Unit {
                 until: None,
             },
             macvlan: Macvlan::of(vip),
+            is_given_up: false,
             slot,
             reason: String::new(),
         }
@@ -84,9 +87,17 @@ impl Unit {
         self.slot
     }
 
+    /// Its state, which is that of its router.
+    pub(super) fn state(&self, router: &VirtualRouter) -> VipState {
+        match self.is_given_up {
+            true => VipState::Init,
+            false => router.state(),
+        }
+    }
+
     /// Puts what can change in any turn on the board.
     pub(super) fn publish(&mut self, router: &VirtualRouter) {
-        self.slot.state.set(router.state().on_board());
+        self.slot.state.set(self.state(router).on_board());
         self.slot.leased.set(u64::from(self.leased));
         self.slot.priority.set(u64::from(router.priority().value()));
         if self.reason != router.reason() {
@@ -107,6 +118,12 @@ impl Unit {
         self.slot.since.set(now);
         self.slot.reason.set("");
         self.publish(router);
+    }
+
+    /// It is Active with those that move together with it, which have been so for longer.
+    pub(super) fn publish_joined(&self, now: Moment) {
+        self.slot.since.set(now);
+        self.slot.became_active.add(1);
     }
 
     /// Puts a change of state on the board.

@@ -87,9 +87,8 @@ impl MacPreflights {
     ) -> Option<Self> {
         let interface = &config.pair.interface;
         let needed = config
-            .vips
-            .iter()
-            .any(|vip| vip.macvlan().is_some() && vip.interface == *interface);
+            .live_vips()
+            .any(|(_, vip)| vip.macvlan().is_some() && vip.interface == *interface);
         match config.nodes[config.peer_of(node)?.0].address {
             IpAddr::V4(peer) if needed => Some(Self {
                 // What goes on where it was must not move for want of knowledge.
@@ -232,7 +231,7 @@ impl Driver {
         if let Some(preflights) = &mut self.preflights {
             preflights.look(&mut self.route)?;
         }
-        for unit in &mut self.units {
+        for unit in self.units.all_mut() {
             let parent = self.ports[unit.port].index();
             let Some(macvlan) = &mut unit.macvlan else {
                 continue;
@@ -262,7 +261,7 @@ impl Driver {
     }
 
     fn switch_off_due(&mut self, now: Moment) {
-        for (place, unit) in self.units.iter_mut().enumerate() {
+        for (place, unit) in self.units.iter_mut() {
             let Some(macvlan) = &mut unit.macvlan else {
                 continue;
             };

@@ -64,7 +64,7 @@ impl Driver {
             // is not expected.
             Event::AddressAdded { interface, address } => {
                 let mut ports = self.ports.iter();
-                let mut units = self.units.iter();
+                let mut units = self.units.all();
                 ports.any(|port| port.fault.is_some() && port.is_concerned(interface))
                     || units.any(|unit| {
                         unit.address == address
@@ -73,12 +73,12 @@ impl Driver {
             }
             Event::AddressRemoved { interface, .. } => {
                 self.ports.iter().any(|port| port.is_concerned(interface))
-                    || self.units.iter().any(|unit| {
+                    || self.units.all().any(|unit| {
                         unit.elsewhere == Some(interface) || unit.is_concerned(interface)
                     })
             }
             Event::LinkChanged { interface } => {
-                let (mut ports, mut units) = (self.ports.iter(), self.units.iter());
+                let (mut ports, mut units) = (self.ports.iter(), self.units.all());
                 ports.any(|port| port.is_concerned(interface))
                     || units.any(|unit| unit.is_concerned(interface))
                     || self
@@ -100,7 +100,7 @@ impl Driver {
         for (place, port) in self.ports.iter_mut().enumerate() {
             let looked = port.look((&mut self.route, &self.wake), addresses, now);
             for group in &mut self.groups {
-                if self.units[group.members.start].port == place {
+                if self.units[group.members.first()].port == place {
                     group.router.handle_own_address(port.own);
                 }
             }
@@ -133,7 +133,7 @@ impl Driver {
     /// would answer for it always. Says whether that has changed.
     pub(super) fn look_elsewhere(&mut self, addresses: &[Address]) -> bool {
         let mut changed = false;
-        for unit in &mut self.units {
+        for unit in self.units.all_mut() {
             let port = &self.ports[unit.port];
             let mut others = addresses.iter();
             let other = others.find(|found| {
@@ -151,7 +151,7 @@ impl Driver {
     fn check_leases(&mut self, addresses: &[Address], now: Moment) {
         for group in 0..self.groups.len() {
             let mut gone = false;
-            for place in self.groups[group].members.clone() {
+            for place in self.groups[group].members.iter() {
                 let unit = &mut self.units[place];
                 let there = addresses.iter().any(|found| {
                     found.address == unit.address && Some(found.interface) == unit.leased_on
@@ -176,7 +176,7 @@ impl Driver {
         left: &[Inherited],
     ) -> Result<(), LinkError> {
         let is_stale = |unit: &&Unit| !left.iter().any(|one| one.group == unit.group);
-        for unit in self.units.iter().filter(is_stale) {
+        for unit in self.units.all().filter(is_stale) {
             let port = &self.ports[unit.port];
             let stale = addresses.iter().filter(|found| {
                 found.address == unit.address && unit.is_seat(found.interface, port)

@@ -58,6 +58,12 @@ impl Backup {
         }
     }
 
+    /// Somebody is Active whose adverts have this interval.
+    pub(super) fn expect(&mut self, params: &Params, interval: Duration, now: Moment) {
+        self.interval = self.interval.max(interval);
+        self.active_down_at = now + down(params, self.interval);
+    }
+
     /// Backup of a sender that is better.
     pub(super) fn behind(params: &Params, heard: &Heard) -> Self {
         let mut backup = Self::new(params, heard.at);

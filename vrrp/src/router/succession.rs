@@ -2,6 +2,7 @@
 //! the RFC's, for which nothing happens.
 
 use std::mem;
+use std::time::Duration;
 
 use common::addr::Priority;
 use common::board::VipState;
@@ -25,6 +26,12 @@ impl VirtualRouter {
         self.state = state;
     }
 
+    /// An earlier process of this node has heard adverts at this interval: the first Backup waits so long for the next
+    /// ones.
+    pub fn handle_expected(&mut self, interval: Duration) {
+        self.expected = Some(interval);
+    }
+
     /// An earlier process of this node was Active, with this priority, pinned or not, and has left its
     /// lease, which lives: a router in Init is Active from now on.
     pub fn handle_go_on(&mut self, (priority, pinned): (Priority, bool), now: Moment) {
@@ -33,7 +40,8 @@ impl VirtualRouter {
 
     /// The lease first: without it there is no advert.
     pub(super) fn go_on(&mut self, (priority, pinned): (Priority, bool), now: Moment) -> State {
-        if self.params.priority != Priority::OWNER {
+        // Who is an owner only from now on, or has been one, is what the configuration says.
+        if self.params.priority != Priority::OWNER && priority != Priority::OWNER {
             self.params.priority = priority;
         }
         self.pinned = pinned;

@@ -124,7 +124,11 @@ impl VirtualRouter {
 
     fn back_up(&mut self, from: VipState, reason: &str, now: Moment) -> State {
         self.changed(from, VipState::Backup, reason.to_owned());
-        State::Backup(Backup::new(&self.params, now))
+        let mut backup = Backup::new(&self.params, now);
+        if let Some(interval) = self.expected.take() {
+            backup.expect(&self.params, interval, now);
+        }
+        State::Backup(backup)
     }
 
     fn follow(&mut self, mut backup: Backup, heard: &Heard) -> State {

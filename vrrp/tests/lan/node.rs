@@ -38,6 +38,7 @@ pub(crate) fn config(interval: Duration) -> Config {
     };
     let vip = |name: &str, address: [u8; 4], vrid: u8| Vip {
         name: name.to_owned(),
+        retired: false,
         address: address.into(),
         prefix_len: 24,
         link_local: None,
@@ -159,9 +160,14 @@ impl Running {
     /// A second process of the same node, with the same boards; it prepares itself and waits for
     /// [`Control::begin`].
     pub(crate) fn start_beside(&self, lan: &Lan) -> Self {
+        self.start_beside_with(lan, &self.config)
+    }
+
+    /// The same by another configuration.
+    pub(crate) fn start_beside_with(&self, lan: &Lan, config: &Config) -> Self {
         let boards = (self.board, self.proxy);
         let others = (self.supervisor, self.admin);
-        Self::launch((lan, self.number, &self.config), boards, others)
+        Self::launch((lan, self.number, config), boards, others)
     }
 
     fn launch(

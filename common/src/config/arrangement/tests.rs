@@ -279,3 +279,92 @@ proptest! {
         }
     }
 }
+
+const VIPS: &str = r#"
+[nodes.lb1]
+address = "192.0.2.2"
+[pair]
+interface = "eth0"
+[vips.api]
+address = "192.0.2.10/24"
+vrid = 51
+[vips.web]
+address = "192.0.2.11/24"
+vrid = 52
+[trackers.disk]
+kind = "file"
+path = "/run/disk"
+[trackers.web]
+kind = "servers"
+min_share = 10
+vips = ["web"]
+[listeners.web]
+bind = ["vips.web:80"]
+backend = "a"
+[backends.a]
+servers = ["10.0.0.1:1"]
+"#;
+
+#[test]
+fn vips_keep_their_places_by_what_they_are_to_the_network_and_trackers_by_what_they_look_at() {
+    let running = config(VIPS);
+    let other_name = VIPS
+        .replace(
+            "[vips.web]",
+            "[vips.new]\naddress = \"192.0.2.12/24\"\nvrid = 53\n[vips.other]",
+        )
+        .replace("vips.web:", "vips.other:")
+        .replace("vips = [\"web\"]", "vips = [\"other\"]");
+    let named = reloaded(&running, &other_name);
+    let names = |config: &Config| -> Vec<String> {
+        let live = config.live_vips();
+        live.map(|(place, vip)| format!("{} {}", place.0, vip.name))
+            .collect()
+    };
+    assert_eq!(names(&named), ["0 api", "1 other", "2 new"]);
+    assert_eq!(named.listeners[0].binds[0].vip, Some(VipIndex(1)));
+    assert_eq!(named.trackers[1].vips, [VipIndex(1)]);
+    // Another VRID is another VIP; what was there is nobody's.
+    let moved = reloaded(&named, &VIPS.replace("vrid = 51", "vrid = 61"));
+    assert_eq!(names(&moved), ["1 web", "3 api"]);
+    assert!(moved.vips[0].retired && moved.vips[2].retired);
+    assert_eq!(moved.vips[0].address, running.vips[0].address);
+    assert_eq!(moved.vip_at(running.vips[0].address), Some(VipIndex(3)));
+    // A process that begins now knows only what it is given.
+    let again = config(&VIPS.replace("vrid = 51", "vrid = 61"));
+    let arrangement = Arrangement::of(&moved);
+    assert_eq!(again.arranged(&arrangement, None), Ok(moved.clone()));
+    // And one that comes back has its place again.
+    assert_eq!(names(&reloaded(&moved, VIPS)), ["0 api", "1 web"]);
+
+    let other_file = reloaded(&running, &VIPS.replace("/run/disk", "/run/other"));
+    let trackers = |config: &Config| -> Vec<String> {
+        let live = config.live_trackers();
+        live.map(|(place, one)| format!("{place} {}", one.name))
+            .collect()
+    };
+    assert_eq!(trackers(&other_file), ["1 web", "2 disk"]);
+    assert_eq!(trackers(&reloaded(&other_file, VIPS)), ["1 web", "3 disk"]);
+    let longer = VIPS.replace("path = \"/run/disk\"", "path = \"/run/disk\"\nfall = 9");
+    assert_eq!(trackers(&reloaded(&running, &longer)), ["0 disk", "1 web"]);
+}
+
+#[test]
+fn vips_that_come_and_go_find_a_place_as_long_as_16_are_enough() {
+    let mut running = config(VIPS);
+    for number in 60..90 {
+        let text = VIPS.replace("vrid = 51", &format!("vrid = {number}"));
+        running = reloaded(&running, &text);
+        let live: Vec<_> = running
+            .live_vips()
+            .map(|(_, vip)| vip.vrid.value())
+            .collect();
+        let mut wanted = [number, 52];
+        let mut found = live.clone();
+        wanted.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, wanted);
+        assert_eq!(running.listeners[0].binds[0].vip, Some(VipIndex(1)));
+    }
+    assert_eq!(running.vips.len(), MAX_VIPS);
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Change, path_text};
-use crate::config::Config;
+use crate::config::{Config, NodeIndex};
 
 /// What to do about every obstacle.
 pub const REMEDY: &str = "restart this node with it instead: a clean stop hands its VIPs over to the other node \
@@ -48,22 +48,42 @@ pub(super) fn all(changes: &[Change], running: &Config, next: &Config) -> Vec<Ob
         }
     };
     by_order(running.nodes != next.nodes, "nodes.NAME", "nodes.");
-    by_order(running.vips != next.vips, "vips.NAME", "vips.");
-    by_order(
-        running.trackers != next.trackers,
-        "trackers.NAME",
-        "trackers.",
-    );
+    if found.is_empty() {
+        found.extend(of_the_whole(running, next));
+    }
     found
+}
+
+/// What begins or ends with a node, however the keys say it.
+fn of_the_whole(running: &Config, next: &Config) -> Option<Obstacle> {
+    let is_other = |of: fn(&Config) -> bool| of(running) != of(next);
+    let (what, why) = if is_other(|config| config.live_vips().next().is_none()) {
+        (
+            "the first VIP, or the last one,",
+            "a node without VIPs is started with fewer rights",
+        )
+    } else if is_other(|config| config.has_pair_channel(NodeIndex(0))) {
+        (
+            "whether there is a pair channel (pair.key_file, pair.heartbeat)",
+            "what the nodes tell each other is set up at the start",
+        )
+    } else {
+        return None;
+    };
+    Some(Obstacle {
+        what: what.to_owned(),
+        why,
+    })
 }
 
 fn why_not(path: &[String]) -> Option<&'static str> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
+        ["nodes", _, "priority"] => None,
         ["nodes", ..] => Some("the processes know from the start who the nodes are"),
-        ["pair", ..] => Some("the pair channel and its interface are set up at the start"),
-        ["vips" | "vrrp", ..] => Some("VIPs are elected by what was said of them at the start"),
-        ["trackers", ..] => Some("trackers are set up at the start"),
+        ["pair", "interface" | "port"] => Some(
+            "the sockets between the nodes are bound at the start, and the other node knows them",
+        ),
         ["proxy", "threads"] => Some("each relay thread has its own sockets from the start"),
         ["admin", "http"] => Some("the sockets of the HTTP server are bound at the start"),
         ["listeners", _, key, ..] if SOCKET_OPTIONS.contains(key) => {

@@ -92,6 +92,7 @@ impl TrackerDraft {
         let is_interface = self.is("interface");
         Some(Tracker {
             name: self.name.value.clone(),
+            retired: false,
             kind: self.build_kind(pair_interface)?,
             interval,
             timeout: self.timeout.as_ref().map_or(interval, |at| at.value),

@@ -43,7 +43,8 @@ pub(super) fn first_line(text: &str) -> &str {
 /// What differs, a line for each.
 fn lines(next: &Next) -> String {
     let changes = &next.difference.changes;
-    let mut lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    let changes = changes.iter().map(ToString::to_string);
+    let mut lines: Vec<String> = changes.chain(next.keys.clone()).collect();
     if lines.len() > MOST_LINES {
         let more = lines.len() - MOST_LINES;
         lines.truncate(MOST_LINES);

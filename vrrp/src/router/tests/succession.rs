@@ -74,6 +74,31 @@ fn an_owner_goes_on_as_one() {
 }
 
 #[test]
+fn who_was_an_owner_goes_on_as_the_configuration_has_it() {
+    let mut bench = successor(params());
+    bench
+        .router
+        .handle_go_on((priority(255), false), at(Duration::ZERO));
+    assert!(bench.perform(Duration::ZERO).contains(&Done::Advert(100)));
+}
+
+#[test]
+fn the_first_backup_waits_as_long_as_the_adverts_before_it_need() {
+    let mut bench = Bench {
+        router: VirtualRouter::new(params()),
+        leased: false,
+    };
+    let down = |bench: &Bench| bench.router.poll_timeout().map(|(at, _)| at);
+    bench.router.handle_expected(10 * SECOND);
+    bench.router.handle_start(at(Duration::ZERO));
+    bench.perform(Duration::ZERO);
+    assert!(down(&bench) > Some(at(30 * SECOND)), "{:?}", down(&bench));
+    let mut other = Bench::started(params());
+    other.perform(Duration::ZERO);
+    assert!(down(&other) < Some(at(4 * SECOND)), "{:?}", down(&other));
+}
+
+#[test]
 fn a_lease_that_is_refused_is_given_up_without_an_advert() {
     let mut router = VirtualRouter::new(params());
     router.handle_go_on((priority(100), false), at(Duration::ZERO));
