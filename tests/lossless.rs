@@ -13,7 +13,7 @@
 mod site;
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -22,13 +22,13 @@ use lab::balancer::{Balancer as _, Part, Settings};
 use lab::baseline::HaproxyKeepalived;
 use lab::cluster::Cluster;
 use lab::flood::SynFlood;
-use lab::topology::{WEB_VIP, WEB_VIP_V6};
+use lab::topology::WEB_VIP;
 use lab::traffic::{Clients, Losses, Traffic};
-use lab::{Lab, Node, fault, lease, limits, scenario};
+use lab::{Lab, Node, fault, limits, scenario};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::site::{Site, config_at, web};
+use crate::site::{Site, config_with_v6, web, web6};
 
 const TENTH: Duration = Duration::from_millis(100);
 /// After an event, before the fate of every session is looked at.
@@ -40,18 +40,9 @@ fn is_full() -> bool {
     std::env::var("FMC_LB_LOSSLESS").is_ok_and(|text| text == "full")
 }
 
-/// The reference file, and the web VIP over IPv6 too; a stopping node lets its sessions end by themselves.
+/// A stopping node lets its sessions end by themselves.
 fn config() -> String {
-    let config = config_at(TENTH).replace("[vrrp]", "[vrrp]\npreempt_delay = \"1s\"");
-    format!(
-        "{config}\n[vips.web6]\naddress = \"{WEB_VIP_V6}/64\"\nvrid = 53\n\n\
-         [listeners.http6]\nbind = [\"vips.web6:80\"]\nbackend = \"traefik-http\"\n\n\
-         [proxy]\ndrain = \"10m\"\n"
-    )
-}
-
-fn web6() -> SocketAddr {
-    SocketAddr::from((WEB_VIP_V6, 80))
+    format!("{}\n[proxy]\ndrain = \"10m\"\n", config_with_v6(TENTH))
 }
 
 /// Whoever has IPv4 only: on-link clients and routed ones.
@@ -87,35 +78,9 @@ fn clients() -> [Clients; 3] {
     [on_link, routed, v6]
 }
 
-fn holds_all(site: &Site, node: Node) -> bool {
-    site.holds_both(node) && lease::is_holder(&site.lab, node, WEB_VIP_V6)
-}
-
-/// lb1 holds everything, and both nodes forward.
-fn home(site: &Site) -> Result<()> {
-    site.wait("lb1 holds all VIPs, and both forward", |site| {
-        let forward = |node| {
-            site.pair.status(node).is_ok_and(|status| {
-                let forwarding = &status["forwarding"];
-                forwarding["state"] == "on" && forwarding["peer_forwards"] == true
-            })
-        };
-        holds_all(site, Node::Lb1)
-            && !holds_all(site, Node::Lb2)
-            && Node::LBS.into_iter().all(forward)
-    })
-}
-
 fn begin() -> Result<Site> {
     let mut site = Site::build(&config(), Service::Echo)?;
-    site.lab.enable_ipv6()?;
-    site.pair.start(Node::Lb1)?;
-    site.wait("lb1 holds all VIPs", |site| holds_all(site, Node::Lb1))?;
-    site.pair.start(Node::Lb2)?;
-    for node in Node::LBS {
-        site.wait_ready(node)?;
-    }
-    home(&site)?;
+    site.start_with_v6()?;
     Ok(site)
 }
 
@@ -222,7 +187,7 @@ fn hand_over(site: &mut Site) -> Result<()> {
 fn there_and_back(site: &Site) -> Result<()> {
     for (from, to) in [(Node::Lb1, Node::Lb2), (Node::Lb2, Node::Lb1)] {
         say(site, from, &["handover"])?;
-        site.wait("the other one holds all VIPs", |site| holds_all(site, to))?;
+        site.wait("the other one holds all VIPs", |site| site.holds_all(to))?;
         std::thread::sleep(BETWEEN);
     }
     Ok(())
@@ -230,7 +195,7 @@ fn there_and_back(site: &Site) -> Result<()> {
 
 fn fail_back(site: &mut Site) -> Result<()> {
     say(site, Node::Lb1, &["maintenance", "on"])?;
-    site.wait("lb2 holds all VIPs", |site| holds_all(site, Node::Lb2))?;
+    site.wait("lb2 holds all VIPs", |site| site.holds_all(Node::Lb2))?;
     std::thread::sleep(BETWEEN);
     say(site, Node::Lb1, &["maintenance", "off"])
 }
@@ -247,7 +212,7 @@ fn pause(site: &mut Site, millis: u64) -> Result<()> {
 fn stop(site: &mut Site) -> Result<()> {
     site.pair
         .signal(Node::Lb1, Part::Supervisor, Signal::SIGTERM)?;
-    site.wait("lb2 holds all VIPs", |site| holds_all(site, Node::Lb2))?;
+    site.wait("lb2 holds all VIPs", |site| site.holds_all(Node::Lb2))?;
     std::thread::sleep(Duration::from_secs(2));
     Ok(())
 }
@@ -285,7 +250,7 @@ fn nothing_is_lost_whatever_happens_to_a_node_whose_machine_lives() -> Result<()
             }
             let lost = losses(site, &clients(), |site, _| {
                 (event.act)(site)?;
-                home(site)
+                site.wait_home()
             })?;
             verdict.note(event.name, event.bound, &lost);
         }

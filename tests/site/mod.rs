@@ -13,7 +13,7 @@ use lab::balancer::{Balancer as _, Settings};
 use lab::cluster::Cluster;
 use lab::fmclb::{FmcLb, reference_config};
 use lab::process::Process;
-use lab::topology::{API_VIP, WEB_VIP};
+use lab::topology::{API_VIP, WEB_VIP, WEB_VIP_V6};
 use lab::{Lab, Node, capture, client, lease, limits, scenario};
 
 /// The binary under test.
@@ -67,6 +67,18 @@ impl Site {
         Ok(site)
     }
 
+    /// Starts both nodes with [`config_with_v6`]: lb1 holds all VIPs, and both forward.
+    pub(crate) fn start_with_v6(&mut self) -> Result<()> {
+        self.lab.enable_ipv6()?;
+        self.pair.start(Node::Lb1)?;
+        self.wait("lb1 holds all VIPs", |site| site.holds_all(Node::Lb1))?;
+        self.pair.start(Node::Lb2)?;
+        for node in Node::LBS {
+            self.wait_ready(node)?;
+        }
+        self.wait_home()
+    }
+
     /// Runs a test's body; when it fails, the packets of both nodes, their logs and what they say of
     /// themselves are kept in `lab-failures/NAME` of the target folder.
     pub(crate) fn watched(
@@ -80,6 +92,26 @@ impl Site {
 
     pub(crate) fn holds_both(&self, node: Node) -> bool {
         lease::is_holder(&self.lab, node, API_VIP) && lease::is_holder(&self.lab, node, WEB_VIP)
+    }
+
+    /// Both, and that of IPv6.
+    pub(crate) fn holds_all(&self, node: Node) -> bool {
+        self.holds_both(node) && lease::is_holder(&self.lab, node, WEB_VIP_V6)
+    }
+
+    /// Waits until lb1 holds all VIPs and both nodes forward.
+    pub(crate) fn wait_home(&self) -> Result<()> {
+        self.wait("lb1 holds all VIPs, and both forward", |site| {
+            let forward = |node| {
+                site.pair.status(node).is_ok_and(|status| {
+                    let forwarding = &status["forwarding"];
+                    forwarding["state"] == "on" && forwarding["peer_forwards"] == true
+                })
+            };
+            site.holds_all(Node::Lb1)
+                && !site.holds_all(Node::Lb2)
+                && Node::LBS.into_iter().all(forward)
+        })
     }
 
     /// Waits ten seconds at most.
@@ -189,6 +221,11 @@ pub(crate) fn web() -> SocketAddr {
     SocketAddr::from((WEB_VIP, 80))
 }
 
+/// Port 80 of the web VIP of IPv6.
+pub(crate) fn web6() -> SocketAddr {
+    SocketAddr::from((WEB_VIP_V6, 80))
+}
+
 /// The API VIP.
 pub(crate) fn api() -> SocketAddr {
     SocketAddr::from((API_VIP, 6443))
@@ -197,6 +234,15 @@ pub(crate) fn api() -> SocketAddr {
 /// The reference site at an advert interval; below 100 ms with heartbeats that keep up.
 pub(crate) fn config_at(advert: Duration) -> String {
     reference_config(&Settings::ours(advert))
+}
+
+/// The same with the web VIP over IPv6 too, and a node that takes its VIPs back after a second.
+pub(crate) fn config_with_v6(advert: Duration) -> String {
+    let config = config_at(advert).replace("[vrrp]", "[vrrp]\npreempt_delay = \"1s\"");
+    format!(
+        "{config}\n[vips.web6]\naddress = \"{WEB_VIP_V6}/64\"\nvrid = 53\n\n\
+         [listeners.http6]\nbind = [\"vips.web6:80\"]\nbackend = \"traefik-http\"\n"
+    )
 }
 
 /// The file that is shipped.
