@@ -7,12 +7,13 @@
 //! - TLS: the echo inside TLS.
 //! - The API server: [`crate::apiserver`].
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::io::{
@@ -35,6 +36,10 @@ const CHUNK: usize = 64 * 1_024;
 const LATE: Duration = Duration::from_secs(1);
 /// A line of a watch is sent this often.
 const WATCH_STEP: Duration = Duration::from_millis(100);
+/// The end of a connection that lasted as long is remembered.
+const LONG: Duration = Duration::from_millis(500);
+/// So many are remembered.
+const REMEMBERED: usize = 65_536;
 
 /// What a backend speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +73,17 @@ enum End {
     Fin(u64),
 }
 
+/// A connection that has ended by the other side's doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    /// When it was accepted.
+    pub began: Instant,
+    /// When it ended.
+    pub at: Instant,
+    /// The error that the socket had; `None` = it was closed in order, with FIN.
+    pub error: Option<io::ErrorKind>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     name: String,
@@ -78,6 +94,7 @@ pub(crate) struct Shared {
     stop: watch::Sender<bool>,
     accepted: AtomicU64,
     sessions: AtomicU64,
+    past: Mutex<VecDeque<Past>>,
     pub(crate) api: watch::Sender<ApiState>,
 }
 
@@ -104,6 +121,7 @@ impl Backend {
             stop: watch::Sender::new(false),
             accepted: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
+            past: Mutex::default(),
             api: watch::Sender::new(ApiState::default()),
         });
         let tls = match service {
@@ -168,6 +186,12 @@ impl Backend {
     /// Connections that are open.
     pub fn sessions(&self) -> u64 {
         self.shared.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Connections of half a second and more that the other side has ended since then; the last 65,536 are known.
+    pub fn ended_since(&self, since: Instant) -> Vec<Past> {
+        let past = self.shared.past();
+        past.iter().filter(|one| one.at >= since).copied().collect()
     }
 
     pub(crate) fn api(&self) -> &watch::Sender<ApiState> {
@@ -248,12 +272,16 @@ impl Server {
     }
 
     async fn one(&self, mut stream: TcpStream, mode: Mode) {
+        let began = Instant::now();
         let mut end = self.shared.end.subscribe();
         end.mark_unchanged();
         // Small answers at once; it cannot fail on a socket that was just accepted in any way that matters here.
         drop(stream.set_nodelay(true));
         let kind = tokio::select! {
-            _ = self.speak(&mut stream, mode) => End::NotYet,
+            spoken = self.speak(&mut stream, mode) => {
+                self.shared.remember(began, spoken);
+                End::NotYet
+            }
             _ = end.changed() => *end.borrow(),
         };
         if matches!(kind, End::Reset(_)) {
@@ -289,6 +317,25 @@ impl Server {
 impl Shared {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    fn remember(&self, began: Instant, spoken: io::Result<()>) {
+        let at = Instant::now();
+        if at - began < LONG {
+            return;
+        }
+        let mut past = self.past();
+        if past.len() == REMEMBERED {
+            past.pop_front();
+        }
+        let error = spoken.err().map(|error| error.kind());
+        past.push_back(Past { began, at, error });
+    }
+
+    fn past(&self) -> std::sync::MutexGuard<'_, VecDeque<Past>> {
+        self.past
+            .lock()
+            .expect("nothing panics while it holds the past")
     }
 }
 

@@ -315,7 +315,14 @@ impl Balancer for FmcLb {
         Ok(true)
     }
 
+    /// `ExecStopPost` and `Restart` of our unit.
     fn service_manager(&mut self, node: Node) -> Result<()> {
+        let config = self.config.display().to_string();
+        let line = ["release", "--config", &config, "--node", node.name()];
+        let released = self.command(node, &line)?;
+        if !released.status.success() {
+            bail!("release on {node}: {released:?}");
+        }
         std::thread::sleep(RESTART);
         self.start(node)
     }

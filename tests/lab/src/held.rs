@@ -1,7 +1,7 @@
 //! Established connections that are held open, idle or with a ping-pong, and what becomes of them.
 
 use std::collections::VecDeque;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,9 +43,9 @@ pub struct Plan {
 pub enum How {
     /// RST, or another error of the socket.
     Reset,
-    /// FIN.
+    /// FIN, also where RST came behind it.
     Fin,
-    /// No pong within five seconds.
+    /// No pong within five seconds, or nobody who acknowledges.
     Silent,
     /// A pong that was not the ping.
     Garbled,
@@ -325,11 +325,11 @@ impl Holding {
             };
             session.state = State::Pinged { at: now, got: 0 };
             // Without room in the send buffer nothing has been answered for long: that ends as silence.
-            let sent = (&session.socket).write(PING);
-            if sent.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock) {
-                self.broke(number, How::Reset, now);
-            } else {
-                self.waiting.push_back((now, number));
+            match (&session.socket).write(PING) {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                    self.broke(number, how(&error), now);
+                }
+                Ok(_) | Err(_) => self.waiting.push_back((now, number)),
             }
         }
     }
@@ -374,10 +374,8 @@ impl Session {
                         progress = step;
                     }
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    return Ok(progress);
-                }
-                Err(_) => return Err(How::Reset),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(progress),
+                Err(error) => return Err(how(&error)),
             }
         }
     }
@@ -406,6 +404,19 @@ impl Session {
                 Ok(Progress::Pong(time))
             }
         }
+    }
+}
+
+/// What an error of a socket says of the end.
+fn how(error: &std::io::Error) -> How {
+    let kind = error.kind();
+    if kind == ErrorKind::BrokenPipe {
+        // What was said after a FIN was answered with RST.
+        How::Fin
+    } else if kind == ErrorKind::TimedOut {
+        How::Silent
+    } else {
+        How::Reset
     }
 }
 

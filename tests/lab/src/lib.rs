@@ -9,6 +9,7 @@
 //! - [`cluster::Cluster`] puts [`backend::Backend`]s on masters and workers; [`apiserver`] answers as a real API server.
 //! - [`balancer::Balancer`] starts and stops a pair: [`fmclb::FmcLb`] or [`baseline::HaproxyKeepalived`].
 //! - [`traffic::Traffic`] is what clients do all at once: held sessions, [`bulk`] streams, new connections.
+//! - [`transfer::Transfer`] is a download or an upload that is cut before its end, and how it learned of that.
 //! - [`prober::Prober`] measures outages, [`held::Held`] watches established connections, [`lease::LeaseWatch`] who holds
 //!   a VIP, [`adverts::AdvertWatch`] the adverts on the wire.
 //! - [`fault`] breaks things and mends them on drop; [`capture`] keeps the last packets for a failed test.
@@ -58,6 +59,7 @@ pub mod report;
 pub mod scenario;
 pub mod topology;
 pub mod traffic;
+pub mod transfer;
 pub mod verdict;
 mod wait;
 

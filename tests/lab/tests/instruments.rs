@@ -12,6 +12,7 @@ use lab::held::{Held, How, Plan};
 use lab::lease::{self, LeaseWatch};
 use lab::prober::{Prober, Question, Why};
 use lab::topology::WEB_VIP;
+use lab::transfer::{Direction, Ended, Transfer};
 use lab::{Lab, Node, fault, limits, wait_until, within};
 
 const PING: Plan = Plan {
@@ -254,4 +255,49 @@ fn the_capture_of_a_failure_is_a_pcap_of_both_nodes() {
             .contains("ip -br addr")
     );
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_transfer_tells_rst_from_fin_and_so_does_the_backend() {
+    const IDLE: Plan = Plan {
+        count: 5,
+        ping: None,
+    };
+    let (lab, echo) = direct();
+    let backend = Backend::start(&lab, Node::Worker1, 8_080, Service::Http).unwrap();
+    let place = (Node::Client, backend.address());
+    let start = |direction| Transfer::start(&lab, place, direction, 4_000_000).unwrap();
+    let runs = |one: &Transfer| one.outcome().length > 1_000_000;
+    let long = Duration::from_secs(5);
+
+    let both = [start(Direction::Down), start(Direction::Up)];
+    assert!(within(long, || both.iter().all(runs)));
+    let reset = Instant::now();
+    backend.reset_sessions();
+    let ended = || both.iter().all(|one| one.outcome().ended.is_some());
+    assert!(within(long, ended));
+    for outcome in both.iter().map(Transfer::outcome) {
+        let (at, how) = outcome.ended.unwrap();
+        println!("told after {:?} by {how:?}", at - reset);
+        assert_eq!(how, Ended::Reset);
+        assert_eq!(outcome.first_wrong, None);
+    }
+
+    let down = start(Direction::Down);
+    assert!(within(long, || runs(&down)));
+    backend.close_sessions();
+    assert!(within(long, || down.outcome().ended.is_some()));
+    assert_eq!(down.outcome().ended.unwrap().1, Ended::Fin);
+
+    let since = Instant::now();
+    let idle = Held::open(&lab, echo.address(), IDLE).unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(echo.ended_since(since), []);
+    drop(idle);
+    assert!(within(long, || echo.ended_since(since).len() == IDLE.count));
+    assert!(
+        echo.ended_since(since)
+            .iter()
+            .all(|one| one.error.is_none())
+    );
 }
