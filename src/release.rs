@@ -2,7 +2,13 @@
 //! end of the service, also after a crash, and by hand. What still has a living process stays, and
 //! nothing is touched while the node lives with another runtime folder.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits until the other node has taken over"
+)]
+
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use common::board::Child;
@@ -11,6 +17,10 @@ use common::config::{Config, NodeIndex, VipIndex};
 
 use crate::supervisor::{self, Folder, Presence, Seat};
 use crate::{check, cli, control, output};
+
+/// From the priority-0 adverts until the other node has taken over and everybody knows it. Whoever comes here before
+/// that is sent there.
+const TAKEOVER: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &cli::Release) -> anyhow::Result<ExitCode> {
     let folder = Folder::new(&args.runtime.runtime_dir);
@@ -80,6 +90,7 @@ fn release_leases(
     if released.is_empty() {
         return Ok(vec!["no lease was left".to_owned()]);
     }
+    std::thread::sleep(TAKEOVER);
     let line = |vip: &VipIndex| {
         let vip = &config.vips[vip.0];
         format!("released {} ({})", vip.name, vip.address)
@@ -94,8 +105,9 @@ fn remove_shadows(config: Option<&Config>, folder: &Folder) -> anyhow::Result<St
     if proxies.into_iter().any(|seat| lives(folder, seat)) {
         return Ok("shadows and TC program stay: proxy runs".to_owned());
     }
-    let detached = config.map_or(Ok(()), supervisor::detach_all);
-    supervisor::remove_shadows(config, folder)?;
-    detached?;
+    // The TC program last: while the addresses are here and nobody listens, the kernel would refuse what it lets through.
+    let removed = supervisor::remove_shadows(config, folder);
+    config.map_or(Ok(()), supervisor::detach_all)?;
+    removed?;
     Ok("shadows and TC program removed, kernel settings restored".to_owned())
 }

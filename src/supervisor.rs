@@ -166,8 +166,12 @@ fn supervise(
     };
     let supervisor = Loop::new(watch, processes, (&running.others, retired))?;
     has_taken_over.set(true);
-    supervisor.run()?;
-    shadows::remove(Some(&running.config), &folder)?;
+    let mut forwarding = supervisor.run()?;
+    // Nobody listens any more. While the addresses are here the kernel would refuse what the TC program lets through, so
+    // that goes last.
+    let removed = shadows::remove(Some(&running.config), &folder);
+    forwarding.remove();
+    removed?;
     folder.clear();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -146,8 +146,9 @@ impl<'a> Loop<'a> {
         Ok(this)
     }
 
-    /// Runs until a stop was asked for and all children have ended.
-    pub(super) fn run(mut self) -> anyhow::Result<()> {
+    /// Runs until a stop was asked for and all children have ended. Then the listening sockets are closed, and the TC
+    /// program is there still.
+    pub(super) fn run(mut self) -> anyhow::Result<Forwarding> {
         if self.children[Child::Vrrp as usize].is_none() {
             // It may have died with an earlier supervisor: the other node need not wait for the
             // lease to lapse.
@@ -161,8 +162,11 @@ impl<'a> Loop<'a> {
                 self.act();
             }
         }
-        self.with.forwarding.remove();
-        Ok(())
+        let Self {
+            with: Watch { forwarding, .. },
+            ..
+        } = self;
+        Ok(forwarding)
     }
 
     fn handle(&mut self, event: Event) {
