@@ -64,6 +64,10 @@ pub(crate) fn run(kind: ChildKind) -> anyhow::Result<ExitCode> {
         Child::Proxy => run_proxy(work, link, kept),
         Child::Admin => run_admin(work, link, kept),
     };
+    // Nothing is urgent any more, and the end waits for the thread that writes the log.
+    if let Err(error) = vrrp::schedule_normal() {
+        tracing::warn!(%error, "real-time priority is kept to the end");
+    }
     match &result {
         Ok(()) => tracing::info!(process = child.word(), "stopped"),
         Err(error) => tracing::error!(process = child.word(), "{error:#}"),

@@ -82,6 +82,10 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     let previous = Previous::take();
     let has_taken_over = Cell::new(false);
     let ended = supervise(args, &signals, &has_taken_over);
+    // The end waits for the thread that writes the log.
+    if let Err(error) = vrrp::schedule_normal() {
+        tracing::warn!(%error, "real-time priority is kept to the end");
+    }
     let (Some(previous), false) = (previous, has_taken_over.get()) else {
         return ended;
     };

@@ -64,7 +64,7 @@ pub use self::control::{Beginning, Control};
 use self::driver::Driver;
 pub use self::driver::{End, Leftovers};
 use self::link::LinkError;
-pub use self::syscall::schedule_fifo;
+pub use self::syscall::{schedule_fifo, schedule_normal};
 
 /// What the process needs; everything was opened by the supervisor.
 #[derive(Debug)]

@@ -16,17 +16,26 @@ use nix::libc;
 /// # Errors
 /// `EPERM` without `CAP_SYS_NICE` and with an `RLIMIT_RTPRIO` below `priority`.
 pub fn schedule_fifo(priority: i32) -> io::Result<()> {
+    schedule(libc::SCHED_FIFO, priority)
+}
+
+/// Gives the calling thread the normal scheduling class back. Who ends waits for threads that have it, as for the one that
+/// writes the log: where it has real-time priority and spins meanwhile, that one may never get the processor.
+///
+/// # Errors
+/// None that is known: the step down takes no right.
+pub fn schedule_normal() -> io::Result<()> {
+    schedule(libc::SCHED_OTHER, 0)
+}
+
+fn schedule(class: libc::c_int, priority: libc::c_int) -> io::Result<()> {
     let parameter = libc::sched_param {
         sched_priority: priority,
     };
+    // The flag may not be taken back without a right.
+    let class = class | libc::SCHED_RESET_ON_FORK;
     // SAFETY: the parameter lives for the call, which only reads it; 0 is the calling thread.
-    let result = unsafe {
-        libc::sched_setscheduler(
-            0,
-            libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
-            &raw const parameter,
-        )
-    };
+    let result = unsafe { libc::sched_setscheduler(0, class, &raw const parameter) };
     if result == 0 {
         Ok(())
     } else {
