@@ -23,6 +23,7 @@ use lab::{Node, client, lease};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::site::load::Load;
 use crate::site::{BINARY, Site, config_at, web};
 
 const TENTH: Duration = Duration::from_millis(100);
@@ -150,16 +151,7 @@ fn what_vrrp_is_told_changes_under_load_and_nothing_moves() -> Result<()> {
     let config = config_at(TENTH);
     Site::start(&config, Service::Echo)?.watched("reload-vrrp", |site| {
         let adverts = AdvertWatch::start(&site.lab, Node::Lb1)?;
-        let ping = Some(Duration::from_millis(20));
-        let held = Held::open(&site.lab, web(), Plan { count: 200, ping })?;
-        let probers = [
-            Prober::start(&site.lab, web(), Question::Echo)?,
-            Prober::start(&site.lab, web(), Question::Echo)?,
-        ];
-        site.wait("answers", |_| {
-            probers[0].good_since(Instant::now() - TENTH) > 5
-        })?;
-        let begun = Instant::now();
+        let load = Load::start(site)?;
         let mut took = Vec::new();
         for (what, edition, interval) in editions(&config) {
             let before = states(site)?;
@@ -175,7 +167,7 @@ fn what_vrrp_is_told_changes_under_load_and_nothing_moves() -> Result<()> {
             let gap = longest_gap(&adverts.all(), since)?;
             println!(
                 "{what}: longest gap {gap:?}, {} of 200 broken",
-                held.broken()
+                load.held.broken()
             );
             ensure!(gap <= interval * 3 / 2, "{what}: no advert for {gap:?}");
             let after = states(site)?;
@@ -184,24 +176,7 @@ fn what_vrrp_is_told_changes_under_load_and_nothing_moves() -> Result<()> {
             extra_is_as(site, edition.contains("vips.extra"))?;
             agree(site)?;
         }
-        let served: usize = probers.iter().map(|one| one.good_since(begun)).sum();
-        let seconds = begun.elapsed().as_secs_f64();
-        let broken = held.report().broken;
-        let mut failures = Vec::new();
-        for prober in probers {
-            failures.push(prober.finish()?.failures(begun));
-        }
-        took.sort();
-        println!(
-            "{} reloads, median {:?}, worst {:?}; {:.0} new connections a second, failed {failures:?}; of 200 held {} broken",
-            took.len(),
-            took[took.len() / 2],
-            took[took.len() - 1],
-            served as f64 / seconds,
-            broken.len(),
-        );
-        ensure!(broken.is_empty(), "{broken:?}");
-        ensure!(failures.iter().all(|one| one.is_empty()), "{failures:?}");
+        load.has_lost_nothing("reloads", took)?;
         site.pair.stop(Node::Lb1)
     })
 }

@@ -50,6 +50,12 @@ fn start(advert: Duration) -> Result<Site> {
     Ok(site)
 }
 
+/// Sessions that say something each tenth of a second.
+fn hold(site: &Site, count: usize) -> Result<Held> {
+    let ping = Some(TENTH);
+    Held::open(&site.lab, web(), Plan { count, ping })
+}
+
 /// The process ids that a node says, by their names.
 fn pids(site: &Site, node: Node) -> Result<BTreeMap<String, i32>> {
     let status = site.pair.status(node)?;
@@ -322,14 +328,7 @@ fn what_is_no_new_version_changes_nothing() -> Result<()> {
     start(TENTH)?.watched("upgrade-to-nothing", |site| {
         let node = Node::Lb1;
         let before = pids(site, node)?;
-        let held = Held::open(
-            &site.lab,
-            web(),
-            Plan {
-                count: 20,
-                ping: Some(TENTH),
-            },
-        )?;
+        let held = hold(site, 20)?;
         // Another program, and one that is cut.
         let cut = site.lab.folder().join("cut");
         let whole = fs::read(BINARY)?;
@@ -352,14 +351,7 @@ fn a_new_version_that_dies_is_replaced_by_the_old_one() -> Result<()> {
     start(TENTH)?.watched("upgrade-rolled-back", |site| {
         let node = Node::Lb1;
         let old = program(site.pair.pid(node, Part::Supervisor)?.as_raw())?;
-        let held = Held::open(
-            &site.lab,
-            web(),
-            Plan {
-                count: 50,
-                ping: Some(TENTH),
-            },
-        )?;
+        let held = hold(site, 50)?;
         let changes = active(site)?;
         for part in ["admin", "vrrp", "proxy"] {
             site.pair.install(node, Path::new(BINARY))?;
@@ -394,11 +386,7 @@ fn a_supervisor_that_cannot_take_over_gives_all_back() -> Result<()> {
         let old = program(site.pair.pid(node, Part::Supervisor)?.as_raw())?;
         // What tests/successor.patch looks for.
         fs::write(site.pair.runtime_dir(node).join("refuse"), "")?;
-        let plan = Plan {
-            count: 50,
-            ping: Some(TENTH),
-        };
-        let held = Held::open(&site.lab, web(), plan)?;
+        let held = hold(site, 50)?;
         let changes = active(site)?;
         site.pair.install(node, Path::new(&build))?;
         let (ended, _) = begin_and_end(site, node)?;
@@ -418,14 +406,7 @@ fn a_supervisor_that_cannot_take_over_gives_all_back() -> Result<()> {
 fn a_supervisor_that_is_killed_meanwhile_leaves_a_node_that_serves() -> Result<()> {
     start(TENTH)?.watched("upgrade-cut-short", |site| {
         let node = Node::Lb1;
-        let held = Held::open(
-            &site.lab,
-            web(),
-            Plan {
-                count: 50,
-                ping: Some(TENTH),
-            },
-        )?;
+        let held = hold(site, 50)?;
         let path = site.pair.install(node, Path::new(BINARY))?;
         site.pair.signal(node, Part::Supervisor, Signal::SIGHUP)?;
         site.wait("all three are new", |site| {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
+pub(crate) mod load;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
