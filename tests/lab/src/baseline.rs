@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::balancer::{Balancer, Part, Settings};
 use crate::process::{Process, kill_together, processes};
@@ -89,7 +90,43 @@ impl HaproxyKeepalived {
         Ok(process)
     }
 
-    fn start_keepalived(&self, node: Node) -> Result<Process> {
+    /// Ends Keepalived alone, as an administrator does who wants the VIPs elsewhere.
+    ///
+    /// # Errors
+    /// When it does not run, or not end.
+    pub fn stop_keepalived(&mut self, node: Node) -> Result<()> {
+        self.running(node)?.keepalived.stop(GONE)?;
+        Ok(())
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// When nothing runs on the node, or it does not start.
+    pub fn start_keepalived(&mut self, node: Node) -> Result<()> {
+        let keepalived = self.spawn_keepalived(node)?;
+        self.running(node)?.keepalived = keepalived;
+        Ok(())
+    }
+
+    /// Keepalived's processes on a node, parent and child.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn keepalived(&self, node: Node) -> Result<Vec<Pid>> {
+        let parts: Vec<_> = processes(&self.lab, node)
+            .into_iter()
+            .filter(|seen| {
+                let program = seen.arguments.first();
+                program.is_some_and(|word| word == keepalived::PROGRAM)
+            })
+            .map(|seen| seen.pid)
+            .collect();
+        ensure!(!parts.is_empty(), "no keepalived runs on {node}");
+        Ok(parts)
+    }
+
+    fn spawn_keepalived(&self, node: Node) -> Result<Process> {
         let path = |name: &str| file(&self.lab, node, name);
         let pids = [&*path("keepalived.pid"), &*path("keepalived-vrrp.pid")];
         keepalived::spawn(&self.lab, node, &path("keepalived.conf"), pids)
@@ -103,7 +140,7 @@ impl Balancer for HaproxyKeepalived {
 
     fn start(&mut self, node: Node) -> Result<()> {
         let haproxy = self.start_haproxy(node)?;
-        let keepalived = self.start_keepalived(node)?;
+        let keepalived = self.spawn_keepalived(node)?;
         let mut evidence = self.lab.evidence();
         evidence.log(format!("{node} haproxy"), haproxy.log());
         evidence.log(format!("{node} keepalived"), keepalived.log());
@@ -152,18 +189,7 @@ impl Balancer for HaproxyKeepalived {
                 Ok(true)
             }
             Part::Vrrp | Part::Supervisor => {
-                let parts: Vec<_> = processes(&self.lab, node)
-                    .into_iter()
-                    .filter(|seen| {
-                        seen.arguments
-                            .first()
-                            .is_some_and(|word| word == keepalived::PROGRAM)
-                    })
-                    .map(|seen| seen.pid)
-                    .collect();
-                if parts.is_empty() {
-                    bail!("no keepalived runs on {node}");
-                }
+                let parts = self.keepalived(node)?;
                 kill_together(&parts);
                 self.running(node)?.keepalived.kill()?;
                 Ok(true)

@@ -1,7 +1,8 @@
 //! The promise as a whole: whatever happens to a node whose machine lives, no client loses anything. On-link and routed clients,
 //! IPv4 and IPv6; sessions with and without traffic, bulk streams, new connections, all at once.
 //!
-//! `FMC_LB_LOSSLESS=full` (`scripts/prove lossless`) is the whole of it; without it a short form.
+//! `FMC_LB_LOSSLESS=full` (`scripts/prove lossless`) is the whole of it, HAProxy + Keepalived beside it; without it a short
+//! form.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,6 +11,9 @@
     reason = "tests on the lab wait, measure, connect from ports of their choice, and print what they saw"
 )]
 
+mod beside;
+mod events;
+#[path = "../site/mod.rs"]
 mod site;
 
 use std::io::Read as _;
@@ -18,23 +22,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use lab::backend::Service;
-use lab::balancer::{Balancer as _, Part, Settings};
-use lab::baseline::HaproxyKeepalived;
-use lab::cluster::Cluster;
 use lab::flood::SynFlood;
 use lab::topology::WEB_VIP;
 use lab::traffic::{Clients, Losses, Traffic};
-use lab::{Lab, Node, fault, limits, scenario};
-use nix::sys::signal::Signal;
+use lab::{Lab, Node};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::events::{Bound, EVENTS, STOP, say, there_and_back};
 use crate::site::{Site, config_with_v6, web, web6};
 
 const TENTH: Duration = Duration::from_millis(100);
 /// After an event, before the fate of every session is looked at.
 const AFTER: Duration = Duration::from_millis(1_500);
-/// Between two handovers.
-const BETWEEN: Duration = Duration::from_millis(200);
 
 fn is_full() -> bool {
     std::env::var("FMC_LB_LOSSLESS").is_ok_and(|text| text == "full")
@@ -98,125 +97,6 @@ fn losses(
     traffic.finish()
 }
 
-fn say(site: &Site, node: Node, arguments: &[&str]) -> Result<()> {
-    let output = site.pair.command(node, arguments)?;
-    let why = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{arguments:?} on {node}: {why}");
-    Ok(())
-}
-
-/// What happens to lb1.
-struct Event {
-    name: &'static str,
-    bound: Bound,
-    act: fn(&mut Site) -> Result<()>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Bound {
-    Nothing,
-    /// But for idle sessions that are closed in order.
-    Drain,
-    /// What is lost is counted.
-    Counted,
-}
-
-impl Event {
-    const fn lossless(name: &'static str, act: fn(&mut Site) -> Result<()>) -> Self {
-        Self {
-            name,
-            bound: Bound::Nothing,
-            act,
-        }
-    }
-
-    const fn counted(name: &'static str, act: fn(&mut Site) -> Result<()>) -> Self {
-        Self {
-            name,
-            bound: Bound::Counted,
-            act,
-        }
-    }
-}
-
-const EVENTS: [Event; 12] = [
-    Event::lossless("handover there and back", hand_over),
-    Event::lossless("failback by preemption", fail_back),
-    Event::lossless("SIGKILL of vrrp", |site| kill(site, Part::Vrrp)),
-    Event::lossless("SIGKILL of admin", |site| kill(site, Part::Admin)),
-    Event::lossless("SIGKILL of the supervisor", |site| {
-        kill(site, Part::Supervisor)?;
-        site.pair.service_manager(Node::Lb1)
-    }),
-    Event::lossless("2 s without protocol 112", |site| {
-        let fault = fault::protocol_112_dropped(&site.lab)?;
-        std::thread::sleep(Duration::from_secs(2));
-        fault.now()
-    }),
-    Event::lossless("2 s without adverts and pair channel", |site| {
-        let faults = [
-            fault::speaks_to_nobody(&site.lab, Node::Lb1)?,
-            fault::speaks_to_nobody(&site.lab, Node::Lb2)?,
-        ];
-        std::thread::sleep(Duration::from_secs(2));
-        faults.into_iter().try_for_each(fault::Undo::now)
-    }),
-    Event::lossless("pause of 150 ms", |site| pause(site, 150)),
-    Event::lossless("pause of 400 ms", |site| pause(site, 400)),
-    Event::lossless("SIGSTOP of vrrp for 3 s", |site| {
-        let pid = site.pair.pid(Node::Lb1, Part::Vrrp)?;
-        let fault = fault::stopped(&[pid]);
-        std::thread::sleep(Duration::from_secs(3));
-        fault.now()
-    }),
-    Event::counted("pause of 3 s", |site| pause(site, 3_000)),
-    Event::counted("nodes cut off from each other for 3 s", |site| {
-        let fault = fault::nodes_apart(&site.lab)?;
-        std::thread::sleep(Duration::from_secs(3));
-        fault.now()
-    }),
-];
-
-fn hand_over(site: &mut Site) -> Result<()> {
-    for _ in 0..if is_full() { 10 } else { 2 } {
-        there_and_back(site)?;
-    }
-    Ok(())
-}
-
-fn there_and_back(site: &Site) -> Result<()> {
-    for (from, to) in [(Node::Lb1, Node::Lb2), (Node::Lb2, Node::Lb1)] {
-        say(site, from, &["handover"])?;
-        site.wait("the other one holds all VIPs", |site| site.holds_all(to))?;
-        std::thread::sleep(BETWEEN);
-    }
-    Ok(())
-}
-
-fn fail_back(site: &mut Site) -> Result<()> {
-    say(site, Node::Lb1, &["maintenance", "on"])?;
-    site.wait("lb2 holds all VIPs", |site| site.holds_all(Node::Lb2))?;
-    std::thread::sleep(BETWEEN);
-    say(site, Node::Lb1, &["maintenance", "off"])
-}
-
-fn kill(site: &mut Site, part: Part) -> Result<()> {
-    site.pair.kill_part(Node::Lb1, part).map(drop)
-}
-
-fn pause(site: &mut Site, millis: u64) -> Result<()> {
-    fault::pause_for(&site.lab, Node::Lb1, Duration::from_millis(millis)).map(drop)
-}
-
-/// The last event of a site: lb1 drains for ten minutes.
-fn stop(site: &mut Site) -> Result<()> {
-    site.pair
-        .signal(Node::Lb1, Part::Supervisor, Signal::SIGTERM)?;
-    site.wait("lb2 holds all VIPs", |site| site.holds_all(Node::Lb2))?;
-    std::thread::sleep(Duration::from_secs(2));
-    Ok(())
-}
-
 /// Fails with everything that was lost.
 #[derive(Default)]
 struct Verdict(Vec<String>);
@@ -242,9 +122,10 @@ impl Verdict {
 
 #[test]
 fn nothing_is_lost_whatever_happens_to_a_node_whose_machine_lives() -> Result<()> {
+    let mut verdict = Verdict::default();
+    let mut seen = Vec::new();
     begin()?.watched("lossless", |site| {
-        let mut verdict = Verdict::default();
-        for event in EVENTS {
+        for event in &EVENTS {
             if event.bound == Bound::Counted && !is_full() {
                 continue;
             }
@@ -253,11 +134,27 @@ fn nothing_is_lost_whatever_happens_to_a_node_whose_machine_lives() -> Result<()
                 site.wait_home()
             })?;
             verdict.note(event.name, event.bound, &lost);
+            seen.push((event, lost));
         }
-        let lost = losses(site, &clients(), |site, _| stop(site))?;
-        verdict.note("clean stop with drain", Bound::Drain, &lost);
-        verdict.judge()
-    })
+        let lost = losses(site, &clients(), |site, _| (STOP.act)(site))?;
+        verdict.note(STOP.name, STOP.bound, &lost);
+        seen.push((&STOP, lost));
+        Ok(())
+    })?;
+    if is_full() {
+        for (event, ours) in &seen {
+            println!("== {}", event.name);
+            println!("fmc-lb: {ours}");
+            match &event.beside {
+                Some(act) => println!(
+                    "HAProxy + Keepalived: {}",
+                    beside::losses(&clients_v4(), *act)?
+                ),
+                None => println!("HAProxy + Keepalived: has nothing of the kind"),
+            }
+        }
+    }
+    verdict.judge()
 }
 
 #[test]
@@ -378,40 +275,5 @@ fn once_from(port: u16) -> Result<()> {
     let length = (&socket).read(&mut greeting)?;
     ensure!(greeting[..length].starts_with(b"I am "), "no greeting");
     socket.set_linger(Some(Duration::ZERO))?;
-    Ok(())
-}
-
-/// The same clients with HAProxy + Keepalived, as far as it knows these events. Run by `scripts/prove lossless`.
-#[test]
-#[ignore = "measures the baseline, which promises nothing"]
-fn beside_it_haproxy_and_keepalived() -> Result<()> {
-    type Act = fn(&Lab, &mut HaproxyKeepalived) -> Result<()>;
-    let events: [(&str, Act); 4] = [
-        ("SIGKILL of keepalived", |_, pair| {
-            pair.kill_part(Node::Lb1, Part::Vrrp).map(drop)
-        }),
-        ("2 s without protocol 112", |lab, _| {
-            let fault = fault::protocol_112_dropped(lab)?;
-            std::thread::sleep(Duration::from_secs(2));
-            fault.now()
-        }),
-        ("pause of 400 ms", |lab, _| {
-            fault::pause_for(lab, Node::Lb1, Duration::from_millis(400)).map(drop)
-        }),
-        ("clean stop", |_, pair| pair.ask_to_stop(Node::Lb1)),
-    ];
-    for (name, event) in events {
-        let _turn = limits::measure_alone()?;
-        let lab = Lab::start()?;
-        let _cluster = Cluster::start(&lab, Service::Echo)?;
-        let settings = Settings::site(TENTH);
-        let mut pair = HaproxyKeepalived::new(&lab, &settings)?;
-        scenario::start_pair(&lab, &mut pair, settings.advert)?;
-        let traffic = Traffic::start(&lab, &clients_v4())?;
-        std::thread::sleep(AFTER);
-        event(&lab, &mut pair)?;
-        std::thread::sleep(Duration::from_secs(3));
-        println!("HAProxy + Keepalived, {name}: {}", traffic.finish()?);
-    }
     Ok(())
 }
