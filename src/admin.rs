@@ -11,6 +11,7 @@ mod answers;
 mod apply;
 pub(crate) mod clock;
 mod drain;
+mod elders;
 mod expiry;
 mod external;
 mod files;
@@ -59,6 +60,7 @@ use crate::commands::Asker;
 
 use self::answers::Answers;
 use self::clock::Clocks;
+pub(crate) use self::elders::Elders;
 pub(crate) use self::peer_link::Inputs as PeerInputs;
 use self::peer_link::PeerLink;
 pub(crate) use self::proxies::Proxies;
@@ -85,6 +87,8 @@ pub(crate) struct Inputs {
     pub(crate) socket: UnixListener,
     /// Where the proxy takes commands; `None` = the supervisor that started this process knew of none.
     pub(crate) proxy: Option<Asker>,
+    /// Where those take commands that have retired.
+    pub(crate) elders: Elders,
     /// Where the supervisor takes tasks; `None` = likewise.
     pub(crate) supervisor: Option<Arc<Asker>>,
     /// TCP sockets of the HTTP server, listening; none = no HTTP.
@@ -193,6 +197,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     let office = socket::Office {
         answers: Arc::clone(&answers),
         proxy: inputs.proxy,
+        elders: inputs.elders,
         supervisor: inputs.supervisor,
         orders: moves::Orders::default(),
         peer,

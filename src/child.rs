@@ -88,6 +88,8 @@ struct Work {
     boards: BTreeMap<usize, OwnedFd>,
     /// Boards of proxies that have retired, each with its place.
     retired: Vec<(usize, OwnedFd)>,
+    /// Where those take commands.
+    retired_commands: Vec<(usize, OwnedFd)>,
     /// Counts of those that have ended.
     past: Option<OwnedFd>,
     listeners: Vec<lb_proxy::ListeningSocket>,
@@ -128,6 +130,7 @@ impl Work {
             lane: setup.lane,
             boards: BTreeMap::new(),
             retired: Vec::new(),
+            retired_commands: Vec::new(),
             past: None,
             listeners: Vec::new(),
             admin_socket: None,
@@ -195,6 +198,7 @@ impl Work {
             Handle::PeerSocket => self.peer_socket = Some(descriptor),
             Handle::AdminKey => self.admin_key = Some(descriptor),
             Handle::Retired { place } => self.retired.push((place, descriptor)),
+            Handle::RetiredCommands { place } => self.retired_commands.push((place, descriptor)),
             Handle::Past => self.past = Some(descriptor),
             // The name lives on in what is kept for the next supervisor.
             Handle::Config | Handle::Arrangement | Handle::NodeName | Handle::Unknown => {}
@@ -389,6 +393,9 @@ fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let supervisor = supervisor.map(|socket| commands::Asker::new(socket, commands::SUPERVISOR));
     let supervisor = supervisor.map(Arc::new);
     let peer = work.peer_inputs(supervisor.clone())?;
+    let elders = work.retired_commands.into_iter();
+    let elders = elders.map(|(place, end)| (place, commands::Asker::new(end, commands::RETIRED)));
+    let elders = admin::Elders::new(elders.collect());
     let socket = work.admin_socket.context("no admin socket in the set-up")?;
     let inputs = admin::Inputs {
         config_hash: work.config_hash,
@@ -401,6 +408,7 @@ fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
         proxy: work
             .asking
             .map(|socket| commands::Asker::new(socket, commands::PROXY)),
+        elders,
         supervisor,
         peer,
     };

@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::asking::Asker;
+pub(crate) use self::asking::{AskError, Asker};
 pub(crate) use self::serving::{ReplySocket, next, serve};
 
 /// Who is given commands.
@@ -31,6 +31,11 @@ pub(crate) struct Partner {
 pub(crate) const PROXY: Partner = Partner {
     name: "proxy",
     limit: Duration::from_millis(300),
+};
+/// One that has retired.
+pub(crate) const RETIRED: Partner = Partner {
+    name: "retired proxy",
+    ..PROXY
 };
 /// It reads files, and asks its children, before it replies.
 pub(crate) const SUPERVISOR: Partner = Partner {

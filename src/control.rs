@@ -210,6 +210,8 @@ pub(crate) enum Handle {
     /// The board of a proxy that has retired, by its place in
     /// [`common::board::SupervisorBoard::retired`].
     Retired { place: usize },
+    /// Where that proxy takes commands, by the same place.
+    RetiredCommands { place: usize },
     /// A board with the counts of all proxies that have retired and ended.
     Past,
     /// Named by a newer version.

@@ -20,6 +20,8 @@ use serde_json::Value;
 
 use crate::site::{BINARY, Site, config_at, web};
 
+/// Of the workers that serve the web VIP.
+const FIRST: &str = "10.17.4.24:80";
 const COUNT: usize = 20;
 /// An upgrade on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -58,6 +60,25 @@ fn retired(drain: &str) -> Result<(Site, Held)> {
     Ok((site, held))
 }
 
+/// What a command prints; it must succeed.
+fn say(site: &Site, words: &str) -> Result<String> {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let output = site.pair.command(Node::Lb1, &words)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(
+        output.status.success(),
+        "{words:?}: {}",
+        text(&output.stderr)
+    );
+    Ok(text(&output.stdout))
+}
+
+fn listed(site: &Site) -> Result<Vec<Value>> {
+    let list = say(site, "sessions --json --listener http")?;
+    let list: Value = serde_json::from_str(&list).context("no JSON")?;
+    list["sessions"].as_array().cloned().context("no list")
+}
+
 fn elders(site: &Site) -> Result<Vec<Value>> {
     let status = site.pair.status(Node::Lb1)?;
     let retired = status["retired"].as_array();
@@ -86,6 +107,54 @@ fn a_stop_leaves_the_sessions_of_a_retired_proxy_their_drain() -> Result<()> {
         drop(held);
         let supervisor = site.pair.supervisor(Node::Lb1).context("it ran")?;
         supervisor.wait(Duration::from_secs(10)).map(drop)
+    })
+}
+
+#[test]
+#[ignore = "an upgrade of its own: scripts/prove runs it"]
+fn the_sessions_of_a_retired_proxy_are_listed_and_killed_as_all_others() -> Result<()> {
+    let (site, held) = retired("10m")?;
+    site.watched("retired-kill", |site| {
+        let ping = Some(Duration::from_millis(20));
+        let young = Held::open(&site.lab, web(), Plan { count: 4, ping })?;
+        let all = listed(site)?;
+        ensure!(all.len() == COUNT + 4, "{} are listed", all.len());
+        let ages: Vec<u64> = all
+            .iter()
+            .filter_map(|one| one["age_ms"].as_u64())
+            .collect();
+        ensure!(ages.is_sorted_by(|one, next| one >= next), "{ages:?}");
+        let oldest = all[0]["id"].as_str().context("id")?;
+        let said = say(site, &format!("sessions kill {oldest}"))?;
+        ensure!(said.contains("was killed"), "{said}");
+        site.wait("it is gone", |_| held.broken() == 1)?;
+        let at = |server: &str| {
+            let to = |one: &&Value| one["server"] == server;
+            listed(site).map(|all| all.iter().filter(to).count())
+        };
+        let count = at(FIRST)?;
+        ensure!(count > 1, "{count} at {FIRST}");
+        let said = say(
+            site,
+            &format!("sessions kill --server traefik-http/{FIRST}"),
+        )?;
+        ensure!(
+            said.trim() == format!("{count} sessions were killed"),
+            "{said}"
+        );
+        site.wait("nobody is left there", |_| at(FIRST).ok() == Some(0))?;
+        let count = listed(site)?.len();
+        let said = say(site, "sessions kill --listener http")?;
+        ensure!(
+            said.trim() == format!("{count} sessions were killed"),
+            "{said}"
+        );
+        site.wait("all are gone", |_| {
+            (held.broken(), young.broken()) == (COUNT, 4)
+        })?;
+        site.wait("nothing keeps the retired proxy", |site| {
+            elders(site).is_ok_and(|elders| elders.is_empty())
+        })
     })
 }
 

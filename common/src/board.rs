@@ -46,7 +46,7 @@ pub use self::sessions::{
     MAX_TABLE_SESSIONS, SessionLane, SessionPart, SessionRow, SessionTable, VipSession,
 };
 pub use self::succession::{
-    MAX_RETIRED, OLDEST, ROOM, RetiredSlot, UpgradeSlot, UpgradeStage, can_share,
+    MAX_RETIRED, OBEY_RETIRED, OLDEST, ROOM, RetiredSlot, UpgradeSlot, UpgradeStage, can_share,
 };
 pub use self::supervisor::{Child, ChildSlot, FileSlot, SupervisorBoard};
 pub use self::text::Text;
@@ -59,7 +59,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 15;
+pub const LAYOUT: u32 = 16;
 
 /// First words of every board.
 #[repr(C)]

@@ -131,6 +131,9 @@ pub struct Reply {
     pub done: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions: Option<SessionList>,
+    /// How many sessions were killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub killed: Option<u64>,
     /// Why it was not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -151,6 +154,9 @@ pub struct SessionList {
     pub sessions: Vec<SessionStatus>,
     /// How many more there are.
     pub more: u64,
+    /// Proxies that have retired and did not say which sessions they have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
 }
 
 /// One session.
@@ -189,6 +195,23 @@ impl Command {
         "kill-listener-sessions",
     ];
 
+    /// Whether it is about sessions alone: those of proxies that have retired are meant, too.
+    pub const fn is_of_sessions(&self) -> bool {
+        match self {
+            Self::Sessions { .. }
+            | Self::KillSession { .. }
+            | Self::KillServerSessions { .. }
+            | Self::KillListenerSessions { .. } => true,
+            Self::ServerState { .. }
+            | Self::ServerWeight { .. }
+            | Self::ServerAdd { .. }
+            | Self::ServerAddress { .. }
+            | Self::ServerRemove { .. }
+            | Self::ListenerPause { .. }
+            | Self::ListenerResume { .. } => false,
+        }
+    }
+
     /// Whether it changes something, which only root may.
     pub const fn acts(&self) -> bool {
         match self {
@@ -221,6 +244,17 @@ impl Reply {
         Self {
             config_hash: Some(config_hash),
             ..Self::done(what)
+        }
+    }
+
+    /// So many sessions.
+    pub fn killed(count: u64) -> Self {
+        Self {
+            killed: Some(count),
+            ..Self::done(match count {
+                1 => "1 session was killed".to_owned(),
+                count => format!("{count} sessions were killed"),
+            })
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use common::command::{Command, Reply};
@@ -36,6 +36,8 @@ pub(crate) enum Want {
 #[derive(Debug)]
 pub struct Control {
     want: watch::Sender<Want>,
+    /// Since when it is to retire.
+    retired: OnceLock<Moment>,
     orders: mpsc::Sender<Order>,
     turns: mpsc::Sender<KeeperTurn>,
     /// Until [`crate::run`] takes them.
@@ -95,6 +97,7 @@ impl Control {
         let (turns, turned) = mpsc::channel(WAITING);
         Arc::new(Self {
             want: watch::Sender::new(Want::Serve),
+            retired: OnceLock::new(),
             orders,
             turns,
             receivers: Mutex::new(Receivers {
@@ -114,8 +117,11 @@ impl Control {
 
     /// No more accepting, because another process does from the same sockets. Sessions go on for as
     /// long as they last, then [`crate::run`] returns; [`Control::request_stop`] drains what is left. Servers
-    /// are not probed any more, and no command is obeyed.
+    /// are not probed any more, and of all commands those are obeyed that are about sessions: once an admin
+    /// process gives them that has begun after this. The one before it knows only this proxy, and would be
+    /// told half.
     pub fn request_retirement(&self) {
+        self.retired.get_or_init(clock::now);
         self.want.send_if_modified(|want| {
             let serves = *want == Want::Serve;
             if serves {
@@ -248,7 +254,7 @@ impl Control {
     ///
     /// There was no reply; a command that waited longer is not executed.
     pub fn command(&self, command: Command, limit: Duration) -> Result<Reply, Unanswered> {
-        if *self.want.borrow() == Want::Retire {
+        if !self.may_obey(&command) {
             return Err(Unanswered::Retired);
         }
         let (reply, answer) = sync_channel(1);
@@ -265,6 +271,17 @@ impl Control {
             RecvTimeoutError::Timeout => Unanswered::Late,
             RecvTimeoutError::Disconnected => Unanswered::Stopped,
         })
+    }
+
+    fn may_obey(&self, command: &Command) -> bool {
+        let Some(since) = self.retired.get() else {
+            return true;
+        };
+        let Files::Running { proxy, .. } = &*self.files() else {
+            return false;
+        };
+        let asking = proxy.admin.header.started.get();
+        command.is_of_sessions() && asking.is_some_and(|began| began > *since)
     }
 
     /// Whether it is to end, now or when its last session has.

@@ -89,10 +89,16 @@ pub(crate) fn execute(command: Command, keeper: &mut Keeper, now: Moment) -> Rep
             };
         }
         Command::KillSession { id } => kill_one(&proxy, id),
-        Command::KillServerSessions { server } => find(&proxy, &server)
-            .map(|found| killed(&proxy, |one| one.server() == Some(found.place))),
-        Command::KillListenerSessions { listener } => index_of(&proxy.config, &listener)
-            .map(|index| killed(&proxy, |one| one.listener() == index)),
+        Command::KillServerSessions { server } => {
+            let found = find(&proxy, &server);
+            return killed(&proxy, found.map(|at| at.place), |one, place| {
+                one.server() == Some(place)
+            });
+        }
+        Command::KillListenerSessions { listener } => {
+            let found = index_of(&proxy.config, &listener);
+            return killed(&proxy, found, |one, index| one.listener() == index);
+        }
     };
     match done {
         Ok(what) => {
@@ -189,11 +195,19 @@ fn kill_one(proxy: &Proxy, text: String) -> Result<String, Refusal> {
     }
 }
 
-fn killed(proxy: &Proxy, which: impl Fn(&Record) -> bool) -> String {
-    match proxy.cut(Cut::Administrator, which) {
-        1 => "1 session was killed".to_owned(),
-        count => format!("{count} sessions were killed"),
-    }
+/// Those of a listener or a server, by its place.
+fn killed(
+    proxy: &Proxy,
+    found: Result<usize, Refusal>,
+    which: impl Fn(&Record, usize) -> bool,
+) -> Reply {
+    let place = match found {
+        Ok(place) => place,
+        Err(refusal) => return Reply::error(refusal.to_string()),
+    };
+    let count = proxy.cut(Cut::Administrator, |one| which(one, place));
+    info!(count, "sessions were killed by administrator");
+    Reply::killed(count)
 }
 
 fn list(
@@ -238,6 +252,7 @@ fn list(
     Ok(SessionList {
         sessions: sessions.into_iter().map(status).collect(),
         more,
+        silent: Vec::new(),
     })
 }
 

@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use super::answers::Answers;
 use super::apply::{self, Both};
 use super::clock::Clocks;
+use super::elders::Elders;
 use super::moves::Orders;
 use super::pause::Pause;
 use super::peer_link::Peer;
@@ -46,6 +47,7 @@ const REFUSAL: Duration = Duration::from_millis(500);
 pub(crate) struct Office {
     pub(crate) answers: Arc<Answers>,
     pub(crate) proxy: Option<Asker>,
+    pub(crate) elders: Elders,
     pub(crate) supervisor: Option<Arc<Asker>>,
     pub(crate) orders: Orders,
     /// `None` = it is not spoken with.
@@ -213,7 +215,12 @@ impl Office {
             }
             tracing::info!(?command, "a command");
         }
-        Ok(proxy.ask(command).await?)
+        if !command.is_of_sessions() {
+            return Ok(proxy.ask(command).await?);
+        }
+        let own = proxy.ask(command.clone());
+        let boards = &self.answers.view().boards;
+        Ok(self.elders.ask_too(&command, boards, own).await?)
     }
 }
 
@@ -251,6 +258,7 @@ mod tests {
         let office = Office {
             answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
             proxy: Some(Asker::new(asking, commands::PROXY)),
+            elders: Elders::default(),
             supervisor: None,
             orders: Orders::default(),
             peer: None,
@@ -292,6 +300,7 @@ mod tests {
         let office = Office {
             answers: Arc::new(Answers::new(view.clone(), fixture::CLOCKS)),
             proxy: Some(Asker::new(asking, commands::PROXY)),
+            elders: Elders::default(),
             supervisor: None,
             orders: Orders::default(),
             peer: None,
@@ -312,6 +321,7 @@ mod tests {
         let office = Office {
             answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
             proxy: None,
+            elders: Elders::default(),
             supervisor: Some(Arc::new(Asker::new(asking, commands::SUPERVISOR))),
             orders: Orders::default(),
             peer: None,
@@ -343,6 +353,7 @@ mod tests {
         let office = Office {
             answers: Arc::new(Answers::new(fixture::healthy(), fixture::CLOCKS)),
             proxy: Some(Asker::new(asking, commands::PROXY)),
+            elders: Elders::default(),
             supervisor: None,
             orders: Orders::default(),
             peer: None,

@@ -42,6 +42,7 @@ impl Running {
             boards: view.boards,
             socket,
             proxy: None,
+            elders: Elders::default(),
             supervisor: None,
             http: vec![listener.into()],
             peer: None,

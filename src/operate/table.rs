@@ -25,6 +25,9 @@ pub(crate) fn render(list: &SessionList) -> String {
     if list.more > 0 {
         text += &format!("and {} younger ones\n", list.more);
     }
+    for who in &list.silent {
+        text += &format!("without those of {who}\n");
+    }
     text
 }
 
@@ -84,6 +87,7 @@ mod tests {
                 },
             ],
             more: 3,
+            silent: vec!["process 7, which has retired: it hangs".to_owned()],
         };
         assert_eq!(
             render(&list),
@@ -92,6 +96,7 @@ ID         LISTENER  CLIENT                          BACKEND  SERVER            
 5a3f01c2e  api       192.168.0.40:51234              k3s-api  10.17.4.21:6443  3m 12s  1.2k  45M
 5a3f01c6e  https     192.0.2.7:4711 via 10.0.0.1:99  -        -                 12 ms     0    0
 and 3 younger ones
+without those of process 7, which has retired: it hangs
 "
         );
     }

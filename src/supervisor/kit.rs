@@ -409,6 +409,7 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::Board { .. }
             | Handle::NodeName
             | Handle::Retired { .. }
+            | Handle::RetiredCommands { .. }
             | Handle::Past
             | Handle::Unknown => false,
         })
@@ -452,6 +453,7 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::AdminKey
             | Handle::NodeName
             | Handle::Retired { .. }
+            | Handle::RetiredCommands { .. }
             | Handle::Past
             | Handle::Unknown => false,
         });

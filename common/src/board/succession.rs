@@ -6,6 +6,8 @@ use super::{
 
 /// The oldest layout whose boards this version can share; those before had no room.
 pub const OLDEST: u32 = 14;
+/// Since this layout proxies that have retired obey commands about their sessions.
+pub const OBEY_RETIRED: u32 = 16;
 /// Room behind a board for what later versions add, in bytes. It costs nothing until it is used.
 pub const ROOM: u64 = 256 * 1024;
 

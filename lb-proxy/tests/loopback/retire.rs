@@ -3,8 +3,9 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use common::command::Command;
+use common::command::{Command, ServerName, Wish};
 use common::config::ProbeKind;
+use common::time::Moment;
 use lb_proxy::ListeningSocket;
 
 use crate::harness::*;
@@ -128,11 +129,12 @@ fn a_client_that_is_held_back_is_served() {
 }
 
 #[test]
-fn it_asks_no_server_and_obeys_no_command() {
+fn it_asks_no_server_and_obeys_whoever_knows_of_it_in_what_concerns_its_sessions() {
     let server = echo_server();
     let mut setup = setup(server);
     setup.probe(probe_each(Duration::from_millis(20), ProbeKind::Tcp));
-    let old = setup.start();
+    let admin = setup.admin;
+    let mut old = setup.start();
     let mut held = served(&old);
     let probes = &old.board.servers[0].probes;
     eventually("it is probed", || probes.get() > 2);
@@ -145,12 +147,34 @@ fn it_asks_no_server_and_obeys_no_command() {
     let asked = probes.get();
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(probes.get(), asked);
-    let list = Command::Sessions {
-        listener: None,
-        server: None,
+    let name = ServerName {
+        backend: "k3s-api".to_owned(),
+        address: server,
     };
-    let refused = old.control.command(list, Duration::from_secs(1));
-    let error = refused.expect_err("not obeyed").to_string();
-    assert!(error.contains("ask again"), "{error}");
+    let say = |command| old.control.command(command, Duration::from_secs(1));
+    let list = || Command::Sessions {
+        listener: None,
+        server: Some(server),
+    };
+    // The admin process that was there before knows nobody else.
+    for _ in 0..2 {
+        let error = say(list()).expect_err("not obeyed").to_string();
+        assert!(error.contains("ask again"), "{error}");
+        admin.header.started.set(Moment::from_nanos(1));
+    }
     ping(&mut held);
+    admin.header.started.set(now());
+    let listed = say(list()).expect("a reply").sessions.expect("a list");
+    assert_eq!(listed.sessions.len(), 1);
+    let drain = Command::ServerState {
+        server: name.clone(),
+        state: Wish::Drain,
+        for_ms: None,
+    };
+    assert!(say(drain).is_err());
+    ping(&mut held);
+    let kill = Command::KillServerSessions { server: name };
+    assert_eq!(say(kill).expect("a reply").killed, Some(1));
+    expect_reset(&mut held);
+    old.join().expect("an orderly end");
 }

@@ -15,13 +15,30 @@ use super::{Inheritance, Kit};
 use crate::control::{CommandEnd, Handle, Setup, Writer};
 use crate::{commands, memory};
 
-/// Boards of proxies before the one that accepts.
+/// Proxies before the one that accepts.
 #[derive(Debug, Default)]
 pub(super) struct Elders {
     /// By place on the supervisor's board.
-    retired: [Option<OwnedFd>; MAX_RETIRED],
+    retired: [Option<Elder>; MAX_RETIRED],
     /// The counts of those that have ended and whose places were needed.
     past: Option<OwnedFd>,
+}
+
+/// What is kept of one of them.
+#[derive(Debug)]
+struct Elder {
+    board: OwnedFd,
+    /// Where admin gives it commands; `None` = nobody has kept that.
+    commands: Option<OwnedFd>,
+}
+
+impl Elder {
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            board: self.board.try_clone()?,
+            commands: clone_of(self.commands.as_ref())?,
+        })
+    }
 }
 
 impl Elders {
@@ -34,7 +51,13 @@ impl Elders {
             if let Handle::Retired { place } = handle
                 && let Some(kept) = elders.retired.get_mut(*place)
             {
-                *kept = board.try_clone().ok();
+                let commands = Handle::RetiredCommands { place: *place };
+                let mut all = inherited.iter().flat_map(|one| &one.handles);
+                let commands = all.find(|(handle, _)| *handle == commands);
+                *kept = board.try_clone().ok().map(|board| Elder {
+                    board,
+                    commands: commands.and_then(|(_, end)| end.try_clone().ok()),
+                });
             } else if *handle == Handle::Past {
                 elders.past = board.try_clone().ok();
             }
@@ -45,11 +68,11 @@ impl Elders {
     /// The same boards, for the next kit.
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         let mut elders = Self {
-            past: self.past.as_ref().map(OwnedFd::try_clone).transpose()?,
+            past: clone_of(self.past.as_ref())?,
             ..Self::default()
         };
-        for (copy, board) in elders.retired.iter_mut().zip(&self.retired) {
-            *copy = board.as_ref().map(OwnedFd::try_clone).transpose()?;
+        for (copy, elder) in elders.retired.iter_mut().zip(&self.retired) {
+            *copy = elder.as_ref().map(Elder::try_clone).transpose()?;
         }
         Ok(elders)
     }
@@ -57,10 +80,12 @@ impl Elders {
     /// For admin.
     pub(super) fn handles(&self) -> io::Result<Vec<(Handle, OwnedFd)>> {
         let mut handles = Vec::new();
-        for (place, board) in self.retired.iter().enumerate() {
-            if let Some(board) = board {
-                let handle = Handle::Retired { place };
-                handles.push((handle, memory::reopen_read_only(board)?));
+        for (place, elder) in self.retired.iter().enumerate() {
+            let Some(elder) = elder else { continue };
+            let board = memory::reopen_read_only(&elder.board)?;
+            handles.push((Handle::Retired { place }, board));
+            if let Some(commands) = clone_of(elder.commands.as_ref())? {
+                handles.push((Handle::RetiredCommands { place }, commands));
             }
         }
         if let Some(past) = &self.past {
@@ -71,15 +96,15 @@ impl Elders {
 
     /// Frees the places of those that have ended, and keeps their counts.
     fn bury(&mut self, supervisor: &SupervisorBoard) -> io::Result<()> {
-        for (place, board) in self.retired.iter_mut().enumerate() {
+        for (place, elder) in self.retired.iter_mut().enumerate() {
             if supervisor.retired[place].pid.get() != 0 {
                 continue;
             }
-            let Some(ended) = board.take() else { continue };
+            let Some(ended) = elder.take() else { continue };
             // A new one each time: who has the one before it has the board itself too.
             let past = memory::create::<ProxyBoard>("fmc-lb-past")?;
             let sum: &ProxyBoard = memory::map_writable(&past)?;
-            for counted in self.past.iter().chain([&ended]) {
+            for counted in self.past.iter().chain([&ended.board]) {
                 sum.add_counters(memory::map_read_only(counted)?);
             }
             self.past = Some(past);
@@ -189,6 +214,8 @@ impl Kit {
         let place = self.elders.retired.iter().position(Option::is_none);
         let place = place.with_context(|| format!("{MAX_RETIRED} proxies have retired already"))?;
         let shown = memory::reopen_read_only(&successor.memory).context("show its board")?;
+        let asking_of_old = self.held(&of_commands(CommandEnd::Asking));
+        let commands = asking_of_old.context("keep the channel of the old one")?;
         let (asking, serving) = &successor.commands;
         for (_, handle, socket) in &mut self.own {
             if let Handle::Commands { end } = handle {
@@ -200,8 +227,8 @@ impl Kit {
             }
         }
         let current = &mut self.boards[Writer::Proxy as usize];
-        let old = std::mem::replace(current, successor.memory);
-        self.elders.retired[place] = Some(old);
+        let board = std::mem::replace(current, successor.memory);
+        self.elders.retired[place] = Some(Elder { board, commands });
         let lane = u64::try_from(successor.lane).expect("there are few");
         self.board.retired[place].lane.set(self.board.lane.get());
         self.board.lane.set(lane);
@@ -237,11 +264,21 @@ impl Kit {
         let place = known.or_else(free)?;
         let lane = u64::try_from(inheritance.setup.lane).unwrap_or_default();
         board.retired[place].lane.set(lane);
-        let mut handles = inheritance.handles.into_iter();
-        let (_, memory) = handles.find(|(handle, _)| *handle == of_proxy())?;
-        self.elders.retired[place] = Some(memory);
+        let mut handles = inheritance.handles;
+        let mut take = |wanted: &Handle| {
+            let at = handles.iter().position(|(handle, _)| handle == wanted)?;
+            Some(handles.swap_remove(at).1)
+        };
+        self.elders.retired[place] = Some(Elder {
+            board: take(&of_proxy())?,
+            commands: take(&of_commands(CommandEnd::Asking)),
+        });
         Some(place)
     }
+}
+
+fn clone_of(descriptor: Option<&OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    descriptor.map(OwnedFd::try_clone).transpose()
 }
 
 fn of_proxy() -> Handle {
@@ -281,7 +318,10 @@ mod tests {
         };
         let mut elders = Elders::default();
         for (place, accepted) in [(0, 1), (1, 10), (2, 100)] {
-            elders.retired[place] = Some(board(accepted));
+            elders.retired[place] = Some(Elder {
+                board: board(accepted),
+                commands: None,
+            });
         }
         supervisor.retired[1].pid.set(4_711);
         elders.bury(&supervisor).expect("there is memory");
