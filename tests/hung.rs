@@ -14,7 +14,10 @@ use anyhow::{Result, ensure};
 use lab::Node;
 use lab::balancer::{Part, Settings};
 use lab::fault;
-use lab::prober::{Prober, Question};
+use lab::held::{Held, Plan};
+use lab::lease::LeaseWatch;
+use lab::prober::{Prober, Question, Why};
+use lab::topology::WEB_VIP;
 use nix::sys::signal::Signal;
 
 use crate::site::{Site, config_at, metric, web};
@@ -67,6 +70,47 @@ fn hang(advert: Duration, part: Part) -> Result<()> {
 #[test]
 fn a_hung_proxy_moves_the_vips_and_is_replaced() -> Result<()> {
     hang(Duration::from_secs(1), Part::Proxy)
+}
+
+/// The other node drains, its listeners are closed: whoever hangs then gives the VIPs to nobody, and connections wait for the
+/// next proxy.
+#[test]
+fn a_hung_proxy_keeps_the_vips_while_the_other_node_drains() -> Result<()> {
+    let advert = Duration::from_millis(100);
+    let config = format!("{}\n[proxy]\ndrain = \"10m\"\n", config_at(advert));
+    Site::steady(&Settings::ours(advert), &config)?.watched("hung-last", |site| {
+        let ping = Some(Duration::from_millis(20));
+        let held = Held::open(&site.lab, web(), Plan { count: 20, ping })?;
+        site.pair
+            .signal(Node::Lb1, Part::Supervisor, Signal::SIGTERM)?;
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
+        let leases = LeaseWatch::start(&site.lab, WEB_VIP)?;
+        let prober = Prober::start(&site.lab, web(), Question::Echo)?;
+        site.wait("answers", |_| {
+            prober.good_since(Instant::now() - Duration::from_millis(200)) > 50
+        })?;
+        let stopped = Instant::now();
+        let hung = site
+            .pair
+            .signal(Node::Lb2, Part::Proxy, Signal::SIGSTOP)?;
+        site.wait("the hung process is replaced, and serves", |site| {
+            site.pair
+                .pid(Node::Lb2, Part::Proxy)
+                .is_ok_and(|pid| pid != hung)
+                && prober.good_since(Instant::now() - Duration::from_millis(200)) > 50
+        })?;
+        let report = prober.finish()?;
+        let (none, failures) = (leases.none(stopped), report.failures(stopped));
+        println!(
+            "hung while the other node drains: outage {:?}, failed {failures:?} of {}, nobody held the VIP for {none:?}",
+            report.outage(stopped).gap,
+            report.good.len(),
+        );
+        ensure!(none.is_zero(), "nobody held the VIP for {none:?}");
+        ensure!(!failures.contains_key(&Why::Refused), "{failures:?}");
+        ensure!(held.broken() == 0, "{} sessions broke", held.broken());
+        Ok(())
+    })
 }
 
 #[test]

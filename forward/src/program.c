@@ -7,7 +7,8 @@
 //
 //   1. from the other node's MAC address -> here, always. That alone makes a loop impossible.
 //   2. the other node is dead            -> here: its sockets are gone, and our kernel answers RST at once.
-//   3. SYN                               -> here if this node is active and a listener is found, else there.
+//   3. SYN                               -> here if this node is active, or the other one has stopped, and a listener is
+//                                           found; else there.
 //   4. a socket but LISTEN is found      -> here, unless the segment is of another connection of the same addresses.
 //   5. only LISTEN is found              -> here if its SYN cookie is valid.
 //   6. else                              -> there, with the MAC addresses rewritten.

@@ -74,6 +74,9 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Most adverts that are held back while a stalled loop catches up.
 const CATCH_UP_LIMIT: usize = 1024;
 
+/// Heartbeats with which a node that stops takes its leave, since one may be lost.
+const FAREWELLS: u32 = 3;
+
 /// How a loop ended.
 #[derive(Debug)]
 pub enum End {
@@ -308,7 +311,10 @@ impl Driver {
             self.groups[group].router.handle_stop(now);
             self.perform(group, now);
         }
-        self.heartbeat_at_once = true;
-        self.beat(now);
+        // The last word: what the other node does next depends on it, and it is not said again.
+        for _ in 0..FAREWELLS {
+            self.heartbeat_at_once = true;
+            self.beat(now);
+        }
     }
 }

@@ -7,12 +7,12 @@
 
 mod active;
 mod backup;
+mod cause;
 mod relief;
 mod succession;
 mod transition;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use common::addr::{Priority, Vrid};
 use common::board::VipState;
 use common::time::Moment;
 
+pub use self::cause::Cause;
 use crate::timing::Skew;
 
 /// What a router is told once.
@@ -61,31 +62,6 @@ pub enum Via {
     Heartbeat,
 }
 
-/// Why this node cannot hold the VIP now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// The proxy's accept loops have not turned for 100 ms.
-    ProxyHung,
-    /// The proxy died three times in ten seconds.
-    ProxyCrashLoop,
-    /// No proxy has accepted yet.
-    ProxyNotReady,
-    /// A required listener has no usable server here, the other node has one.
-    NoUsableServer,
-    /// The interface is down, missing or lost its address.
-    Interface(String),
-    /// The kernel refused the lease; for 30 s it is not tried again.
-    LeaseRefused(String),
-    /// Somebody deleted the address more than three times in a minute; for 30 s it is left alone.
-    LeaseDisputed,
-    /// No supervisor for two seconds.
-    SupervisorGone,
-    /// A tracker without a weight is down; what it has found.
-    Tracker { name: String, words: String },
-    /// Another VIP, which moves together with this one, cannot be held, or this one itself.
-    Together { vip: String, cause: Box<Self> },
-}
-
 /// What the driver has to do, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -107,27 +83,6 @@ pub enum Action {
     },
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ProxyHung => f.write_str("the proxy has not accepted for 100 ms"),
-            Self::ProxyCrashLoop => f.write_str("the proxy died three times in 10 s"),
-            Self::ProxyNotReady => f.write_str("no proxy accepts yet"),
-            Self::NoUsableServer => {
-                f.write_str("a required listener has no usable server here, the other node has one")
-            }
-            Self::Interface(what) => write!(f, "interface: {what}"),
-            Self::LeaseRefused(why) => write!(f, "the kernel refused the address: {why}"),
-            Self::LeaseDisputed => {
-                f.write_str("somebody deleted the address more than 3 times in 60 s")
-            }
-            Self::SupervisorGone => f.write_str("no supervisor for 2 s"),
-            Self::Tracker { name, words } => write!(f, "tracker {name} is down: {words}"),
-            Self::Together { vip, cause } => write!(f, "together with VIP {vip}: {cause}"),
-        }
-    }
-}
-
 /// One virtual router. Before [`VirtualRouter::handle_start`] and after
 /// [`VirtualRouter::handle_stop`] it is in Init.
 ///
@@ -147,6 +102,8 @@ pub struct VirtualRouter {
     ready: bool,
     /// Whether the other node was asked to take the VIP.
     gives: bool,
+    /// Whether the other node could not take it.
+    peer_unable: bool,
     /// Whether the VIP came by a handover and is kept.
     pinned: bool,
     state: State,
@@ -278,6 +235,7 @@ impl VirtualRouter {
             params,
             ready: true,
             gives: false,
+            peer_unable: false,
             pinned: false,
             state: State::Init,
             reason: "not started".to_owned(),
@@ -345,6 +303,13 @@ impl VirtualRouter {
         }
         self.params.priority = priority;
         self.step(Event::Reranked { before }, now);
+    }
+
+    /// Whether the other node cannot hold the VIP: it has stopped, is in Fault, or its machine is dead. An Active keeps
+    /// the VIP then as long as its kernel can serve: connections wait for whoever accepts them, and over there they
+    /// would be refused. False unless it is told otherwise.
+    pub fn handle_peer_unable(&mut self, unable: bool) {
+        self.peer_unable = unable;
     }
 
     /// Whether the node knows enough of itself to take a VIP from a node that serves; until it does, it

@@ -13,7 +13,7 @@ pub struct ForwardBoard {
     pub peer_frame: MomentCell,
     /// The other node is dead as of this frame of it, until a newer one comes; "never" = no verdict.
     pub dead_as_of: MomentCell,
-    /// By VIP: 1 = this node is active, and new connections are its own.
+    /// By VIP: 1 = new connections are this node's own: it is active, or the other one has stopped.
     pub active: [Cell; MAX_VIPS],
 }
 

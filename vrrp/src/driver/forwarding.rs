@@ -57,9 +57,20 @@ impl Driver {
         };
         let router = &self.groups[group].router;
         for place in self.groups[group].members.iter() {
-            let active = self.units[place].state(router) == VipState::Active;
-            forwarding.board.active[place].set(u64::from(active));
+            let takes = match self.units[place].state(router) {
+                VipState::Active => true,
+                // There nobody listens any more, or will not in a moment; here they wait until somebody accepts.
+                VipState::Backup | VipState::Fault => self.peer_has_stopped(place),
+                VipState::Init => false,
+            };
+            forwarding.board.active[place].set(u64::from(takes));
         }
+    }
+
+    /// Whether that machine is taken for dead.
+    pub(super) fn peer_is_dead(&self) -> bool {
+        let forwarding = self.forwarding.as_ref().filter(|_| self.forwards());
+        forwarding.is_some_and(|forwarding| forwarding.board.is_peer_dead())
     }
 
     /// Asks the kernel of a machine that is not heard any more, and gives the verdict.

@@ -44,8 +44,11 @@ impl Driver {
             fitness = fitness.and(one.map_err(|cause| self.groups[group].cause(name, cause)));
         }
         let (verdict, is_ready) = self.judge_trackers(group, now);
+        let mut members = self.groups[group].members.iter();
+        let unable = members.any(|place| self.peer_cannot_hold(place, now));
         let router = &mut self.groups[group].router;
         router.handle_ready(is_ready);
+        router.handle_peer_unable(unable);
         match verdict {
             Ok(priority) => router.handle_priority(priority, now),
             Err(cause) => fitness = fitness.and(Err(cause)),
@@ -132,6 +135,20 @@ impl Driver {
             Some(faults) if is_able => Peer::Faults(faults),
             Some(_) | None => Peer::Unable,
         }
+    }
+
+    /// Whether the other node could not take a VIP: as it says itself, or its machine is dead. What is not known is no.
+    fn peer_cannot_hold(&self, place: usize, now: Moment) -> bool {
+        let (peer, pair) = (&self.board.peer, self.pair.as_ref());
+        let says_so = pair.is_some_and(|pair| pair.is_fresh(peer, now)) && !can_hold(peer, place);
+        says_so || self.peer_has_stopped(place) || self.peer_is_dead()
+    }
+
+    /// Whether the other node's last word was that it takes no part, however long ago: one that begins to says so.
+    pub(super) fn peer_has_stopped(&self, place: usize) -> bool {
+        let peer = &self.board.peer;
+        let last = VipState::from_board(peer.vip_state[place].get());
+        self.pair.is_some() && peer.heartbeat.get().is_some() && last == VipState::Init
     }
 
     /// Whether this node can hold a VIP.

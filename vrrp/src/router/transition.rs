@@ -74,7 +74,7 @@ impl VirtualRouter {
             (Active(a), Heard(Higher | EqualHigher, heard)) => self.hear_better(a, &heard),
             (Active(a), Time(Holder(Assert))) => self.assert(a),
             (Active(a), Time(Holder(Announce))) => self.announce(a, now),
-            (Active(_), Unfit(cause)) => self.resign(&cause, None),
+            (Active(a), Unfit(cause)) => self.endure_or_resign(a, &cause),
             (Active(a), Reranked { .. }) => Self::speak(a, now),
             // The lease is not the RFC's
             (Active(a), Lease(Held)) => self.lease_held(a, now),
@@ -340,6 +340,14 @@ impl VirtualRouter {
             return State::Active(active);
         }
         self.resign(&Cause::LeaseRefused(why), Some(now + HOLD_DOWN))
+    }
+
+    /// Who is the last that can hold the VIP gives it to nobody.
+    fn endure_or_resign(&mut self, active: Active, cause: &Cause) -> State {
+        if self.peer_unable && cause.leaves_the_kernel() {
+            return State::Active(active);
+        }
+        self.resign(cause, None)
     }
 
     fn resign(&mut self, cause: &Cause, until: Option<Moment>) -> State {

@@ -29,6 +29,8 @@ const SEEDS: u64 = 120;
 const LEAST_TURNS: u64 = 1_000_000;
 /// Machines that are taken for lost, likewise.
 const LEAST_SILENCES: u64 = 50;
+/// Heartbeats of a node that stops.
+const FAREWELLS: usize = 3;
 const HEARTBEAT: Duration = Duration::from_millis(20);
 /// Time on the wire at most.
 const DELAY: Duration = Duration::from_millis(1);
@@ -137,6 +139,11 @@ impl Sim {
         self.nodes[place].router.handle_stop(self.now);
         self.perform(place, 0);
         assert_eq!(self.nodes[place].lease, None);
+        if self.nodes[place].params.heartbeat.is_some() {
+            for _ in 0..FAREWELLS {
+                self.send(place, 0, Via::Heartbeat);
+            }
+        }
         self.nodes[place].alive = false;
     }
 

@@ -196,7 +196,18 @@ impl Node {
         }
         self.router
             .handle_ready(self.faults == 0 && self.probed && !self.maintenance);
+        self.router.handle_peer_unable(self.peer_cannot_hold(now));
         self.router.handle_fitness(fitness, now);
+    }
+
+    /// As it says itself; that it takes no part holds until it says something else.
+    fn peer_cannot_hold(&self, now: Moment) -> bool {
+        let said = self.peer.filter(|_| self.params.heartbeat.is_some());
+        said.is_some_and(|said| match said.state {
+            VipState::Init => true,
+            VipState::Fault => now.since(said.at) <= FRESH,
+            VipState::Active | VipState::Backup => false,
+        })
     }
 
     fn findings(&self, now: Moment) -> Findings {

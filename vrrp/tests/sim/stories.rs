@@ -98,6 +98,40 @@ fn a_node_in_trouble_whose_peer_has_died_keeps_the_vip_with_the_lowest_priority(
     }
 }
 
+/// Whoever takes over from a node that stops is the last one: it keeps the VIP whatever its proxy does, until the other
+/// node is there again.
+#[test]
+fn who_has_taken_over_from_a_node_that_stops_gives_the_vip_to_nobody() {
+    let mut kept = 0;
+    for seed in 0..80 {
+        let _seed = Seed(seed);
+        let mut sim = Sim::new(seed);
+        sim.heal();
+        sim.settle();
+        let left = usize::from(sim.nodes[1].is_active());
+        let last = 1 - left;
+        sim.stop(left);
+        sim.run(PROMPT, |_| ());
+        assert!(sim.nodes[last].is_active(), "nobody took over");
+        sim.nodes[last].fit[0] = false;
+        if sim.nodes[last].params.heartbeat.is_none() {
+            // Plain VRRP knows nothing of the other node.
+            sim.run(PROMPT * 5, |_| ());
+            assert_eq!(sim.actives(), 0);
+            continue;
+        }
+        kept += 1;
+        sim.run(sim.down() * 2 + SECOND, |sim| {
+            assert!(sim.nodes[last].is_active(), "it gave the VIP up")
+        });
+        sim.boot(left);
+        sim.run(sim.down() + PROMPT, |_| ());
+        assert!(sim.nodes[left].is_active(), "the one that is well holds it");
+        assert_eq!(sim.actives(), 1);
+    }
+    assert!(kept > 20, "{kept} seeds had a pair channel");
+}
+
 /// Its loop stands still, its kernel receives: what waits in the queue is read before a timer is
 /// believed, however long ago it ran out.
 #[test]

@@ -53,6 +53,40 @@ fn an_active_that_is_unfit_gives_up_at_once_and_comes_back_through_backup() {
 }
 
 #[test]
+fn an_active_gives_the_vip_to_nobody_while_its_kernel_can_serve() {
+    let together = Cause::Together {
+        vip: "api".to_owned(),
+        cause: Box::new(Cause::SupervisorGone),
+    };
+    for cause in [Cause::ProxyHung, Cause::ProxyCrashLoop, together] {
+        let mut bench = Bench::active(params());
+        bench.run(ms(400));
+        bench.router.handle_peer_unable(true);
+        bench.router.handle_fitness(Err(cause.clone()), at(ms(400)));
+        assert_eq!(bench.perform(ms(400)), [], "{cause}");
+        assert_eq!(bench.router.fitness(), Err(&cause), "it says so if asked");
+        // There is somebody again.
+        bench.router.handle_peer_unable(false);
+        bench.router.handle_fitness(Err(cause), at(ms(500)));
+        assert!(bench.perform(ms(500)).contains(&Done::Now(VipState::Fault)));
+    }
+}
+
+#[test]
+fn an_active_that_cannot_be_reached_is_in_fault_whatever_the_other_node_is() {
+    for cause in [
+        Cause::Interface("it is down".to_owned()),
+        Cause::LeaseDisputed,
+    ] {
+        let mut bench = Bench::active(params());
+        bench.run(ms(400));
+        bench.router.handle_peer_unable(true);
+        bench.router.handle_fitness(Err(cause), at(ms(400)));
+        assert!(bench.perform(ms(400)).contains(&Done::Now(VipState::Fault)));
+    }
+}
+
+#[test]
 fn an_unfit_node_starts_in_fault() {
     let mut router = VirtualRouter::new(with_priority(255));
     router.handle_fitness(Err(Cause::ProxyNotReady), at(Duration::ZERO));
