@@ -19,6 +19,7 @@ use lab::fmclb::{FmcLb, plain, with_silent_takeover};
 use lab::held::Plan;
 use lab::prober::{Prober, Question};
 use lab::scenario::{self, Event, Round};
+use lab::topology::WEB_VIP;
 use lab::{Lab, Node, backend::Service, fault, limits};
 use nix::sys::signal::Signal;
 
@@ -67,6 +68,7 @@ fn a_lost_machine_is_replaced_at_once_at_any_advert_interval() -> Result<()> {
                 count: 0,
                 ping: None,
             },
+            vip: WEB_VIP.into(),
         };
         let site = Site::build(&config(advert), Service::Echo)?;
         site.watched("silence-machine-lost", |site| {

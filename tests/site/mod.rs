@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use lab::backend::Service;
 use lab::balancer::{Balancer as _, Settings};
 use lab::cluster::Cluster;
-use lab::fmclb::{FmcLb, reference_config};
+use lab::fmclb::{FmcLb, reference_config, with_web6};
 use lab::process::Process;
 use lab::topology::{API_VIP, WEB_VIP, WEB_VIP_V6};
 use lab::{Lab, Node, capture, client, lease, limits, scenario};
@@ -241,10 +241,7 @@ pub(crate) fn config_at(advert: Duration) -> String {
 /// The same with the web VIP over IPv6 too, and a node that takes its VIPs back after a second.
 pub(crate) fn config_with_v6(advert: Duration) -> String {
     let config = config_at(advert).replace("[vrrp]", "[vrrp]\npreempt_delay = \"1s\"");
-    format!(
-        "{config}\n[vips.web6]\naddress = \"{WEB_VIP_V6}/64\"\nvrid = 53\n\n\
-         [listeners.http6]\nbind = [\"vips.web6:80\"]\nbackend = \"traefik-http\"\n"
-    )
+    with_web6(&config)
 }
 
 /// The file that is shipped.

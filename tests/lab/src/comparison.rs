@@ -1,5 +1,6 @@
 //! The same rounds against one pair or two, in turn, as a table; and whether the promised bounds were kept.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use lab::backend::Service;
 use lab::balancer::{Balancer, Settings};
 use lab::baseline::HaproxyKeepalived;
 use lab::cluster::Cluster;
-use lab::fmclb::{FmcLb, plain, reference_config, with_silent_takeover};
+use lab::fmclb::{FmcLb, plain, reference_config, with_silent_takeover, with_web6};
 use lab::report::{median, milliseconds, table};
 use lab::scenario::{Event, Measured, Round, measure};
+use lab::topology::{WEB_VIP, WEB_VIP_V6};
 use lab::verdict::{Finding, Outages};
 use lab::{Lab, held, limits};
 
@@ -27,6 +29,8 @@ pub(crate) struct Comparison {
     pub(crate) base: bool,
     pub(crate) held: usize,
     pub(crate) detection: Detection,
+    /// The web VIP of IPv6 is asked.
+    pub(crate) ipv6: bool,
     /// Fail when a promised bound is not kept.
     pub(crate) judge: bool,
 }
@@ -46,11 +50,18 @@ impl Comparison {
     pub(crate) fn run(&self, name: &str) -> Result<()> {
         let events: Vec<Event> = Event::ALL
             .into_iter()
-            .filter(|event| name == "all" || event.name() == name)
+            .filter(|event| match name {
+                "all" => true,
+                "one" => matches!(event, Event::Kill(_) | Event::CleanStop),
+                _ => event.name() == name,
+            })
             .collect();
         if events.is_empty() {
             let names: Vec<String> = Event::ALL.iter().map(|event| event.name()).collect();
-            bail!("no scenario `{name}`; there are all, {}", names.join(", "));
+            bail!(
+                "no scenario `{name}`; there are all, one, {}",
+                names.join(", ")
+            );
         }
         let _turn = limits::measure_alone()?;
         let mut lines = vec![
@@ -61,6 +72,7 @@ impl Comparison {
                 "median",
                 "best",
                 "worst",
+                "usable",
                 "after advert",
                 "failed",
                 "broken",
@@ -96,6 +108,10 @@ impl Comparison {
                     Detection::Silence => config = with_silent_takeover(&config),
                     Detection::Adverts => config = plain(&config),
                 }
+                if self.ipv6 {
+                    lab.enable_ipv6()?;
+                    config = with_web6(&config);
+                }
                 let mut pair = FmcLb::new(&lab, binary, &config)?;
                 ours.extend(self.round(&lab, &mut pair, event, (settings, number))?);
             }
@@ -111,6 +127,7 @@ impl Comparison {
             settings: Settings::ours(self.advert),
             silent: self.detection == Detection::Silence,
             held: self.held,
+            usable: ours.iter().filter_map(|round| round.usable).collect(),
             ours: gaps(&ours),
             base: gaps(&base),
         };
@@ -135,19 +152,25 @@ impl Comparison {
             count: self.held,
             ping: (self.held <= TALKING).then_some(Duration::from_millis(20)),
         };
+        let vip = match self.ipv6 {
+            true => IpAddr::from(WEB_VIP_V6),
+            false => IpAddr::from(WEB_VIP),
+        };
         let round = Round {
             settings,
             event,
             tenths: number % 10,
             held,
+            vip,
         };
         let measured = measure(lab, pair, &round)?;
         if let Some(measured) = &measured {
             eprintln!(
-                "{} {number}: {} {} failed {:?} broken {} noise {}",
+                "{} {number}: {} {} usable {} failed {:?} broken {} noise {}",
                 event.name(),
                 pair.name(),
                 milliseconds(measured.outage.gap),
+                measured.usable.map_or_else(|| "-".to_owned(), milliseconds),
                 measured.failed,
                 measured.broken,
                 milliseconds(measured.noise)
@@ -176,6 +199,7 @@ impl Comparison {
             time(median(&gaps)),
             time(gaps.iter().min().copied()),
             time(gaps.iter().max().copied()),
+            time(measured.iter().filter_map(|round| round.usable).max()),
             time(median(&of_advert)),
             failed.to_string(),
             format!("{broken} of {}", self.held * measured.len()),

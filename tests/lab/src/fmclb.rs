@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::balancer::{Balancer, Part, Settings};
 use crate::process::{Process, Seen, kill_together, output_within, processes, signal_all};
+use crate::topology::WEB_VIP_V6;
 use crate::{Lab, Node, wait};
 
 /// A command that asks a running node answers within this.
@@ -399,6 +400,14 @@ allow = ["127.0.0.0/8", "192.168.0.0/24"]
 /// The text with `silent_takeover = "always"`.
 pub fn with_silent_takeover(config: &str) -> String {
     config.replacen("[pair]", "[pair]\nsilent_takeover = \"always\"", 1)
+}
+
+/// The text with the web VIP over IPv6, too.
+pub fn with_web6(config: &str) -> String {
+    format!(
+        "{config}\n[vips.web6]\naddress = \"{WEB_VIP_V6}/64\"\nvrid = 53\n\n\
+         [listeners.http6]\nbind = [\"vips.web6:80\"]\nbackend = \"traefik-http\"\n"
+    )
 }
 
 /// The text without a pair channel, and what needs one: plain VRRP.

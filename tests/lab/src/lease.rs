@@ -15,7 +15,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 
-use crate::{Lab, Node};
+use crate::{Lab, Node, limits};
 
 /// Groups of address changes, IPv4 and IPv6, rtnetlink(7).
 const ADDRESS_GROUPS: u32 = 0x10 | 0x100;
@@ -170,6 +170,7 @@ impl Drop for LeaseWatch {
 }
 
 fn follow(node: Node, vip: IpAddr, changes: &Mutex<Vec<Change>>, stop: &AtomicBool) -> Result<()> {
+    limits::real_time();
     let netlink = socket(
         AddressFamily::Netlink,
         SockType::Raw,

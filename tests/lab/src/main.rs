@@ -50,7 +50,7 @@ enum Command {
     },
     /// Measure outages: machine-lost, kill-all, kill-supervisor, kill-vrrp, kill-proxy, kill-admin, clean-stop
     Scenario {
-        /// Which one, or `all`
+        /// Which one; `all`, or `one`: whatever ends one process or stops the node in order
         name: String,
         /// Rounds per pair; round K strikes K tenths of an interval after an advert
         #[arg(long, default_value_t = 10)]
@@ -76,6 +76,9 @@ enum Command {
         /// Without a key: plain VRRP decides, nothing is signed and nothing forwarded
         #[arg(long, conflicts_with = "silent")]
         without_key: bool,
+        /// Through the web VIP of IPv6
+        #[arg(long, conflicts_with_all = ["both", "baseline"])]
+        ipv6: bool,
         /// Fail when a bound that fmc-lb promises is not kept
         #[arg(long)]
         judge: bool,
@@ -133,6 +136,7 @@ fn run(cli: Cli) -> Result<()> {
             held,
             silent,
             without_key,
+            ipv6,
             judge,
         } => {
             let ours = (!baseline).then_some(binary);
@@ -147,6 +151,7 @@ fn run(cli: Cli) -> Result<()> {
                     (false, true) => Detection::Adverts,
                     (false, false) => Detection::Shipped,
                 },
+                ipv6,
                 judge,
             };
             clean_up_on_interrupt()?;

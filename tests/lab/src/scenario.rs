@@ -2,7 +2,7 @@
 //! what an outside client sees.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,8 +11,8 @@ use crate::adverts::AdvertWatch;
 use crate::balancer::{Balancer, Part, Settings};
 use crate::fault::{Cut, Undo};
 use crate::held::{self, Held};
-use crate::lease::{self, LeaseWatch};
-use crate::prober::{Outage, Prober, Question, Why};
+use crate::lease::{self, Change, LeaseWatch};
+use crate::prober::{Outage, Prober, Question, Report, Why};
 use crate::topology::{API_VIP, WEB_VIP};
 use crate::{Lab, Node};
 
@@ -74,8 +74,10 @@ pub struct Round {
     pub event: Event,
     /// When: so many tenths of the interval after an advert of the active node.
     pub tenths: u32,
-    /// Sessions held meanwhile through the web VIP.
+    /// Sessions held meanwhile through the VIP.
     pub held: held::Plan,
+    /// The VIP that is asked, at port 80.
+    pub vip: IpAddr,
 }
 
 /// What a round showed.
@@ -89,9 +91,12 @@ pub struct Measured {
     pub failed: BTreeMap<Why, u64>,
     /// Sessions that broke.
     pub broken: usize,
-    /// How long both nodes held the web VIP after the event.
+    /// How long both nodes held the VIP after the event.
     pub both_held: Duration,
-    /// Who holds the web VIP at the end.
+    /// From the moment that the other node held the VIP, until an attempt that was begun after it had its answer. `None` =
+    /// it did not move.
+    pub usable: Option<Duration>,
+    /// Who holds the VIP at the end.
     pub holder: Option<Node>,
     /// How late the prober was at most: the noise in the figure.
     pub noise: Duration,
@@ -157,10 +162,14 @@ pub fn measure(lab: &Lab, pair: &mut dyn Balancer, round: &Round) -> Result<Opti
 
 fn observe(lab: &Lab, pair: &mut dyn Balancer, round: &Round) -> Result<Option<Measured>> {
     let advert = round.settings.advert;
+    let to = SocketAddr::from((round.vip, 80));
+    lab.wait_until(STEADY, "lb1 alone holds the VIP", || {
+        lease::holder(lab, round.vip) == Some(Node::Lb1)
+    })?;
     let adverts = AdvertWatch::start(lab, Node::Lb1)?;
-    let leases = LeaseWatch::start(lab, WEB_VIP)?;
-    let held = Held::open(lab, web(), round.held)?;
-    let prober = Prober::start(lab, web(), Question::Echo)?;
+    let leases = LeaseWatch::start(lab, round.vip)?;
+    let held = Held::open(lab, to, round.held)?;
+    let prober = Prober::start(lab, to, Question::Echo)?;
     lab.wait_until(STEADY, "the prober has answers", || {
         prober.good_since(Instant::now() - CALM) >= CALM_ANSWERS
     })?;
@@ -190,9 +199,20 @@ fn observe(lab: &Lab, pair: &mut dyn Balancer, round: &Round) -> Result<Option<M
         failed: report.failures(at),
         broken,
         both_held: leases.both(at),
-        holder: lease::holder(lab, WEB_VIP),
+        usable: usable(&leases.changes(), &report, at),
+        holder: lease::holder(lab, round.vip),
         noise: report.latest,
     }))
+}
+
+fn usable(changes: &[Change], report: &Report, event: Instant) -> Option<Duration> {
+    let promoted = changes
+        .iter()
+        .find(|change| change.at >= event && change.holds && change.node != Node::Lb1)?
+        .at;
+    let answered = report.good.iter().find(|good| good.started >= promoted);
+    let answered = answered.map_or(report.ended, |good| good.ended);
+    Some(answered - promoted)
 }
 
 /// What mends the event; `None` = it cannot happen to this pair.
@@ -215,5 +235,43 @@ fn strike(
             Ok(there.then(Vec::new))
         }
         Event::CleanStop => pair.ask_to_stop(Node::Lb1).map(|()| Some(Vec::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prober::Good;
+
+    #[test]
+    fn a_vip_is_usable_when_what_was_begun_after_its_move_is_answered() {
+        let event = Instant::now();
+        let at = |ms| event + Duration::from_millis(ms);
+        let good = |started, ended| Good {
+            started: at(started),
+            ended: at(ended),
+            who: "w1".to_owned(),
+        };
+        let change = |ms, node, holds| Change {
+            at: at(ms),
+            node,
+            holds,
+        };
+        let report = Report {
+            started: event,
+            ended: at(100),
+            // The first was on its way before; of the two others the later one is answered first.
+            good: vec![good(48, 52), good(54, 57), good(52, 70)],
+            failed: Vec::new(),
+            skipped: 0,
+            latest: Duration::ZERO,
+        };
+        let moved = [change(40, Node::Lb1, false), change(50, Node::Lb2, true)];
+        let seen = usable(&moved, &report, event);
+        assert_eq!(seen, Some(Duration::from_millis(7)));
+        assert_eq!(usable(&moved[..1], &report, event), None);
+        let never = [change(90, Node::Lb2, true)];
+        let seen = usable(&never, &report, event);
+        assert_eq!(seen, Some(Duration::from_millis(10)), "until the end");
     }
 }

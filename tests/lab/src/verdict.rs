@@ -15,6 +15,8 @@ const BESIDE: (Duration, u32) = (Duration::from_millis(5), 20);
 const SILENT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(150));
 /// SIGTERM, or the death of any one process: median, and worst.
 const ONE_STOPS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+/// Until a VIP can be used after its promotion: worst.
+const USABLE: Duration = Duration::from_millis(20);
 /// With more sessions than these the kernel has a while to close them.
 const FEW: usize = 500;
 
@@ -29,6 +31,8 @@ pub struct Outages {
     pub held: usize,
     /// Ours.
     pub ours: Vec<Duration>,
+    /// Until our VIP could be used after its promotion, of the rounds that moved it.
+    pub usable: Vec<Duration>,
     /// The baseline's; empty when it was not measured.
     pub base: Vec<Duration>,
 }
@@ -61,6 +65,17 @@ impl Outages {
         else {
             return Vec::new();
         };
+        let name = event.name();
+        let usable = self.usable.iter().max().map(|worst| {
+            let what = format!("{name}, usable after promotion, worst");
+            finding(what, *worst, USABLE)
+        });
+        let mut findings = self.judge_outages(event, (middle, worst));
+        findings.extend(usable);
+        findings
+    }
+
+    fn judge_outages(&self, event: Event, (middle, worst): (Duration, Duration)) -> Vec<Finding> {
         let name = event.name();
         match event {
             Event::MachineLost if self.silent => vec![
@@ -118,6 +133,7 @@ mod tests {
             silent: false,
             held: 50,
             ours: ms(ours),
+            usable: Vec::new(),
             base: ms(base),
         };
         outages
@@ -149,6 +165,7 @@ mod tests {
                 silent: true,
                 held: 0,
                 ours: ms(ours),
+                usable: Vec::new(),
                 base: Vec::new(),
             };
             let findings = outages.judge(Event::MachineLost);
@@ -165,5 +182,24 @@ mod tests {
             assert_eq!(kept(event, &[5, 11, 51], &[]), [false, false]);
             assert!(kept(event, &[], &[]).is_empty());
         }
+    }
+
+    #[test]
+    fn a_vip_that_moved_is_judged_by_when_it_can_be_used() {
+        let judged = |usable: &[u64]| -> Vec<bool> {
+            let outages = Outages {
+                settings: Settings::ours(Duration::from_secs(1)),
+                silent: false,
+                held: 50,
+                ours: ms(&[4_000]),
+                usable: ms(usable),
+                base: Vec::new(),
+            };
+            let findings = outages.judge(Event::KillAll);
+            findings.iter().map(|finding| finding.kept).collect()
+        };
+        assert_eq!(judged(&[2, 20]), [true]);
+        assert_eq!(judged(&[2, 21]), [false]);
+        assert!(judged(&[]).is_empty());
     }
 }

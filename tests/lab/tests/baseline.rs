@@ -37,6 +37,7 @@ fn round(event: Event) -> Measured {
         event,
         tenths: 5,
         held,
+        vip: WEB_VIP.into(),
     };
     let measured = scenario::measure(&lab, &mut pair, &round)
         .expect("the lab works")
