@@ -17,6 +17,8 @@ use crate::{Lab, Node, command, wait};
 const DAEMONS: &str = "/usr/lib/frr";
 /// What they run as; another one is not allowed by Debian's build.
 const USER: &str = "frr";
+/// Of the IPv4 and of the IPv6 router.
+pub(crate) const DEVICES: [&str; 2] = ["vrrp4", "vrrp6"];
 /// A start or a stop is over within this.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -27,6 +29,8 @@ pub struct Routers {
     pub priority: u8,
     /// Milliseconds, a multiple of ten.
     pub advert_interval: u16,
+    /// Whether a higher priority takes the VIPs.
+    pub preempt: bool,
     /// IPv4 VIP with its prefix length.
     pub vip: String,
     /// IPv6 VIP with its prefix length.
@@ -38,6 +42,9 @@ pub struct Routers {
 /// A running vrrpd with its zebra. Dropping it kills both.
 #[derive(Debug)]
 pub struct Frr {
+    lab: Lab,
+    node: Node,
+    vrid: u8,
     folder: PathBuf,
     vrrpd: Process,
     _zebra: Process,
@@ -56,6 +63,8 @@ impl Frr {
             let user =
                 user.with_context(|| format!("no user {USER}: install Debian's package frr"))?;
             chown(&folder, Some(user.uid), Some(user.gid)).context("give FRR its folder")?;
+        }
+        if lab.ip(node, "link show dev vrrp4").is_err() {
             devices(lab, node, routers)?;
         }
         for left in ["zserv.api", "zebra.vty", "vrrpd.vty"] {
@@ -104,6 +113,9 @@ impl Frr {
         wait::wait_until(LIMIT, "zebra is up", ready)?;
         let vrrpd = daemon("vrrpd")?;
         let frr = Self {
+            lab: lab.clone(),
+            node,
+            vrid: routers.vrid,
             folder: folder.clone(),
             vrrpd,
             _zebra: zebra,
@@ -117,21 +129,41 @@ impl Frr {
     /// # Errors
     /// When it does not answer.
     pub fn states(&self) -> Result<[String; 2]> {
-        let folder = self.folder.display().to_string();
-        let line = [
-            "--vty_socket",
-            &folder,
-            "-d",
-            "vrrpd",
-            "-c",
-            "show vrrp json",
-        ];
-        let answer: Value = serde_json::from_str(&command::run("vtysh", &line)?)?;
+        let answer: Value = serde_json::from_str(&self.tell(&["show vrrp json"])?)?;
         let state = |family: &str| {
             let status = answer[0][family]["status"].as_str();
             status.map(str::to_owned).context("vrrpd has no router")
         };
         Ok([state("v4")?, state("v6")?])
+    }
+
+    /// Gives both routers another priority while they run.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn set_priority(&self, priority: u8) -> Result<()> {
+        let set = format!("vrrp {} priority {priority}", self.vrid);
+        self.tell(&["configure terminal", "interface eth0", &set])
+            .map(drop)
+    }
+
+    fn tell(&self, commands: &[&str]) -> Result<String> {
+        let folder = self.folder.display().to_string();
+        let mut line = vec!["--vty_socket", &folder, "-d", "vrrpd"];
+        line.extend(commands.iter().flat_map(|command| ["-c", command]));
+        command::run("vtysh", &line)
+    }
+
+    /// Kills it, and takes away what it leaves: devices that answer for its addresses.
+    ///
+    /// # Errors
+    /// When it is still there after ten seconds.
+    pub fn kill(mut self) -> Result<()> {
+        self.vrrpd.kill()?;
+        for device in DEVICES {
+            self.lab.ip(self.node, &format!("link del {device}"))?;
+        }
+        Ok(())
     }
 
     /// Ends it as an administrator does.
@@ -144,7 +176,8 @@ impl Frr {
 }
 
 fn devices(lab: &Lab, node: Node, routers: &Routers) -> Result<()> {
-    for (device, family, address) in [("vrrp4", 1, &routers.vip), ("vrrp6", 2, &routers.vip_v6)] {
+    let addresses = [(1, &routers.vip), (2, &routers.vip_v6)];
+    for (device, (family, address)) in DEVICES.into_iter().zip(addresses) {
         let mac = format!("00:00:5e:00:{family:02x}:{:02x}", routers.vrid);
         lab.ip(
             node,
@@ -156,6 +189,8 @@ fn devices(lab: &Lab, node: Node, routers: &Routers) -> Result<()> {
             }
         }
         lab.ip(node, &format!("addr add {address} dev {device}"))?;
+        // Until it is a master it does not answer.
+        lab.ip(node, &format!("link set {device} protodown on"))?;
         lab.ip(node, &format!("link set {device} up"))?;
     }
     Ok(())
@@ -165,9 +200,13 @@ fn devices(lab: &Lab, node: Node, routers: &Routers) -> Result<()> {
 fn config(routers: &Routers) -> String {
     let bare = |address: &str| address.split('/').next().unwrap_or_default().to_owned();
     let vrid = routers.vrid;
+    let preempt = match routers.preempt {
+        true => String::new(),
+        false => format!(" no vrrp {vrid} preempt\n"),
+    };
     format!(
         "interface eth0\n vrrp {vrid} version 3\n vrrp {vrid} priority {}\n vrrp {vrid} advertisement-interval {}\n \
-         vrrp {vrid} ip {}\n vrrp {vrid} ipv6 {}\n vrrp {vrid} ipv6 {}\n",
+         {preempt} vrrp {vrid} ip {}\n vrrp {vrid} ipv6 {}\n vrrp {vrid} ipv6 {}\n",
         routers.priority,
         routers.advert_interval,
         bare(&routers.vip),

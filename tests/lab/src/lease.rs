@@ -9,16 +9,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 
+use crate::frr::DEVICES;
 use crate::{Lab, Node, limits};
 
-/// Groups of address changes, IPv4 and IPv6, rtnetlink(7).
-const ADDRESS_GROUPS: u32 = 0x10 | 0x100;
+/// Groups of changes of links and of addresses, IPv4 and IPv6, rtnetlink(7).
+const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 /// The kernel is asked at least this often, whatever it announces.
 const SAMPLE: u16 = 10;
 
@@ -51,13 +53,19 @@ fn holds(vip: IpAddr) -> bool {
         return false;
     };
     entries
-        .filter(|entry| !is_loopback(&entry.interface_name))
+        .filter(|entry| !is_loopback(&entry.interface_name) && !is_silent(entry))
         .filter_map(|entry| entry.address)
         .any(|address| {
             let v4 = address.as_sockaddr_in().map(|found| found.ip().into());
             let v6 = address.as_sockaddr_in6().map(|found| found.ip().into());
             v4.or(v6) == Some(vip)
         })
+}
+
+/// FRR leaves its addresses where they are, on devices that it switches off while it is no master.
+fn is_silent(entry: &InterfaceAddress) -> bool {
+    DEVICES.contains(&entry.interface_name.as_str())
+        && !entry.flags.contains(InterfaceFlags::IFF_RUNNING)
 }
 
 /// The name comes from the address's label, which may go on after a colon.
@@ -178,8 +186,7 @@ fn follow(node: Node, vip: IpAddr, changes: &Mutex<Vec<Change>>, stop: &AtomicBo
         SockProtocol::NetlinkRoute,
     )
     .context("open a netlink socket")?;
-    bind(netlink.as_raw_fd(), &NetlinkAddr::new(0, ADDRESS_GROUPS))
-        .context("subscribe to address changes")?;
+    bind(netlink.as_raw_fd(), &NetlinkAddr::new(0, GROUPS)).context("subscribe to changes")?;
     let mut held = false;
     let mut buffer = vec![0; 16_384];
     while !stop.load(Ordering::Relaxed) {
