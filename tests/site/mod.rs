@@ -104,15 +104,17 @@ impl Site {
     /// Waits until lb1 holds all VIPs and both nodes forward.
     pub(crate) fn wait_home(&self) -> Result<()> {
         self.wait("lb1 holds all VIPs, and both forward", |site| {
-            let forward = |node| {
-                site.pair.status(node).is_ok_and(|status| {
-                    let forwarding = &status["forwarding"];
-                    forwarding["state"] == "on" && forwarding["peer_forwards"] == true
-                })
-            };
-            site.holds_all(Node::Lb1)
-                && !site.holds_all(Node::Lb2)
-                && Node::LBS.into_iter().all(forward)
+            site.holds_all(Node::Lb1) && !site.holds_all(Node::Lb2) && site.both_forward()
+        })
+    }
+
+    /// Both nodes forward, and know it of each other: a machine that is silent is lost.
+    pub(crate) fn both_forward(&self) -> bool {
+        Node::LBS.into_iter().all(|node| {
+            self.pair.status(node).is_ok_and(|status| {
+                let forwarding = &status["forwarding"];
+                forwarding["state"] == "on" && forwarding["peer_forwards"] == true
+            })
         })
     }
 
