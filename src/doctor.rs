@@ -6,6 +6,7 @@
 mod examine;
 mod firewall;
 mod judge;
+mod pools;
 
 use std::process::ExitCode;
 

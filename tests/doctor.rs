@@ -2,6 +2,8 @@
 
 mod site;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use lab::backend::Service;
 use lab::balancer::Balancer as _;
@@ -9,11 +11,14 @@ use lab::{Node, fault};
 
 use crate::site::{Site, shipped};
 
+/// It loads a program into the kernel and starts nft(8): on a busy machine that takes a while.
+const LIMIT: Duration = Duration::from_secs(20);
+
 /// What it says, and its exit code.
 fn doctor(site: &Site) -> Result<(String, i32)> {
     let file = site.pair.config_file().display().to_string();
     let line = ["doctor", "--config", &file, "--node", "lb1"];
-    let output = site.pair.command(Node::Lb1, &line)?;
+    let output = site.pair.command_within(Node::Lb1, &line, LIMIT)?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let complained = String::from_utf8_lossy(&output.stderr);
     ensure!(complained.is_empty(), "{complained}");
@@ -86,14 +91,17 @@ fn a_doctor_finds_what_is_wrong_with_a_machine_and_nothing_else() -> Result<()> 
     let says = |part: &'static str| {
         move |site: &Site| doctor(site).is_ok_and(|(said, _)| said.contains(part))
     };
-    site.wait(
+    let wait = |what: &str, condition: &dyn Fn(&Site) -> bool| {
+        site.lab.wait_until(LIMIT * 2, what, || condition(&site))
+    };
+    wait(
         "the running node says that lb2's machine answers",
-        says("lb2 was never heard; its machine answers"),
+        &says("lb2 was never heard; its machine answers"),
     )?;
     let lost = fault::port_down(&site.lab, Node::Lb2)?;
-    site.wait(
+    wait(
         "it says that it does not",
-        says("lb2 was never heard; nor does its machine answer"),
+        &says("lb2 was never heard; nor does its machine answer"),
     )?;
     lost.now()?;
 

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
+use super::pools::{Pool, pools};
 use crate::status;
 
 /// What was found; what could not be looked at says why.
@@ -37,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) settings: BTreeMap<String, String>,
     /// Whether the kernel takes the TC program of flow forwarding, or why not; `None` = nobody needs it.
     pub(crate) forwarding: Option<Result<(), String>>,
+    /// What DHCP servers of this machine give out.
+    pub(crate) pools: Vec<Pool>,
     /// What a running node says of itself.
     pub(crate) status: Result<Status, String>,
 }
@@ -88,6 +91,7 @@ pub(crate) fn facts(config: &Config, node: NodeIndex, runtime_dir: &Path) -> Fac
             .map(str::to_owned)
             .collect(),
         forwarding: (config.has_pair_channel(node) && !config.vips.is_empty()).then(forwarding),
+        pools: pools(Path::new("/etc")),
         status: ask(runtime_dir),
         interfaces,
     }

@@ -25,6 +25,7 @@ pub(super) fn findings(config: &Config, node: NodeIndex, facts: &Facts) -> Vec<F
     found.extend(settings(facts));
     found.extend(answering(config, facts));
     found.extend(beside(config, facts));
+    found.extend(given_out(config, facts));
     found.extend(forwarding(facts));
     found.extend(running(facts));
     found
@@ -373,6 +374,30 @@ fn beside(config: &Config, facts: &Facts) -> Vec<Finding> {
         });
     }
     found
+}
+
+/// A VIP, or a node's own address, that a DHCP server here may give to somebody else.
+fn given_out(config: &Config, facts: &Facts) -> Vec<Finding> {
+    let vips = config.vips.iter();
+    let vips = vips.map(|vip| (format!("VIP {}", vip.name), vip.address));
+    let nodes = config.nodes.iter();
+    let nodes = nodes.map(|node| (format!("the address of {}", node.name), node.address));
+    let addresses = vips.chain(nodes).filter_map(|(what, address)| {
+        let mut pools = facts.pools.iter();
+        Some((what, address, pools.find(|pool| pool.contains(&address))?))
+    });
+    addresses
+        .map(|(what, address, pool)| {
+            let (file, first, last) = (pool.file.display(), pool.first, pool.last);
+            Finding::new(
+                Verdict::Bad,
+                format!(
+                    "a DHCP server here gives out {first} to {last}, and with it {what}, {address}"
+                ),
+                format!("take it out of the range in {file}"),
+            )
+        })
+        .collect()
 }
 
 fn forwarding(facts: &Facts) -> Option<Finding> {

@@ -4,6 +4,7 @@ use common::config::{Viewpoint, Who};
 use common::status::Status;
 use ipnet::IpNet;
 
+use super::super::pools::Pool;
 use super::*;
 
 const NODE: NodeIndex = NodeIndex(0);
@@ -51,7 +52,16 @@ fn healthy() -> Facts {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         forwarding: Some(Ok(())),
+        pools: vec![pool("10.0.0.1", "10.0.0.254")],
         status: Ok(Status::default()),
+    }
+}
+
+fn pool(first: &str, last: &str) -> Pool {
+    Pool {
+        file: "/etc/dnsmasq.conf".into(),
+        first: first.parse().expect("an address"),
+        last: last.parse().expect("an address"),
     }
 }
 
@@ -144,6 +154,19 @@ fn an_ipv6_vip_needs_a_link_local_address() {
     let other =
         "eth0 has not this node's link-local address fe80::12, which adverts of VIP api come from";
     assert_eq!(said(&config, &["fe80::11"]), [other]);
+}
+
+#[test]
+fn an_address_of_the_pair_in_a_dhcp_pool_is_bad() {
+    let what = "gives out 192.168.0.10 to 192.168.0.10, and with it VIP api, 192.168.0.10";
+    says(Verdict::Bad, what, |it| {
+        it.pools.push(pool("192.168.0.10", "192.168.0.10"));
+    });
+    says(Verdict::Bad, "the address of lb2, 192.168.0.12", |it| {
+        it.pools.push(pool("192.168.0.12", "192.168.0.13"));
+    });
+    let elsewhere = said(|it| it.pools.push(pool("192.168.0.15", "192.168.0.250")));
+    assert_eq!(elsewhere, []);
 }
 
 #[test]
