@@ -4,6 +4,7 @@
 //! another one listens to the supervisor and passes on what it says. It outlives the supervisor and
 //! waits for the next one.
 
+mod boards;
 mod link;
 mod peer;
 mod reload;
@@ -201,7 +202,9 @@ impl Work {
             Handle::RetiredCommands { place } => self.retired_commands.push((place, descriptor)),
             Handle::Past => self.past = Some(descriptor),
             // The name lives on in what is kept for the next supervisor.
-            Handle::Config | Handle::Arrangement | Handle::NodeName | Handle::Unknown => {}
+            Handle::Config | Handle::Arrangement | Handle::NodeName => {}
+            // Said later, and by somebody else.
+            Handle::Successor | Handle::Unknown => {}
         }
         Ok(())
     }
@@ -283,12 +286,7 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
             } else {
                 Beginning::Anew
             }),
-            Event::Boards(boards) => {
-                for (handle, board) in boards {
-                    use_board(&told, &handle, &board)
-                        .with_context(|| format!("map another {handle:?}"))?;
-                }
-            }
+            Event::Boards(given) => boards::of_vrrp(&told, &given)?,
             // Its key is read at the start only.
             Event::Files(_) | Event::Retire => {}
         }
@@ -310,28 +308,13 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Another board takes the place of one that vrrp reads or writes.
-fn use_board(vrrp: &vrrp::Control, handle: &Handle, board: &OwnedFd) -> std::io::Result<()> {
-    let of_proxy = Handle::Board {
-        writer: Writer::Proxy,
-    };
-    let of_program = Handle::Forward {
-        part: Program::STATE,
-    };
-    if *handle == of_proxy {
-        vrrp.use_proxy(memory::map_read_only(board)?);
-    } else if *handle == of_program {
-        vrrp.use_forward(forward::map_state(board)?);
-    }
-    Ok(())
-}
-
 fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let control = lb_proxy::Control::new();
     let serving = work.serving.as_ref().map(OwnedFd::try_clone);
     if let Some(socket) = serving.transpose().context("keep the commands' socket")? {
         obey(socket, Arc::clone(&control))?;
     }
+    boards::of_elders(&control, &work.retired)?;
     let sessions = work.session_lane().context("map the table of sessions")?;
     let inputs = lb_proxy::Inputs {
         board: work.own_board(Writer::Proxy)?,
@@ -368,9 +351,10 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
                 told.abandon();
             }
             Event::Retire => told.request_retirement(),
+            Event::Boards(given) => boards::of_proxy(&told, &given)?,
             // It serves whoever watches over it.
             Event::Gone | Event::Back => {}
-            Event::Leave | Event::Begin { .. } | Event::Boards(_) => {}
+            Event::Leave | Event::Begin { .. } => {}
         }
         Ok(())
     })?;

@@ -24,7 +24,7 @@
 //! | vrrp | `left` | it has; its end follows |
 //! | supervisor | `begin` | to the one that waits |
 //! | supervisor | `retire` | proxy: another one accepts; end when your sessions have |
-//! | supervisor | `boards` | another proxy serves, whose board this is |
+//! | supervisor | `boards` | vrrp, and proxies that have retired: another proxy serves, whose board this is |
 //! | prover | `proof` | what the new version of an upgrade says of itself |
 //!
 //! The end of the connection tells each side that the other is dead.
@@ -208,10 +208,12 @@ pub(crate) enum Handle {
     /// What admin gets of the pair's key, sealed.
     AdminKey,
     /// The board of a proxy that has retired, by its place in
-    /// [`common::board::SupervisorBoard::retired`].
+    /// [`common::board::SupervisorBoard::retired`]; behind all places that of the one that is about to.
     Retired { place: usize },
     /// Where that proxy takes commands, by the same place.
     RetiredCommands { place: usize },
+    /// The board of the proxy that accepts, for one that has retired.
+    Successor,
     /// A board with the counts of all proxies that have retired and ended.
     Past,
     /// Named by a newer version.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::Node;
-use lab::backend::Service;
+use lab::backend::{Backend, Mode, Service};
 use lab::balancer::{Balancer as _, Part};
 use lab::held::{Held, Plan};
 use nix::sys::signal::Signal;
@@ -22,6 +22,8 @@ use crate::site::{BINARY, Site, config_at, web};
 
 /// Of the workers that serve the web VIP.
 const FIRST: &str = "10.17.4.24:80";
+/// Another one there.
+const EXTRA: &str = "10.17.4.24:8080";
 const COUNT: usize = 20;
 /// An upgrade on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -33,7 +35,12 @@ fn config(drain: &str) -> String {
 
 /// A proxy has retired on lb1, with sessions.
 fn retired(drain: &str) -> Result<(Site, Held)> {
-    let mut site = Site::build(&config(drain), Service::Echo)?;
+    retired_with(&config(drain), |_| Ok(()))
+}
+
+/// The same after something was said to lb1.
+fn retired_with(config: &str, prepare: impl FnOnce(&Site) -> Result<()>) -> Result<(Site, Held)> {
+    let mut site = Site::build(config, Service::Echo)?;
     site.pair.install(Node::Lb1, Path::new(BINARY))?;
     site.pair.start(Node::Lb1)?;
     site.wait("lb1 holds both VIPs", |site| site.holds_both(Node::Lb1))?;
@@ -47,6 +54,7 @@ fn retired(drain: &str) -> Result<(Site, Held)> {
             status["forwarding"]["peer_forwards"] == true
         })
     })?;
+    prepare(&site)?;
     let ping = Some(Duration::from_millis(20));
     let held = Held::open(&site.lab, web(), Plan { count: COUNT, ping })?;
     site.pair.install(Node::Lb1, Path::new(BINARY))?;
@@ -77,6 +85,24 @@ fn listed(site: &Site) -> Result<Vec<Value>> {
     let list = say(site, "sessions --json --listener http")?;
     let list: Value = serde_json::from_str(&list).context("no JSON")?;
     list["sessions"].as_array().cloned().context("no list")
+}
+
+/// Sessions to a server, as they are listed.
+fn at(site: &Site, server: &str) -> Result<usize> {
+    let to = |one: &&Value| one["server"] == server;
+    listed(site).map(|all| all.iter().filter(to).count())
+}
+
+/// Whether a server is there; `None` = it has left.
+fn presence(site: &Site, server: &str) -> Result<Option<String>> {
+    let status = site.pair.status(Node::Lb1)?;
+    let backends = status["backends"].as_array().context("no backends")?;
+    let mut servers = backends
+        .iter()
+        .filter_map(|one| one["servers"].as_array())
+        .flatten();
+    let found = servers.find(|one| one["address"] == server);
+    Ok(found.and_then(|one| one["presence"].as_str().map(str::to_owned)))
 }
 
 fn elders(site: &Site) -> Result<Vec<Value>> {
@@ -128,11 +154,7 @@ fn the_sessions_of_a_retired_proxy_are_listed_and_killed_as_all_others() -> Resu
         let said = say(site, &format!("sessions kill {oldest}"))?;
         ensure!(said.contains("was killed"), "{said}");
         site.wait("it is gone", |_| held.broken() == 1)?;
-        let at = |server: &str| {
-            let to = |one: &&Value| one["server"] == server;
-            listed(site).map(|all| all.iter().filter(to).count())
-        };
-        let count = at(FIRST)?;
+        let count = at(site, FIRST)?;
         ensure!(count > 1, "{count} at {FIRST}");
         let said = say(
             site,
@@ -142,7 +164,9 @@ fn the_sessions_of_a_retired_proxy_are_listed_and_killed_as_all_others() -> Resu
             said.trim() == format!("{count} sessions were killed"),
             "{said}"
         );
-        site.wait("nobody is left there", |_| at(FIRST).ok() == Some(0))?;
+        site.wait("nobody is left there", |site| {
+            at(site, FIRST).ok() == Some(0)
+        })?;
         let count = listed(site)?.len();
         let said = say(site, "sessions kill --listener http")?;
         ensure!(
@@ -155,6 +179,46 @@ fn the_sessions_of_a_retired_proxy_are_listed_and_killed_as_all_others() -> Resu
         site.wait("nothing keeps the retired proxy", |site| {
             elders(site).is_ok_and(|elders| elders.is_empty())
         })
+    })
+}
+
+#[test]
+#[ignore = "an upgrade of its own: scripts/prove runs it"]
+fn what_becomes_of_a_server_concerns_the_sessions_of_a_retired_proxy_too() -> Result<()> {
+    let lines = "on_marked_down = \"cut\"\nprobe = { interval = \"100ms\", rise = 1, fall = 1 }";
+    let backend = "[backends.traefik-http]";
+    let config = config("10m").replace(backend, &format!("{backend}\n{lines}"));
+    let mut extra = None;
+    let (site, held) = retired_with(&config, |site| {
+        let server = Backend::start(&site.lab, Node::WORKERS[0], 8_080, Service::Echo)?;
+        extra = Some(server);
+        say(site, &format!("server add traefik-http/{EXTRA}"))?;
+        site.wait("it is up", |site| {
+            site.pair.server_state(Node::Lb1, EXTRA).as_deref() == Some("up")
+        })
+    })?;
+    site.watched("retired-servers", |site| {
+        let (first, spare) = (at(site, FIRST)?, at(site, EXTRA)?);
+        ensure!(
+            first > 1 && spare > 1,
+            "{first} at {FIRST}, {spare} at {EXTRA}"
+        );
+        // Down: the new proxy probes, and the old one's sessions end.
+        site.cluster.web[0].set(Mode::Refuse);
+        site.wait("its sessions end", |_| held.broken() == first)?;
+        // Removed, it has its place for as long as it has sessions anywhere.
+        say(site, &format!("server remove traefik-http/{EXTRA} --drain"))?;
+        std::thread::sleep(Duration::from_millis(1_500));
+        ensure!(at(site, EXTRA)? == spare, "it is not listed any more");
+        ensure!(presence(site, EXTRA)?.as_deref() == Some("leaving"));
+        say(site, &format!("server remove traefik-http/{EXTRA} --force"))?;
+        site.wait("its sessions end", |_| held.broken() == first + spare)?;
+        site.wait("it has left", |site| {
+            presence(site, EXTRA).is_ok_and(|presence| presence.is_none())
+        })?;
+        let left = elders(site)?[0]["sessions"].as_u64();
+        ensure!(left == Some((COUNT - first - spare) as u64), "{left:?}");
+        Ok(())
     })
 }
 

@@ -53,6 +53,7 @@ pub use self::text::Text;
 pub use self::tls::{CertificateSlot, TlsFailure, TlsHandshake, TlsSlot};
 pub use self::tracker::{TrackerSlot, TrackerState, tracker_slot};
 pub use self::vrrp::{MacPreflight, PeerSlot, RivalSlot, VipSlot, VrrpBoard, WireSlot};
+pub use self::withdrawal::WithdrawalSlot;
 use crate::config::{
     MAX_CERTIFICATES, MAX_LISTENERS, MAX_NAMES, MAX_SERVERS, MAX_THREADS, MAX_VIPS, MAX_WATCHED,
 };
@@ -188,6 +189,7 @@ mod supervisor;
 mod tls;
 mod tracker;
 mod vrrp;
+mod withdrawal;
 
 board_enum! {
     /// State of a virtual router (RFC 9568, section 6.4; Fault is Initialize with a cause, as Keepalived has it).
@@ -263,6 +265,8 @@ pub struct ProxyBoard {
     /// By listener: see [`ProxyBoard::hold`].
     pub holding: [HoldSlot; MAX_LISTENERS],
     pub drain: DrainSlot,
+    /// By place, as `servers`. Since layout 16.
+    pub withdrawals: [WithdrawalSlot; MAX_SERVERS],
 }
 
 /// As nobody has written it yet.
@@ -288,6 +292,7 @@ impl Default for ProxyBoard {
             names: array::from_fn(|_| Default::default()),
             holding: array::from_fn(|_| Default::default()),
             drain: Default::default(),
+            withdrawals: array::from_fn(|_| Default::default()),
         }
     }
 }

@@ -11,7 +11,7 @@ use common::board::{AdminBoard, Cell, ProxyBoard};
 use common::config::{Config, NodeIndex};
 use common::roster::Roster;
 use common::time::Moment;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::access::Access;
 use crate::clock::CoarseClock;
@@ -70,8 +70,28 @@ impl Proxy {
     }
 
     /// Takes the server at a place from its sessions, which nobody picks any more: see
-    /// [`Registry::withdraw`].
-    pub(crate) fn withdraw(&self, place: usize, why: Cut) -> Withdrawn {
+    /// [`Registry::withdraw`]. Those of proxies that have retired follow.
+    pub(crate) fn withdraw(&self, place: usize, why: Cut, now: Moment) -> Withdrawn {
+        self.board.withdrawals[place].say(why as u64, now);
+        self.withdraw_here(place, why)
+    }
+
+    /// The servers that the proxy that accepts now has taken from their sessions are taken from those here.
+    pub(crate) fn withdraw_as(&self, successor: &ProxyBoard) {
+        let slots = self.board.withdrawals.iter().zip(&successor.withdrawals);
+        for (place, (own, theirs)) in slots.enumerate() {
+            let Some(why) = own.hear(theirs) else {
+                continue;
+            };
+            let Withdrawn { ended, moved } = self.withdraw_here(place, Cut::from_number(why));
+            info!(
+                place,
+                ended, moved, "the sessions of a server are ended, as those of the next proxy"
+            );
+        }
+    }
+
+    fn withdraw_here(&self, place: usize, why: Cut) -> Withdrawn {
         let all = self.registries.iter().map(|one| one.withdraw(place, why));
         all.fold(Withdrawn::default(), |sum, one| Withdrawn {
             ended: sum.ended + one.ended,

@@ -6,6 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use common::board::ProxyBoard;
 use common::command::{Command, Reply};
 use common::config::Vip;
 use common::time::Moment;
@@ -32,12 +33,36 @@ pub(crate) enum Want {
     Stop,
 }
 
+/// Boards of the other proxies of the node that may have sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Kin {
+    /// Of those before this one.
+    elders: Vec<&'static ProxyBoard>,
+    /// Of the one that accepts now, once this one has retired.
+    successor: Option<&'static ProxyBoard>,
+}
+
+impl Kin {
+    /// Sessions that those before this one have with the server at a place.
+    pub(crate) fn elder_sessions(&self, place: usize) -> u64 {
+        let elders = self.elders.iter();
+        elders
+            .map(|board| board.servers[place].sessions.get())
+            .sum()
+    }
+
+    pub(crate) fn successor(&self) -> Option<&'static ProxyBoard> {
+        self.successor
+    }
+}
+
 /// Handle to a running data plane; may be used from any thread.
 #[derive(Debug)]
 pub struct Control {
     want: watch::Sender<Want>,
     /// Since when it is to retire.
     retired: OnceLock<Moment>,
+    kin: watch::Sender<Kin>,
     orders: mpsc::Sender<Order>,
     turns: mpsc::Sender<KeeperTurn>,
     /// Until [`crate::run`] takes them.
@@ -98,6 +123,7 @@ impl Control {
         Arc::new(Self {
             want: watch::Sender::new(Want::Serve),
             retired: OnceLock::new(),
+            kin: watch::Sender::default(),
             orders,
             turns,
             receivers: Mutex::new(Receivers {
@@ -129,6 +155,18 @@ impl Control {
             }
             serves
         });
+    }
+
+    /// A proxy before this one has sessions, which its board counts until they have ended: the places of
+    /// their servers are not given away. To be called before `run`.
+    pub fn know_elder(&self, board: &'static ProxyBoard) {
+        self.kin.send_modify(|kin| kin.elders.push(board));
+    }
+
+    /// Once this one has retired: the board of the proxy that accepts now. Whatever server that one takes from
+    /// its sessions is taken from those here.
+    pub fn follow(&self, board: &'static ProxyBoard) {
+        self.kin.send_modify(|kin| kin.successor = Some(board));
     }
 
     /// Uses new contents of files that [`crate::Inputs::files`] has: for every connection that is
@@ -287,6 +325,10 @@ impl Control {
     /// Whether it is to end, now or when its last session has.
     pub(crate) fn end_requested(&self) -> bool {
         *self.want.borrow() != Want::Serve
+    }
+
+    pub(crate) fn kin(&self) -> watch::Receiver<Kin> {
+        self.kin.subscribe()
     }
 
     pub(crate) fn wants(&self) -> watch::Receiver<Want> {

@@ -26,6 +26,7 @@ pub(crate) use self::generation::KeeperTurn;
 use crate::balance::slow_start;
 use crate::clock;
 use crate::context::Proxy;
+use crate::control::Kin;
 use crate::fail_open::{self, Candidacy};
 use crate::health::{Health, Verdict, state_before, usable};
 use crate::observe;
@@ -78,6 +79,7 @@ pub(crate) struct Keeper {
     reserved: Vec<usize>,
     /// The configuration whose names are asked for: the last one that had others.
     names: watch::Sender<Arc<Config>>,
+    kin: watch::Receiver<Kin>,
 }
 
 /// Where the states of a new proxy come from.
@@ -143,7 +145,7 @@ pub(crate) fn candidacy(slot: &ServerSlot, now: Moment) -> Candidacy {
 
 impl Keeper {
     /// Starts from the states on the board.
-    pub(crate) fn new(proxy: Arc<Proxy>) -> Self {
+    pub(crate) fn new(proxy: Arc<Proxy>, kin: watch::Receiver<Kin>) -> Self {
         let config = Arc::clone(&proxy.config);
         let roster = proxy.roster.load_full();
         let servers = (0..MAX_SERVERS).map(|place| match roster.at(place) {
@@ -159,6 +161,7 @@ impl Keeper {
             next_step: None,
             reserved: Vec::new(),
             names: watch::Sender::new(config),
+            kin,
         };
         keeper.follow_all();
         keeper.publish(clock::now());
@@ -178,6 +181,14 @@ impl Keeper {
             self.end_overrides(now);
             self.end_memberships(now);
             self.publish(now);
+        }
+    }
+
+    /// The same of a proxy that has retired: what servers there are, and how they are, the one that accepts
+    /// finds out and decides.
+    pub(crate) fn tick_retired(&self) {
+        if let Some(successor) = self.kin.borrow().successor() {
+            self.proxy.withdraw_as(successor);
         }
     }
 

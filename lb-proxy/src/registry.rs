@@ -61,6 +61,17 @@ pub(crate) enum Cut {
     ActiveUp = 3,
 }
 
+impl Cut {
+    /// As a board says it.
+    pub(crate) fn from_number(number: u64) -> Self {
+        match number {
+            1 => Self::Administrator,
+            3 => Self::ActiveUp,
+            _ => Self::ServerDown,
+        }
+    }
+}
+
 /// What is known of a session.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -323,9 +334,7 @@ impl Record {
             self.listen(cx);
             match self.cut.load(Ordering::Relaxed) {
                 0 => Poll::Pending,
-                1 => Poll::Ready(Cut::Administrator),
-                2 => Poll::Ready(Cut::ServerDown),
-                _ => Poll::Ready(Cut::ActiveUp),
+                number => Poll::Ready(Cut::from_number(number.into())),
             }
         })
     }

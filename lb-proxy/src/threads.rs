@@ -80,7 +80,7 @@ pub(crate) fn run(inputs: Inputs, control: &Arc<Control>) -> Result<(), RunError
     })?;
     let writing = session_log.writing();
     let proxy = generation::first(&inputs, session_log)?;
-    let keeper = Keeper::new(Arc::clone(&proxy));
+    let keeper = Keeper::new(Arc::clone(&proxy), control.kin());
     sign_on(inputs.board, inputs.threads);
     let channels = (0..inputs.threads).map(|_| tokio::sync::mpsc::unbounded_channel());
     let (relays, turns): (Vec<_>, Vec<_>) = channels.unzip();
@@ -339,7 +339,10 @@ fn probe_thread(
                 _ = ticker.tick() => {
                     let now = clock::now();
                     board.header.heartbeat.set(now);
-                    keeper.tick(now);
+                    match probing {
+                        Some(_) => keeper.tick(now),
+                        None => keeper.tick_retired(),
+                    }
                 }
                 _ = &mut stopped => return Ok(()),
                 // From now on its successor asks them, and acts on what they say.
@@ -352,7 +355,12 @@ fn probe_thread(
                 }
                 Some(outcome) = outcomes.recv() => keeper.handle_outcome(outcome),
                 Some(report) = reports.recv() => keeper.handle_agent(report),
-                Some(found) = names.recv() => keeper.handle_names(found, clock::now()),
+                Some(found) = names.recv() => {
+                    // Else its successor acts on what they are.
+                    if probing.is_some() {
+                        keeper.handle_names(found, clock::now());
+                    }
+                }
                 Some(order) = next(&mut inboxes.orders) => obey(order, &mut keeper),
                 () = probes_ended(&mut probing) => return Err(RunError::Ended("probe".into())),
             }

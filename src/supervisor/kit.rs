@@ -149,8 +149,10 @@ impl Kit {
                 handles.push((handle.clone(), descriptor.try_clone()?));
             }
         }
-        if child == Child::Admin {
-            handles.extend(self.elders.handles()?);
+        match child {
+            Child::Admin => handles.extend(self.elders.handles()?),
+            Child::Proxy => handles.extend(self.elders.boards()?),
+            Child::Vrrp => {}
         }
         if let Some((handle, name)) = &self.name {
             handles.push((handle.clone(), name.try_clone()?));
@@ -410,6 +412,7 @@ fn own_handles(inherited: Inheritance) -> Vec<(Child, Handle, OwnedFd)> {
             | Handle::NodeName
             | Handle::Retired { .. }
             | Handle::RetiredCommands { .. }
+            | Handle::Successor
             | Handle::Past
             | Handle::Unknown => false,
         })
@@ -454,6 +457,7 @@ fn inherited_boards(inherited: &[Inheritance]) -> io::Result<Option<[OwnedFd; 4]
             | Handle::NodeName
             | Handle::Retired { .. }
             | Handle::RetiredCommands { .. }
+            | Handle::Successor
             | Handle::Past
             | Handle::Unknown => false,
         });

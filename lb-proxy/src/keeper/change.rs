@@ -37,7 +37,7 @@ impl Keeper {
             member.server.address,
         );
         if is_marked_down && backend.on_marked_down == OnMarkedDown::Cut {
-            let Withdrawn { ended, moved } = proxy.withdraw(place, Cut::ServerDown);
+            let Withdrawn { ended, moved } = proxy.withdraw(place, Cut::ServerDown, now);
             info!(backend = backend.name, %server, ended, moved, "its sessions are ended");
         }
         if !usable(before) && usable(state) {
@@ -68,7 +68,7 @@ impl Keeper {
             if !backup.server.backup {
                 continue;
             }
-            let Withdrawn { ended, moved } = proxy.withdraw(backup.place, Cut::ActiveUp);
+            let Withdrawn { ended, moved } = proxy.withdraw(backup.place, Cut::ActiveUp, now);
             if ended + moved > 0 {
                 let server = backup.server.address;
                 info!(

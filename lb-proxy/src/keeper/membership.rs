@@ -58,6 +58,11 @@ impl Keeper {
         Arc::clone(&self.roster)
     }
 
+    /// Sessions that the proxies before this one have with the server at a place.
+    pub(crate) fn elder_sessions(&self, place: usize) -> u64 {
+        self.kin.borrow().elder_sessions(place)
+    }
+
     /// A server comes to a spare place; `initial` is its state before its first probe, if that is
     /// not the configured one.
     pub(crate) fn enter(
@@ -205,6 +210,7 @@ impl Keeper {
             let is_over = member.presence == Presence::Leaving
                 && rested
                 && proxy.board.servers[place].sessions.get() == 0
+                && self.elder_sessions(place) == 0
                 && (member.name.is_none() || said.is_none());
             if is_over {
                 some = true;

@@ -243,7 +243,8 @@ pub(super) fn remove(
     let proxy = keeper.proxy();
     let member = find(&proxy, server)?;
     let place = member.place;
-    let count = proxy.board.servers[place].sessions.get();
+    let of_elders = keeper.elder_sessions(place);
+    let count = proxy.board.servers[place].sessions.get() + of_elders;
     if !member.is_present() && (sessions != Remaining::Cut || count == 0) {
         return Err(match count {
             0 => Refusal::Gone(server.clone()).into(),
@@ -259,7 +260,7 @@ pub(super) fn remove(
         return Err(Refusal::Followed { server, followers }.into());
     }
     if sessions == Remaining::Refuse {
-        is_idle((&proxy, server), (place, count), now)?;
+        is_idle((&proxy, server), (place, count, of_elders), now)?;
     }
     if member.is_present() {
         keeper.leave(place, (now, None));
@@ -267,7 +268,9 @@ pub(super) fn remove(
     Ok(match sessions {
         Remaining::Cut => {
             // Nobody picks it since it has left.
-            let Withdrawn { ended, moved } = proxy.withdraw(place, Cut::Administrator);
+            let Withdrawn { ended, moved } = proxy.withdraw(place, Cut::Administrator, now);
+            // Those of earlier proxies end as soon as these look.
+            let ended = ended + of_elders;
             let moved = match moved {
                 0 => String::new(),
                 1.. => format!("; {moved} that were still connecting to it look for another one"),
@@ -286,7 +289,7 @@ pub(super) fn remove(
 /// Whether a server is in maintenance and has no sessions.
 fn is_idle(
     (proxy, server): (&Proxy, &ServerName),
-    (place, count): (usize, u64),
+    (place, count, of_elders): (usize, u64, u64),
     now: Moment,
 ) -> Result<(), Refusal> {
     let said = proxy.board.servers[place].admin_state(now);
@@ -297,7 +300,7 @@ fn is_idle(
         return Err(Refusal::Busy {
             server: server.clone(),
             count,
-            named: named(proxy, place),
+            named: named(proxy, place, of_elders),
         });
     }
     Ok(())
@@ -363,7 +366,7 @@ fn followers(proxy: &Proxy, roster: &Roster, place: usize) -> String {
 }
 
 /// "5a3f01c2e of 192.168.0.40:51234, …": the oldest sessions to the server at a place.
-fn named(proxy: &Proxy, place: usize) -> String {
+fn named(proxy: &Proxy, place: usize, of_elders: u64) -> String {
     let mut oldest = Oldest::new(NAMED);
     for registry in &proxy.registries {
         registry.collect(&mut oldest, |one| one.server() == Some(place));
@@ -374,5 +377,6 @@ fn named(proxy: &Proxy, place: usize) -> String {
         format!("{} of {client}", one.id)
     });
     let more = (more > 0).then(|| format!("{more} more"));
-    words(named.chain(more))
+    let elders = (of_elders > 0).then(|| format!("{of_elders} of earlier proxies"));
+    words(named.chain(more).chain(elders))
 }

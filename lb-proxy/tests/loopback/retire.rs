@@ -1,15 +1,19 @@
 //! A proxy whose place another one takes: with the same sockets, beside it.
 
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use common::command::{Command, ServerName, Wish};
-use common::config::ProbeKind;
+use common::board::{Presence, ProxyBoard};
+use common::command::{Command, Remaining, ServerName, Wish};
+use common::config::{Balance, ProbeKind};
 use common::time::Moment;
 use lb_proxy::ListeningSocket;
 
 use crate::harness::*;
 use crate::reload::copies;
+use crate::runtime::{act, ask, wish};
+use crate::servers::{add, presence, remove};
 
 /// So many, one after the other, while the place is taken.
 const CLIENTS: u32 = 200;
@@ -177,4 +181,69 @@ fn it_asks_no_server_and_obeys_whoever_knows_of_it_in_what_concerns_its_sessions
     assert_eq!(say(kill).expect("a reply").killed, Some(1));
     expect_reset(&mut held);
     old.join().expect("an orderly end");
+}
+
+#[test]
+fn a_server_that_the_next_one_takes_from_its_sessions_is_taken_from_the_old_ones() {
+    let servers = [echo_server(), echo_server()];
+    let make = || {
+        let mut setup = Setup::new(&servers);
+        setup.backend().balance = Balance::RoundRobin;
+        setup
+    };
+    let sockets = Sockets::bind(&make());
+    let old = sockets.start(make());
+    let mut held = [served(&old), served(&old)];
+    let at = |place: usize| old.board.servers[place].sessions.get();
+    assert_eq!((at(0), at(1)), (1, 1));
+    let new = sockets.start(make());
+    eventually("the new one accepts", || {
+        new.board.accepting[0].get().is_some()
+    });
+    old.control.request_retirement();
+    old.control.follow(new.board);
+    act(&new, remove(servers[0], Remaining::Cut));
+    eventually("its session is gone", || at(0) == 0);
+    assert_eq!(at(1), 1);
+    assert_eq!(old.listener().killed.get(), 1);
+    let ended = held.iter_mut().position(is_reset);
+    let mut rest = held.into_iter().enumerate();
+    let rest = rest.find(|(place, _)| Some(*place) != ended);
+    ping(&mut rest.expect("one of two").1);
+}
+
+/// Whether nothing but a reset comes.
+fn is_reset(client: &mut TcpStream) -> bool {
+    let limit = Some(Duration::from_millis(200));
+    client.set_read_timeout(limit).expect("a socket");
+    let read = client.read(&mut [0]);
+    client.set_read_timeout(None).expect("a socket");
+    read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+}
+
+#[test]
+fn the_place_of_a_server_is_kept_for_those_before_who_have_sessions_there() {
+    let first = echo_server();
+    let elder: &'static ProxyBoard = Box::leak(Box::default());
+    elder.servers[1].sessions.set(1);
+    let proxy = Setup::new(&[first]).start_after(|control| control.know_elder(elder));
+    let (second, third) = (echo_server(), echo_server());
+    act(&proxy, add(second));
+    act(&proxy, wish(second, Wish::Maintenance, None));
+    let refused = ask(&proxy, remove(second, Remaining::Refuse)).error;
+    let refused = refused.expect("it has a session");
+    assert!(
+        refused.contains("1 sessions (1 of earlier proxies)"),
+        "{refused}"
+    );
+    act(&proxy, remove(second, Remaining::Drain));
+    // So long a place rests anyway.
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(presence(&proxy, 1), Presence::Leaving);
+    act(&proxy, add(third));
+    assert_eq!(presence(&proxy, 2), Presence::Added);
+    elder.servers[1].sessions.set(0);
+    eventually("it has left", || {
+        presence(&proxy, 1) == Presence::Configured
+    });
 }

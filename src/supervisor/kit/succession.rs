@@ -27,15 +27,25 @@ pub(super) struct Elders {
 /// What is kept of one of them.
 #[derive(Debug)]
 struct Elder {
-    board: OwnedFd,
+    memory: OwnedFd,
+    board: &'static ProxyBoard,
     /// Where admin gives it commands; `None` = nobody has kept that.
     commands: Option<OwnedFd>,
 }
 
 impl Elder {
+    fn new(memory: OwnedFd, commands: Option<OwnedFd>) -> io::Result<Self> {
+        Ok(Self {
+            board: memory::map_writable(&memory)?,
+            memory,
+            commands,
+        })
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
-            board: self.board.try_clone()?,
+            memory: self.memory.try_clone()?,
+            board: self.board,
             commands: clone_of(self.commands.as_ref())?,
         })
     }
@@ -54,10 +64,9 @@ impl Elders {
                 let commands = Handle::RetiredCommands { place: *place };
                 let mut all = inherited.iter().flat_map(|one| &one.handles);
                 let commands = all.find(|(handle, _)| *handle == commands);
-                *kept = board.try_clone().ok().map(|board| Elder {
-                    board,
-                    commands: commands.and_then(|(_, end)| end.try_clone().ok()),
-                });
+                let commands = commands.and_then(|(_, end)| end.try_clone().ok());
+                let memory = memory::reopen_writable(board).ok();
+                *kept = memory.and_then(|memory| Elder::new(memory, commands).ok());
             } else if *handle == Handle::Past {
                 elders.past = board.try_clone().ok();
             }
@@ -77,13 +86,22 @@ impl Elders {
         Ok(elders)
     }
 
+    /// For the proxy.
+    pub(super) fn boards(&self) -> io::Result<Vec<(Handle, OwnedFd)>> {
+        let all = self.retired.iter().enumerate();
+        let all = all.filter_map(|(place, elder)| Some((place, elder.as_ref()?)));
+        let board = |(place, elder): (usize, &Elder)| {
+            let board = memory::reopen_read_only(&elder.memory)?;
+            Ok((Handle::Retired { place }, board))
+        };
+        all.map(board).collect()
+    }
+
     /// For admin.
     pub(super) fn handles(&self) -> io::Result<Vec<(Handle, OwnedFd)>> {
-        let mut handles = Vec::new();
+        let mut handles = self.boards()?;
         for (place, elder) in self.retired.iter().enumerate() {
             let Some(elder) = elder else { continue };
-            let board = memory::reopen_read_only(&elder.board)?;
-            handles.push((Handle::Retired { place }, board));
             if let Some(commands) = clone_of(elder.commands.as_ref())? {
                 handles.push((Handle::RetiredCommands { place }, commands));
             }
@@ -104,9 +122,10 @@ impl Elders {
             // A new one each time: who has the one before it has the board itself too.
             let past = memory::create::<ProxyBoard>("fmc-lb-past")?;
             let sum: &ProxyBoard = memory::map_writable(&past)?;
-            for counted in self.past.iter().chain([&ended.board]) {
-                sum.add_counters(memory::map_read_only(counted)?);
+            if let Some(past) = &self.past {
+                sum.add_counters(memory::map_read_only(past)?);
             }
+            sum.add_counters(ended.board);
             self.past = Some(past);
         }
         Ok(())
@@ -166,6 +185,10 @@ impl Kit {
             return Ok((setup, handles));
         };
         setup.lane = successor.lane;
+        let about_to_retire = memory::reopen_read_only(&self.boards[Writer::Proxy as usize])?;
+        let place = MAX_RETIRED;
+        handles.push((Handle::Retired { place }, about_to_retire));
+        setup.handles = handles.len();
         let (asking, serving) = &successor.commands;
         for (handle, own) in [
             (of_proxy(), &successor.memory),
@@ -216,6 +239,9 @@ impl Kit {
         let shown = memory::reopen_read_only(&successor.memory).context("show its board")?;
         let asking_of_old = self.held(&of_commands(CommandEnd::Asking));
         let commands = asking_of_old.context("keep the channel of the old one")?;
+        let old = self.boards[Writer::Proxy as usize].try_clone();
+        let elder = old.and_then(|old| Elder::new(old, commands));
+        let elder = elder.context("keep the board of the old one")?;
         let (asking, serving) = &successor.commands;
         for (_, handle, socket) in &mut self.own {
             if let Handle::Commands { end } = handle {
@@ -226,9 +252,8 @@ impl Kit {
                 *socket = own.try_clone().context("keep its channel for commands")?;
             }
         }
-        let current = &mut self.boards[Writer::Proxy as usize];
-        let board = std::mem::replace(current, successor.memory);
-        self.elders.retired[place] = Some(Elder { board, commands });
+        self.boards[Writer::Proxy as usize] = successor.memory;
+        self.elders.retired[place] = Some(elder);
         let lane = u64::try_from(successor.lane).expect("there are few");
         self.board.retired[place].lane.set(self.board.lane.get());
         self.board.lane.set(lane);
@@ -237,11 +262,27 @@ impl Kit {
 
     /// Forgets the sessions of proxies that are gone. `beside` lives and has not taken its place yet.
     pub(in crate::supervisor) fn forget_sessions(&self, beside: Option<&Successor>) {
+        for (slot, elder) in self.board.retired.iter().zip(&self.elders.retired) {
+            if let (0, Some(elder)) = (slot.pid.get(), elder) {
+                elder.board.sessions().for_each(|cell| cell.set(0));
+            }
+        }
         if let Some(sessions) = self.sessions {
             let mut living = self.board.taken_lanes();
             living.extend(beside.map(|one| one.lane));
             sessions.clear_lanes_but(&living);
         }
+    }
+
+    /// The board of the proxy that accepts, for those that have retired.
+    pub(in crate::supervisor) fn successor_board(&self) -> io::Result<OwnedFd> {
+        memory::reopen_read_only(&self.boards[Writer::Proxy as usize])
+    }
+
+    /// Whether a proxy that has retired has sessions of the listener at a place.
+    pub(in crate::supervisor) fn has_elder_sessions(&self, listener: usize) -> bool {
+        let mut elders = self.elders.retired.iter().flatten();
+        elders.any(|elder| elder.board.listeners[listener].sessions.get() > 0)
     }
 
     /// The parts of the TC program.
@@ -269,10 +310,8 @@ impl Kit {
             let at = handles.iter().position(|(handle, _)| handle == wanted)?;
             Some(handles.swap_remove(at).1)
         };
-        self.elders.retired[place] = Some(Elder {
-            board: take(&of_proxy())?,
-            commands: take(&of_commands(CommandEnd::Asking)),
-        });
+        let (memory, commands) = (take(&of_proxy())?, take(&of_commands(CommandEnd::Asking)));
+        self.elders.retired[place] = Some(Elder::new(memory, commands).ok()?);
         Some(place)
     }
 }
@@ -318,10 +357,7 @@ mod tests {
         };
         let mut elders = Elders::default();
         for (place, accepted) in [(0, 1), (1, 10), (2, 100)] {
-            elders.retired[place] = Some(Elder {
-                board: board(accepted),
-                commands: None,
-            });
+            elders.retired[place] = Some(Elder::new(board(accepted), None).expect("mapped"));
         }
         supervisor.retired[1].pid.set(4_711);
         elders.bury(&supervisor).expect("there is memory");

@@ -1,13 +1,14 @@
 //! Processes that have made way for another one and still live: a proxy until its sessions have ended,
 //! a vrrp until its sockets are closed.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use common::board::Child;
 use common::time::Moment;
 
 use super::Loop;
-use crate::control::{Received, Wait};
+use crate::control::{Body, Handle, Received, Wait};
 use crate::supervisor::folder::Seat;
 use crate::supervisor::process::Process;
 
@@ -64,6 +65,21 @@ impl Loop<'_> {
             until,
         });
         self.tell_elders();
+        for departed in self.departed.iter().filter(|one| one.place.is_some()) {
+            if let Err(error) = self.show_successor(departed) {
+                // It is dying, and takes its sessions with it.
+                tracing::debug!("one that has retired does not see the next one: {error:#}");
+            }
+        }
+    }
+
+    /// A proxy that has retired sees the board of the one that accepts: what server that takes from its
+    /// sessions is to be taken from those of this one.
+    fn show_successor(&self, elder: &Departed) -> anyhow::Result<()> {
+        let board = self.with.kit.successor_board()?;
+        let handles = vec![Handle::Successor];
+        let told = Body::Boards { handles };
+        Ok(elder.process.channel.send(told, &[board.as_fd()])?)
     }
 
     /// A stop waits for those that have sessions.

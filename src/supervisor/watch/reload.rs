@@ -305,7 +305,10 @@ impl Loop<'_> {
         let board = self.with.boards.proxy;
         let roster = Roster::read(&running.config, board);
         let occupied = Occupied {
-            is_idle: &|place| board.listeners[place].sessions.get() == 0,
+            is_idle: &|place| {
+                let elders = self.with.kit.has_elder_sessions(place);
+                board.listeners[place].sessions.get() == 0 && !elders
+            },
             place_of: &|backend: BackendIndex, address| {
                 roster.find(backend, address).map(|one| one.place)
             },
