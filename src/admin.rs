@@ -31,6 +31,7 @@ mod proxies;
 pub(crate) mod rates;
 mod ready;
 mod reload;
+mod remaining;
 mod rescue;
 mod routes;
 mod session_log;
@@ -65,6 +66,7 @@ pub(crate) use self::peer_link::Inputs as PeerInputs;
 use self::peer_link::PeerLink;
 pub(crate) use self::proxies::Proxies;
 use self::proxies::Retired;
+use self::remaining::{Exchange, Left};
 use self::stalls::CpuTimes;
 use self::view::View;
 
@@ -175,7 +177,8 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
         .context("prepare for trackers")?;
     let programs = external::Programs::new((&inputs.config, node), boards);
     tokio::spawn(programs.serve(control.programs.subscribe()));
-    let slots = (&inputs.boards.admin.link, &inputs.boards.proxy.drain);
+    let left: &'static Exchange = Box::leak(Box::default());
+    let slots = (&inputs.boards.admin.link, &inputs.boards.proxy.drain, left);
     let start = |peer| PeerLink::start(peer, (&inputs.config, inputs.node), slots);
     let link = inputs.peer.map(start).transpose();
     let link = link.context("prepare to speak with the other node's admin")?;
@@ -189,6 +192,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
             proxy: inputs.proxies.board(),
             ..inputs.boards
         },
+        left,
     };
     let answers = Answers::new(view, Clocks::read()).adding_up(inputs.proxies);
     let answers = Arc::new(answers);
@@ -228,7 +232,9 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
             _ = sample.tick() => {
                 let clocks = Clocks::read();
                 answers.sample(clocks, cpu_times());
-                moves::end_if_over(&answers.view(), clocks.now);
+                let view = answers.view();
+                *left.own() = Left::of(&view, clocks.now);
+                moves::end_if_over(&view, clocks.now);
                 if let Some(link) = &mut link {
                     link.look(clocks.now);
                 }

@@ -8,13 +8,13 @@
 mod site;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lab::Node;
 use lab::backend::{Backend, Mode, Service};
 use lab::balancer::{Balancer as _, Part};
-use lab::held::{Held, Plan};
+use lab::held::{Broken, Held, How, Plan};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -25,6 +25,8 @@ const FIRST: &str = "10.17.4.24:80";
 /// Another one there.
 const EXTRA: &str = "10.17.4.24:8080";
 const COUNT: usize = 20;
+/// Idle ones.
+const IDLE: usize = 12;
 /// An upgrade on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -220,6 +222,74 @@ fn what_becomes_of_a_server_concerns_the_sessions_of_a_retired_proxy_too() -> Re
         ensure!(left == Some((COUNT - first - spare) as u64), "{left:?}");
         Ok(())
     })
+}
+
+#[test]
+#[ignore = "twenty seconds: scripts/prove runs it"]
+fn the_sessions_of_a_retired_proxy_drain_with_the_node_and_both_nodes_show_them() -> Result<()> {
+    let mut idle = None;
+    let (site, busy) = retired_with(&config("12s"), |site| {
+        let plan = Plan {
+            count: IDLE,
+            ping: None,
+        };
+        idle = Some(Held::open(&site.lab, web(), plan)?);
+        Ok(())
+    })?;
+    let idle = idle.context("opened")?;
+    site.watched("retired-drain", |site| {
+        let all = (COUNT + IDLE) as u64;
+        site.wait("both nodes show what is left", |site| {
+            let own = site.pair.status(Node::Lb1).unwrap_or_default();
+            let peers = site.pair.status(Node::Lb2).unwrap_or_default();
+            let seen = [&own["retired"][0], &peers["peer"]["link"]["retired"][0]];
+            seen.into_iter().all(|left| shows(left, all))
+        })?;
+        site.pair
+            .signal(Node::Lb1, Part::Supervisor, Signal::SIGTERM)?;
+        let began = Instant::now();
+        site.wait("both nodes show the drain", |site| {
+            let own = site.pair.status(Node::Lb1).unwrap_or_default();
+            let peers = site.pair.status(Node::Lb2).unwrap_or_default();
+            let seen = [&own["drain"], &peers["peer"]["link"]["drain"]];
+            seen.into_iter()
+                .all(|left| left["ms_left"].is_u64() && left["oldest_ms"].is_u64())
+        })?;
+        let supervisor = site.pair.supervisor(Node::Lb1).context("it ran")?;
+        supervisor.wait(Duration::from_secs(20))?;
+        let log = std::fs::read_to_string(supervisor.log()).context("the log")?;
+        let (quiet, busy) = (idle.report().broken, busy.report().broken);
+        ensure!(
+            quiet.len() == IDLE && busy.len() == COUNT,
+            "{quiet:?} {busy:?}"
+        );
+        ensure!(quiet.iter().all(|one| one.how == How::Fin), "{quiet:?}");
+        let after = |one: &Broken| one.at.saturating_duration_since(began);
+        let spread = after(&quiet[IDLE - 1]).saturating_sub(after(&quiet[0]));
+        ensure!(spread > Duration::from_secs(3), "{spread:?}");
+        let at_end = |one: &Broken| one.how == How::Reset && after(one) > Duration::from_secs(11);
+        ensure!(busy.iter().all(at_end), "{busy:?}");
+        let said = "sessions are reset at the end of the drain";
+        let lines = log.lines().filter(|line| line.contains(said));
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let left = lines.filter_map(|line| line["left"].as_u64());
+        let left: u64 = left.sum();
+        ensure!(left == COUNT as u64, "{left} were said to be reset");
+        println!(
+            "{IDLE} idle sessions closed within {spread:.1?}, {left} busy ones reset at the end"
+        );
+        Ok(())
+    })
+}
+
+/// Whether all sessions are there, by listener, server and age.
+fn shows(left: &Value, all: u64) -> bool {
+    let sum = |what: &str| -> u64 {
+        let each = left[what].as_array().into_iter().flatten();
+        each.filter_map(|one| one["sessions"].as_u64()).sum()
+    };
+    let sums = ["listeners", "servers", "ages"].map(sum);
+    left["sessions"] == all && sums == [all; 3] && left["oldest_ms"].is_u64()
 }
 
 #[test]

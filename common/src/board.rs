@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::admin::AdminBoard;
 pub use self::agent::{AgentSlot, AgentWord};
-pub use self::drain::DrainSlot;
+pub use self::drain::{AGES, Ages, AgesSlot, DrainSlot};
 pub use self::drops::{AdvertWarning, DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
 pub use self::forward::{ForwardBoard, Forwarding, ForwardingSlot, MAX_CAUSES};
@@ -267,6 +267,8 @@ pub struct ProxyBoard {
     pub drain: DrainSlot,
     /// By place, as `servers`. Since layout 16.
     pub withdrawals: [WithdrawalSlot; MAX_SERVERS],
+    /// By relay thread. Since layout 16.
+    pub ages: [AgesSlot; MAX_THREADS],
 }
 
 /// As nobody has written it yet.
@@ -293,6 +295,7 @@ impl Default for ProxyBoard {
             holding: array::from_fn(|_| Default::default()),
             drain: Default::default(),
             withdrawals: array::from_fn(|_| Default::default()),
+            ages: array::from_fn(|_| Default::default()),
         }
     }
 }

@@ -21,7 +21,9 @@ pub use self::machine::MachineStatus;
 pub use self::reload::ReloadStatus;
 pub use self::rescue::{LinkStatus, RescueStatus};
 pub use self::route::RouteStatus;
-pub use self::succession::{RetiredListenerStatus, RetiredStatus, UpgradeStatus};
+pub use self::succession::{
+    RemainingOf, RemainingOfAge, RemainingStatus, RetiredStatus, UpgradeStatus,
+};
 pub use self::tls::{CertificateStatus, HandshakeStatus, TlsStatus};
 pub use self::tracker::TrackerStatus;
 
@@ -74,10 +76,10 @@ pub struct Status {
 pub struct DrainStatus {
     /// Milliseconds until what is left is reset.
     pub ms_left: u64,
-    /// Sessions that are left.
-    pub sessions: u64,
     /// Closed at a quiet moment.
     pub closed: u64,
+    #[serde(flatten)]
+    pub left: RemainingStatus,
 }
 
 /// What became of the lines of the session logs.

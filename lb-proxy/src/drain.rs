@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use crate::accepting::Generations;
+use crate::census::Census;
 use crate::clock;
 use crate::control::Want;
 use crate::rounds::ROUND;
@@ -69,10 +70,15 @@ async fn retire(
 ) -> Left {
     let thread = std::sync::Arc::clone(&generations.current);
     let mut ticker = ticker();
+    let mut census = Census::default();
     loop {
         tokio::select! {
             biased;
-            _ = ticker.tick() => generations.tick(clock::now()),
+            _ = ticker.tick() => {
+                let now = clock::now();
+                generations.tick(now);
+                census.tick(&thread, now);
+            }
             _ = wants.wait_for(|want| *want != Want::Retire) => return Left::Sessions,
             Some(_) = accepting.join_next() => {}
             () = thread.sessions.empty(), if accepting.is_empty() => break,
@@ -91,11 +97,16 @@ async fn drain_sessions(generations: &mut Generations) {
     thread.proxy.board.drain.until.set(now + limit);
     thread.begin_drain(Window::new(now, limit));
     let mut ticker = ticker();
+    let mut census = Census::default();
     let deadline = Instant::now() + limit;
     loop {
         tokio::select! {
             biased;
-            _ = ticker.tick() => generations.tick(clock::now()),
+            _ = ticker.tick() => {
+                let now = clock::now();
+                generations.tick(now);
+                census.tick(&thread, now);
+            }
             () = thread.sessions.empty() => break,
             () = sleep_until(deadline) => break,
         }

@@ -47,6 +47,7 @@ pub mod access;
 mod agent;
 mod announce;
 pub mod balance;
+mod census;
 mod clock;
 mod connect;
 mod context;

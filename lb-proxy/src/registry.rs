@@ -217,6 +217,19 @@ impl Registry {
         withdrawn
     }
 
+    /// Shows the sessions at so many places from one on; whether there are more behind these.
+    pub(crate) fn visit(
+        &self,
+        (from, most): (usize, usize),
+        mut each: impl FnMut(&Record),
+    ) -> bool {
+        let kept = self.kept();
+        let rest = kept.sessions.get(from..).unwrap_or_default();
+        let some = rest.iter().take(most).flatten();
+        some.for_each(|one| each(one));
+        rest.len() > most
+    }
+
     /// Brings the sessions for which `which` is true to a list of the oldest ones.
     pub(crate) fn collect(&self, oldest: &mut Oldest, which: impl Fn(&Record) -> bool) {
         let kept = self.kept();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::board::{HoldSlot, LAYOUT, ProxyBoard};
+use common::board::{Ages, HoldSlot, LAYOUT, ProxyBoard};
 use common::config::{Config, MAX_THREADS};
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
@@ -168,6 +168,9 @@ fn sign_on(board: &ProxyBoard, threads: usize) {
     board.holding.iter().for_each(HoldSlot::clear);
     // One that was stopping before us is gone.
     board.drain.until.clear();
+    for slot in &board.ages {
+        slot.set(&Ages::default());
+    }
     for slot in &board.backends {
         slot.queued.set(0);
         slot.waiting_since.clear();

@@ -2,24 +2,21 @@
 
 use std::time::Duration;
 
-use common::status::{DrainStatus, ListenerStatus};
+use common::status::{DrainStatus, RemainingStatus};
 use common::time::Moment;
 
+use super::remaining;
 use super::view::{View, millis};
 use crate::status::human;
 
 /// `None` = the node does not stop.
-pub(super) fn status(
-    view: &View,
-    listeners: &[ListenerStatus],
-    now: Moment,
-) -> Option<DrainStatus> {
+pub(super) fn status(view: &View, now: Moment) -> Option<DrainStatus> {
     let slot = &view.boards.proxy.drain;
     let until = slot.until.get()?;
     Some(DrainStatus {
         ms_left: millis(until, now),
-        sessions: listeners.iter().map(|one| one.sessions).sum(),
         closed: slot.closed.get(),
+        left: remaining::status(view, view.boards.proxy, now),
     })
 }
 
@@ -27,8 +24,8 @@ pub(super) fn status(
 pub(super) fn warning(drain: &DrainStatus) -> String {
     let DrainStatus {
         ms_left,
-        sessions,
         closed,
+        left: RemainingStatus { sessions, .. },
     } = drain;
     let left = human::age(Duration::from_millis(*ms_left));
     let are = if *sessions == 1 {
@@ -57,13 +54,10 @@ mod tests {
         let slot = &view.boards.proxy.drain;
         slot.until.set(CLOCKS.now + Duration::from_secs(8));
         slot.closed.set(3);
-        let sessions = status().listeners.iter().map(|one| one.sessions).sum();
-        let drain = DrainStatus {
-            ms_left: 8_000,
-            sessions,
-            closed: 3,
-        };
-        assert_eq!(status().drain, Some(drain));
+        let sessions: u64 = status().listeners.iter().map(|one| one.sessions).sum();
+        let drain = status().drain.expect("it stops");
+        assert_eq!((drain.ms_left, drain.closed), (8_000, 3));
+        assert_eq!(drain.left.sessions, sessions);
         let said = status().warnings;
         let words = format!(
             "{sessions} sessions are left, 3 closed at a quiet moment; what is left in 8.0 s"

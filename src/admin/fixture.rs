@@ -78,6 +78,7 @@ pub(crate) fn healthy() -> View {
         node: NodeIndex(0),
         config_hash: CONFIG_HASH,
         boards: empty_boards(),
+        left: Box::leak(Box::default()),
     };
     alive(&view.boards);
     view.boards.supervisor.reload.since.set(ago(3_000_000));

@@ -41,6 +41,7 @@ use tokio::task::JoinHandle;
 pub(crate) use self::ask::Peer;
 use self::ask::{Asks, Servant};
 use self::identity::Identity;
+use super::remaining::{Exchange, Left};
 use crate::commands::Asker;
 
 /// Something is said at least this often.
@@ -83,8 +84,13 @@ struct Link {
     slot: &'static LinkSlot,
     /// How this node's stop goes on.
     drain: &'static DrainSlot,
+    /// What is left of the sessions of both.
+    left: &'static Exchange,
     servant: Arc<Servant>,
 }
+
+/// Where both directions write, and where they read how this node is.
+type Slots = (&'static LinkSlot, &'static DrainSlot, &'static Exchange);
 
 #[derive(Debug)]
 struct Node {
@@ -97,7 +103,7 @@ struct Node {
 pub(super) struct PeerLink {
     inputs: Inputs,
     node: NodeIndex,
-    slots: (&'static LinkSlot, &'static DrainSlot),
+    slots: Slots,
     /// As the link that runs has them.
     vips: Vec<IpAddr>,
     /// Shared by one link after another, and so is the other end.
@@ -124,7 +130,7 @@ impl PeerLink {
     pub(super) fn start(
         inputs: Inputs,
         (config, node): (&Config, NodeIndex),
-        slots: (&'static LinkSlot, &'static DrainSlot),
+        slots: Slots,
     ) -> anyhow::Result<(Self, Peer)> {
         let peer = config.peer_of(node).context("there is no other node")?;
         let name = config.nodes[peer.0].name.clone();
@@ -207,7 +213,7 @@ fn addresses(config: &Config) -> Vec<IpAddr> {
 fn start(
     inputs: &Inputs,
     (config, node): (&Config, NodeIndex),
-    ((slot, drain), shared): ((&'static LinkSlot, &'static DrainSlot), &Shared),
+    ((slot, drain, left), shared): (Slots, &Shared),
 ) -> anyhow::Result<Vec<JoinHandle<Infallible>>> {
     let peer = config.peer_of(node).context("there is no other node")?;
     let named = |index: NodeIndex| {
@@ -229,12 +235,14 @@ fn start(
         peer_sessions: inputs.peers,
         slot,
         drain,
+        left,
         servant: Arc::clone(&shared.servant),
     });
     // Connections of an earlier admin process have ended with it; what it was told stays true until it is told anew.
     slot.telling.clear();
     slot.hearing.clear();
     slot.peer_drain_until.clear();
+    *left.peer() = Left::default();
     slot.told.set(0);
     slot.heard.set(inputs.peers.sessions().count() as u64);
     let socket = inputs.socket.try_clone();

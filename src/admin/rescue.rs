@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::status::{DrainStatus, LinkStatus, RescueStatus};
+use common::status::{DrainStatus, LinkStatus, RemainingStatus, RescueStatus};
 use common::time::Moment;
 
 use super::view::{View, millis};
@@ -17,6 +17,11 @@ pub(crate) fn link(view: &View, now: Moment) -> Option<LinkStatus> {
     }
     let slot = &view.boards.admin.link;
     let since = |moment: Option<Moment>| moment.map(|at| millis(now, at));
+    let left = view.left.peer().clone();
+    let stopping = left.stopping.unwrap_or_else(|| RemainingStatus {
+        sessions: slot.heard.get(),
+        ..RemainingStatus::default()
+    });
     Some(LinkStatus {
         telling_ms: since(slot.telling.get()),
         hearing_ms: since(slot.hearing.get()),
@@ -30,9 +35,10 @@ pub(crate) fn link(view: &View, now: Moment) -> Option<LinkStatus> {
         problem: slot.problem.get(),
         drain: slot.peer_drain_until.get().map(|until| DrainStatus {
             ms_left: millis(until, now),
-            sessions: slot.heard.get(),
             closed: slot.peer_drain_closed.get(),
+            left: stopping,
         }),
+        retired: left.retired,
     })
 }
 
@@ -124,7 +130,7 @@ mod tests {
         let until = now + Duration::from_secs(9);
         view.boards.admin.link.peer_drain_until.set(until);
         let drain = link(&view, now).expect("a pair").drain.expect("it stops");
-        assert_eq!((drain.ms_left, drain.sessions), (9_000, 214));
+        assert_eq!((drain.ms_left, drain.left.sessions), (9_000, 214));
         let shown = status(&view, now).expect("a pair");
         assert_eq!(
             (shown.last_ms_ago, shown.last_took_ms),

@@ -67,7 +67,7 @@ impl View {
             upgrade: succession::upgrade(self, now),
             retired: succession::retired(self, now),
         };
-        status.drain = drain::status(self, &status.listeners, now);
+        status.drain = drain::status(self, now);
         status.warnings = warnings::of((self, rates), &processes, &status, now);
         // Of what a reload has taken away only what is left of it.
         status

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use common::board::UpgradeStage;
-use common::status::{RetiredListenerStatus, RetiredStatus, UpgradeStatus};
+use common::status::{RetiredStatus, UpgradeStatus};
 use common::time::Moment;
 
+use super::remaining;
 use super::view::{View, millis};
 use crate::status::human;
 
@@ -30,18 +31,11 @@ pub(super) fn retired(view: &View, now: Moment) -> Vec<RetiredStatus> {
     let living = boards.filter_map(|(place, board)| {
         let slot = &view.boards.supervisor.retired[*place];
         let pid = slot.pid.get();
-        let listeners = view.config.listeners.iter().zip(&board.listeners);
-        let listeners = listeners.map(|(listener, slot)| RetiredListenerStatus {
-            name: listener.name.clone(),
-            sessions: slot.sessions.get(),
-        });
-        let listeners: Vec<_> = listeners.filter(|one| one.sessions > 0).collect();
         (pid != 0).then(|| RetiredStatus {
             pid,
             version: slot.version.get(),
             since_ms_ago: slot.since.get().map(|at| millis(now, at)),
-            sessions: listeners.iter().map(|one| one.sessions).sum(),
-            listeners,
+            left: remaining::status(view, board, now),
         })
     });
     living.collect()
@@ -74,6 +68,9 @@ pub(super) fn warnings(upgrade: Option<&UpgradeStatus>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use common::board::Ages;
+    use common::status::{RemainingOf, RemainingOfAge, RemainingStatus};
+
     use super::*;
     use crate::admin::fixture::{self, CLOCKS};
     use crate::admin::metrics::page;
@@ -117,11 +114,25 @@ mod tests {
         );
     }
 
+    fn age(from: &str, below: &str, sessions: u64) -> RemainingOfAge {
+        RemainingOfAge {
+            from: Some(from.to_owned()),
+            below: Some(below.to_owned()),
+            sessions,
+        }
+    }
+
     #[test]
     fn a_proxy_that_has_retired_is_shown_with_its_sessions_while_it_lives() {
         let mut view = fixture::healthy();
         let board: &'static common::board::ProxyBoard = Box::leak(Box::default());
         board.listeners[1].sessions.set(7);
+        board.servers[4].sessions.set(6);
+        let mut ages = Ages::default();
+        for old in [100_000, 3_000_000, 3_500_000] {
+            ages.count(fixture::ago(old), CLOCKS.now);
+        }
+        board.ages[1].set(&ages);
         view.boards.retired = Box::leak(Box::new([(2, board)]));
         let status = || view.status(&Rates::default(), CLOCKS);
         assert_eq!(status().retired, []);
@@ -133,11 +144,19 @@ mod tests {
             pid: 4_711,
             version: "0.1.0".to_owned(),
             since_ms_ago: Some(1_000),
-            sessions: 7,
-            listeners: vec![RetiredListenerStatus {
-                name: view.config.listeners[1].name.clone(),
+            left: RemainingStatus {
                 sessions: 7,
-            }],
+                oldest_ms: Some(3_500_000),
+                ages: vec![age("1m", "10m", 1), age("10m", "1h", 2)],
+                listeners: vec![RemainingOf {
+                    name: view.config.listeners[1].name.clone(),
+                    sessions: 7,
+                }],
+                servers: vec![RemainingOf {
+                    name: "traefik-https/10.17.4.25:443".to_owned(),
+                    sessions: 6,
+                }],
+            },
         };
         assert_eq!(status().retired, [retired]);
         let page = page(&view, &status(), CLOCKS);

@@ -6,6 +6,7 @@ use common::config::{Config, NodeIndex};
 use common::time::Moment;
 
 use super::Boards;
+use super::remaining::Exchange;
 
 /// What a status is read from.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub(crate) struct View {
     pub(crate) node: NodeIndex,
     pub(crate) config_hash: u64,
     pub(crate) boards: Boards,
+    /// What the other node says of the sessions that are left there.
+    pub(crate) left: &'static Exchange,
 }
 
 /// Whole milliseconds from `then` to `now`.

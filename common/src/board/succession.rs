@@ -125,7 +125,8 @@ impl ProxyBoard {
         let listeners = self.listeners.iter().map(|one| &one.sessions);
         let queued = self.backends.iter().map(|one| &one.queued);
         let servers = self.servers.iter().map(|one| &one.sessions);
-        listeners.chain(queued).chain(servers)
+        let ages = self.ages.iter().flat_map(|one| &one.counts);
+        listeners.chain(queued).chain(servers).chain(ages)
     }
 
     /// Adds what another proxy has counted. Only the board's writer may call it.
@@ -136,6 +137,12 @@ impl ProxyBoard {
     /// Adds the sessions of another proxy. Only the board's writer may call it.
     pub fn add_sessions(&self, other: &Self) {
         add(self.sessions(), other.sessions());
+        for (own, other) in self.ages.iter().zip(&other.ages) {
+            let both = [own.oldest.get(), other.oldest.get()];
+            if let Some(oldest) = both.into_iter().flatten().min() {
+                own.oldest.set(oldest);
+            }
+        }
     }
 
     /// A board that a proxy inherits from one that lives on: the counts and the sessions stay the other one's, all that
@@ -145,6 +152,7 @@ impl ProxyBoard {
             .chain(self.sessions())
             .for_each(|cell| cell.set(0));
         self.accepting.iter().for_each(MomentCell::clear);
+        self.ages.iter().for_each(|one| one.oldest.clear());
         self.drain.until.clear();
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DrainStatus;
+use super::{DrainStatus, RetiredStatus};
 
 /// The connections between the admin processes of the two nodes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct LinkStatus {
     pub problem: String,
     /// How the other node's sessions come to their end; `None` unless it stops.
     pub drain: Option<DrainStatus>,
+    /// Its proxies that accept nothing any more and have sessions.
+    pub retired: Vec<RetiredStatus>,
 }
 
 /// Clients of the other node that were told, when its machine was lost, that their connections are gone.

@@ -22,22 +22,46 @@ pub struct UpgradeStatus {
 }
 
 /// A proxy that accepts nothing any more, and ends when its sessions have.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RetiredStatus {
     pub pid: u64,
     pub version: String,
     pub since_ms_ago: Option<u64>,
-    /// Sessions that it has.
-    pub sessions: u64,
-    /// Listeners of which it has sessions.
-    pub listeners: Vec<RetiredListenerStatus>,
+    #[serde(flatten)]
+    pub left: RemainingStatus,
 }
 
-/// Sessions of one listener of a proxy that has retired.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Sessions that are left where none is accepted any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct RetiredListenerStatus {
+pub struct RemainingStatus {
+    pub sessions: u64,
+    /// Age of the oldest one; `None` = they have not been looked at yet.
+    pub oldest_ms: Option<u64>,
+    /// By age, as of half a second ago; only where there are some.
+    pub ages: Vec<RemainingOfAge>,
+    /// By listener; only those that have some.
+    pub listeners: Vec<RemainingOf>,
+    /// The same by server, as BACKEND/ADDRESS:PORT.
+    pub servers: Vec<RemainingOf>,
+}
+
+/// Sessions that are left of one listener or server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RemainingOf {
     pub name: String,
+    pub sessions: u64,
+}
+
+/// Sessions that are left of an age.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RemainingOfAge {
+    /// They are as old as this, at least; `None` = they are younger than all the others.
+    pub from: Option<String>,
+    /// And younger than this.
+    pub below: Option<String>,
     pub sessions: u64,
 }

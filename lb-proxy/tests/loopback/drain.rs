@@ -98,6 +98,23 @@ fn too_many_threads_are_refused() {
 
 #[test]
 fn quiet_sessions_are_closed_in_order_all_over_the_drain() {
+    drains(|_| {});
+}
+
+#[test]
+fn those_of_a_proxy_that_has_retired_are_closed_likewise() {
+    drains(|proxy| {
+        proxy.control.request_retirement();
+        eventually("it accepts no more", || {
+            proxy.board.accepting[0].get().is_none()
+        });
+        eventually("what is left is counted", || {
+            proxy.board.ages[0].counts[0].get() == 21
+        });
+    });
+}
+
+fn drains(before: impl FnOnce(&RunningProxy)) {
     let mut setup = Setup::new(&[echo_server()]);
     setup.config.proxy.drain = Duration::from_secs(12);
     let mut proxy = setup.start();
@@ -105,6 +122,7 @@ fn quiet_sessions_are_closed_in_order_all_over_the_drain() {
     clients.iter_mut().for_each(ping);
     let mut busy = proxy.connect();
     ping(&mut busy);
+    before(&proxy);
     let start = Instant::now();
     proxy.control.request_stop();
     let mut ends = Vec::new();

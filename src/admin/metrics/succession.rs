@@ -33,6 +33,6 @@ pub(super) fn fill(page: &mut Page, status: &Status) {
     page.count(&UPGRADES, &[], upgrade.map_or(0, |one| one.number));
     page.count(&FAILURES, &[], upgrade.map_or(0, |one| one.failures));
     page.gauge(&RETIRED, &[], status.retired.len() as f64);
-    let sessions: u64 = status.retired.iter().map(|one| one.sessions).sum();
+    let sessions: u64 = status.retired.iter().map(|one| one.left.sessions).sum();
     page.gauge(&SESSIONS, &[], sessions as f64);
 }

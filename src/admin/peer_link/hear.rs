@@ -28,6 +28,7 @@ use super::mirror::Mirror;
 use super::{Link, OPENING, SILENCE};
 use crate::admin::clock;
 use crate::admin::pause::Pause;
+use crate::admin::remaining::Left;
 
 /// Connections at a time whose handshake is not complete.
 const OPENINGS: usize = 4;
@@ -159,6 +160,7 @@ async fn hear(link: Arc<Link>, stream: TlsStream<TcpStream>, hello: Hello) {
     );
     link.slot.hearing.clear();
     link.slot.peer_drain_until.clear();
+    *link.left.peer() = Left::default();
 }
 
 /// How the other node is.
@@ -189,8 +191,10 @@ impl Hearing<'_> {
                 Kind::Sessions => self.mirror.take(&body)?,
                 Kind::Listed => self.mirror.listed(),
                 Kind::Summary => {
-                    let summary = serde_json::from_slice(&body).context("understand it")?;
+                    let summary: Summary =
+                        serde_json::from_slice(&body).context("understand it")?;
                     note(self.link.slot, &summary);
+                    *self.link.left.peer() = summary.left;
                 }
                 Kind::Task => self.link.servant.serve(&body, Arc::clone(&self.writer))?,
                 Kind::Hello | Kind::Reply => {}

@@ -17,6 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use common::command::Reply;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::remaining::Left;
+
 /// Version of the messages.
 pub(super) const VERSION: u32 = 1;
 /// Longest change in bytes.
@@ -51,6 +53,8 @@ pub(super) struct Summary {
     pub(super) drain_ms_left: Option<u64>,
     /// Sessions that this stop has closed at a quiet moment.
     pub(super) drain_closed: u64,
+    /// What is left of its sessions where none is accepted any more.
+    pub(super) left: Left,
 }
 
 /// Something that a node is to do.

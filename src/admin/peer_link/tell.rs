@@ -203,6 +203,7 @@ impl Telling<'_> {
         Summary {
             drain_ms_left: left.map(|left| u64::try_from(left).unwrap_or(u64::MAX)),
             drain_closed: drain.closed.get(),
+            left: self.link.left.own().clone(),
         }
     }
 

@@ -34,6 +34,7 @@ struct Place {
     peers: &'static SessionTable,
     slot: &'static LinkSlot,
     drain: &'static DrainSlot,
+    left: &'static Exchange,
 }
 
 fn table() -> &'static SessionTable {
@@ -81,6 +82,7 @@ fn places() -> [Place; 2] {
             peers: table(),
             slot: Box::leak(Box::default()),
             drain: Box::leak(Box::default()),
+            left: Box::leak(Box::default()),
         }
     })
 }
@@ -103,14 +105,14 @@ impl Place {
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (config, node) = (self.config.clone(), self.node);
-        let (slot, drain) = (self.slot, self.drain);
+        let (slot, drain, left) = (self.slot, self.drain, self.left);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let link = PeerLink::start(inputs, (&config, node), (slot, drain));
+                let link = PeerLink::start(inputs, (&config, node), (slot, drain, left));
                 let _both = link.expect("it starts");
                 drop(stopped.await);
             });

@@ -93,7 +93,7 @@ fn the_keys_of_the_json_are_a_promise() {
         forwarding.packets.icmp-there forwarding.bytes.icmp-there forwarding.packets.fragment forwarding.bytes.fragment \
         node peer peer.address peer.config_hash peer.heard_ms_ago peer.heartbeat_ms_ago peer.name \
         peer.pair_channel peer.questions peer.signing peer.silences peer.silences_averted \
-        peer.link peer.link.telling_ms peer.link.hearing_ms peer.link.told peer.link.heard peer.link.connects peer.link.failures peer.link.refused peer.link.untold peer.link.strangers peer.link.problem peer.link.drain rescue rescue.runs rescue.clients rescue.freed rescue.pokes rescue.refused rescue.cut_short rescue.problem rescue.last_ms_ago rescue.last_took_ms rescue.last_clients rescue.last_freed peer.silent_takeover peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
+        peer.link peer.link.telling_ms peer.link.hearing_ms peer.link.told peer.link.heard peer.link.connects peer.link.failures peer.link.refused peer.link.untold peer.link.strangers peer.link.problem peer.link.drain peer.link.retired rescue rescue.runs rescue.clients rescue.freed rescue.pokes rescue.refused rescue.cut_short rescue.problem rescue.last_ms_ago rescue.last_took_ms rescue.last_clients rescue.last_freed peer.silent_takeover peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
         processes[].name processes[].pid processes[].state uptime_ms version vips vips[].address \
         vips[].health vips[].interface vips[].mac vips[].name vips[].priority vips[].reason vips[].rival vips[].rival_claims \

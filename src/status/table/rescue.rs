@@ -2,7 +2,7 @@
 
 use common::status::{LinkStatus, RescueStatus};
 
-use super::age;
+use super::{age, succession};
 
 /// Nothing where all is as it should be and nothing has happened.
 pub(super) fn lines(
@@ -29,9 +29,20 @@ pub(super) fn lines(
     });
     let drain = link.and_then(|link| link.drain.as_ref()).map(|drain| {
         let (closed, left) = (drain.closed, age(drain.ms_left));
-        format!("{peer} stops: {closed} sessions closed at a quiet moment; what is left in {left} is reset")
+        let words = match succession::left(&drain.left) {
+            words if words.is_empty() => words,
+            words => format!(": {words}"),
+        };
+        format!("{peer} stops: {closed} sessions closed at a quiet moment; what is left in {left} is reset{words}")
     });
-    known.into_iter().chain(drain).chain(told).collect()
+    let retired = link.map_or(&[][..], |link| &link.retired);
+    let retired = succession::sentences(retired, peer);
+    known
+        .into_iter()
+        .chain(drain)
+        .chain(retired)
+        .chain(told)
+        .collect()
 }
 
 #[cfg(test)]
@@ -55,8 +66,8 @@ mod tests {
         assert_eq!(lines((Some(&link), Some(&rescue)), "lb2"), [known]);
         link.drain = Some(DrainStatus {
             ms_left: 9_000,
-            sessions: 214,
             closed: 3,
+            ..DrainStatus::default()
         });
         let said = lines((Some(&link), None), "lb2");
         assert!(
