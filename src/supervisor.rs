@@ -40,7 +40,6 @@ mod upgrade;
 mod watch;
 mod watcher;
 
-use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -58,7 +57,7 @@ pub(crate) use self::shadows::{read_settings, remove as remove_shadows};
 
 use self::adopt::Survivor;
 use self::events::Events;
-use self::fallback::Previous;
+use self::fallback::Trial;
 use self::files::Files;
 use self::forwarding::Forwarding;
 use self::kit::{Kit, Place};
@@ -79,30 +78,11 @@ pub(crate) fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
     // Before logging starts a thread.
     let signals = events::block_signals().context("block signals")?;
     let _log = logging::start();
-    let previous = Previous::take();
-    let has_taken_over = Cell::new(false);
-    let ended = supervise(args, &signals, &has_taken_over);
-    // The end waits for the thread that writes the log.
-    if let Err(error) = vrrp::schedule_normal() {
-        tracing::warn!(%error, "real-time priority is kept to the end");
-    }
-    let (Some(previous), false) = (previous, has_taken_over.get()) else {
-        return ended;
-    };
-    let why = match &ended {
-        Err(error) => format!("{error:#}"),
-        Ok(_) => "it does not understand what runs".to_owned(),
-    };
-    tracing::error!(why, "this version cannot take over: back to the one before");
-    Err(previous.execute(&why))
+    Trial::begin().run(|trial| supervise(args, &signals, trial))
 }
 
-/// `has_taken_over` is set when the children are this supervisor's.
-fn supervise(
-    args: &cli::Run,
-    signals: &SigSet,
-    has_taken_over: &Cell<bool>,
-) -> anyhow::Result<ExitCode> {
+/// The trial is told when the children are this supervisor's.
+fn supervise(args: &cli::Run, signals: &SigSet, trial: &mut Trial) -> anyhow::Result<ExitCode> {
     rights::limit_descriptors(DESCRIPTORS).context("set the limit of descriptors")?;
     let folder = Folder::new(&args.runtime.runtime_dir);
     let _claim = folder.claim()?;
@@ -169,7 +149,7 @@ fn supervise(
         events: Events::new(signals, lifecycle::LOOK_INTERVAL).context("prepare to wait")?,
     };
     let supervisor = Loop::new(watch, processes, (&running.others, retired))?;
-    has_taken_over.set(true);
+    trial.has_taken_over();
     let mut forwarding = supervisor.run()?;
     // Nobody listens any more. While the addresses are here the kernel would refuse what the TC program lets through, so
     // that goes last.

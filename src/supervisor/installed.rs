@@ -127,7 +127,8 @@ pub(super) fn environment(without: &[&str], with: &[(&str, String)]) -> Vec<CStr
         .collect()
 }
 
-fn arguments() -> Result<Vec<CString>, std::ffi::NulError> {
+/// Those of this process.
+pub(super) fn arguments() -> Result<Vec<CString>, std::ffi::NulError> {
     let all = std::env::args_os();
     all.map(|one| CString::new(one.into_vec())).collect()
 }
