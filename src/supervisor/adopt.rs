@@ -28,10 +28,14 @@ pub(super) struct Survivor {
 pub(super) fn survivors(folder: &Folder) -> anyhow::Result<Vec<Survivor>> {
     let mut survivors = Vec::new();
     for child in Child::ALL {
-        // One that was to take a place, and nobody knows whether it has.
+        // One that was to take a place, and nobody knows whether it has; but for a proxy whose predecessor has left it.
         let next = Seat::Next(child);
         if control::is_alive(&folder.control_socket(next)) {
-            end(child, next, folder)?;
+            let is_free = !control::is_alive(&folder.control_socket(Seat::Of(child)));
+            match child {
+                Child::Proxy if is_free => folder.rename(next, Seat::Of(child)),
+                Child::Proxy | Child::Vrrp | Child::Admin => end(child, next, folder)?,
+            }
         }
         folder.forget(next);
         survivors.extend(survivor(child, Seat::Of(child), folder)?);
@@ -160,12 +164,14 @@ fn wait_until_gone(pidfd: &OwnedFd) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::process::Command;
+    use std::thread::JoinHandle;
 
     use crate::control::Setup;
 
-    /// A child that says it is process `says`; answers once, then is gone.
-    fn impostor(folder: &Folder, says: u32) -> std::thread::JoinHandle<()> {
-        let path = folder.control_socket(Seat::Of(Child::Admin));
+    /// A child that says it is process `says`; answers so many times, then is gone.
+    fn impostor(folder: &Folder, at: (Child, Seat), (says, times): (u32, u32)) -> JoinHandle<()> {
+        let (child, seat) = at;
+        let path = folder.control_socket(seat);
         let listening = control::listen(&path).expect("listen");
         let setup = Setup {
             node: "lb1".to_owned(),
@@ -178,21 +184,27 @@ mod tests {
         };
         std::thread::spawn(move || {
             let flags = rustix::net::SocketFlags::CLOEXEC;
-            let accepted = rustix::net::accept_with(&listening, flags).expect("a supervisor");
-            drop(listening);
-            let channel = Channel::new(accepted);
-            let hello = Hello {
-                layout: LAYOUT,
-                oldest: LAYOUT,
-                pid: says,
-                kind: Child::Admin.word().to_owned(),
-                software: "0".to_owned(),
-                running: true,
-            };
-            channel.send(Body::Hello(hello), &[]).expect("sent");
-            // Refused before that, or after.
-            let _ = channel.send_setup(setup, &[]);
-            let _ = channel.receive(Wait::Yes);
+            let mut listening = Some(listening);
+            for left in (0..times).rev() {
+                let there = listening.as_ref().expect("until the last one");
+                let accepted = rustix::net::accept_with(there, flags).expect("a supervisor");
+                if left == 0 {
+                    listening = None;
+                }
+                let channel = Channel::new(accepted);
+                let hello = Hello {
+                    layout: LAYOUT,
+                    oldest: LAYOUT,
+                    pid: says,
+                    kind: child.word().to_owned(),
+                    software: "0".to_owned(),
+                    running: true,
+                };
+                channel.send(Body::Hello(hello), &[]).expect("sent");
+                // Refused before that, or after.
+                let _ = channel.send_setup(setup.clone(), &[]);
+                let _ = channel.receive(Wait::Yes);
+            }
         })
     }
 
@@ -203,17 +215,36 @@ mod tests {
         let mut started = Command::new("sleep").arg("60").spawn().expect("sleep(1)");
         let seat = Seat::Of(Child::Admin);
         folder.remember(seat, started.id()).expect("written");
-        let child = impostor(&folder, started.id());
+        let admin = (Child::Admin, seat);
+        let child = impostor(&folder, admin, (started.id(), 1));
         let adopted = survivors(&folder).expect("it answers");
         assert_eq!(adopted.len(), 1);
         drop(adopted);
         child.join().expect("it ends");
 
         // It names another process: that one is left alone, the one that we started is replaced.
-        let child = impostor(&folder, std::process::id());
+        let child = impostor(&folder, admin, (std::process::id(), 1));
         assert!(survivors(&folder).expect("refused").is_empty());
         child.join().expect("it ends");
         assert!(!started.wait().expect("our child").success());
         assert!(folder.remembered(seat).is_none());
+    }
+
+    /// A supervisor may die between the two names that a succession changes.
+    #[test]
+    fn a_proxy_whose_predecessor_has_left_its_place_is_adopted_there() {
+        let folder = tempfile::tempdir().expect("folder");
+        let folder = Folder::new(folder.path());
+        let own = std::process::id();
+        let next = Seat::Next(Child::Proxy);
+        folder.remember(next, own).expect("written");
+        let child = impostor(&folder, (Child::Proxy, next), (own, 2));
+        let adopted = survivors(&folder).expect("it answers");
+        assert_eq!(adopted.len(), 1);
+        assert_eq!(adopted[0].inheritance.child, Child::Proxy);
+        assert!(folder.remembered(next).is_none());
+        assert!(folder.remembered(Seat::Of(Child::Proxy)).is_some());
+        drop(adopted);
+        child.join().expect("it ends");
     }
 }

@@ -90,14 +90,20 @@ impl Folder {
     /// Calls what a process has left here after where it stands now. That it is not there is no error: a
     /// next supervisor finds it by what is.
     pub(crate) fn rename(&self, from: Seat, to: Seat) {
-        for (from, to) in [
-            (self.control_socket(from), self.control_socket(to)),
-            (self.pid_file(from), self.pid_file(to)),
-        ] {
-            if let Err(error) = std::fs::rename(&from, &to) {
-                tracing::warn!(path = %from.display(), %error, "a file of the runtime folder keeps its name");
-            }
+        if let Err(error) = self.try_rename(from, to) {
+            tracing::warn!(from = from.word(), to = to.word(), %error, "files of the runtime folder keep their names");
         }
+    }
+
+    /// Wherever it is cut short, the control socket has the process id of whom it belongs to beside it.
+    fn try_rename(&self, from: Seat, to: Seat) -> io::Result<()> {
+        let (pid, new_pid) = (self.pid_file(from), self.pid_file(to));
+        let text = std::fs::read(&pid)?;
+        let whole = new_pid.with_extension("pid-new");
+        std::fs::write(&whole, text)?;
+        std::fs::rename(&whole, &new_pid)?;
+        std::fs::rename(self.control_socket(from), self.control_socket(to))?;
+        std::fs::remove_file(pid)
     }
 
     pub(crate) fn admin_socket(&self) -> PathBuf {
@@ -253,6 +259,8 @@ mod tests {
         folder.rename(proxy, Seat::Retired(4_711));
         folder.rename(next, proxy);
         assert_eq!(folder.retired(), [Seat::Retired(4_711)]);
+        let left = std::fs::read_dir(folder.path()).expect("read").count();
+        assert_eq!(left, 4, "two sockets and two process ids");
         let pid = |seat| folder.remembered(seat).map(|(pid, _)| pid);
         assert_eq!(pid(Seat::Retired(4_711)), Some(std::process::id()));
         assert_eq!((pid(proxy), pid(next)), (Some(1), None));

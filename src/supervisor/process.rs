@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::Context;
-use common::board::Child;
+use common::board::{Child, LAYOUT};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -50,6 +50,8 @@ pub(super) struct Process {
     pub(super) pid: u32,
     /// Version of its software; empty until it has said so.
     pub(super) software: String,
+    /// Of its boards; this version's until it has said so.
+    pub(super) layout: u32,
     pub(super) channel: Channel,
     /// Names this process and no other, also after its number was given away.
     pidfd: OwnedFd,
@@ -121,11 +123,20 @@ impl Process {
             child,
             pid,
             software: String::new(),
+            layout: LAYOUT,
             channel,
             pidfd,
             why: None,
             has_left: false,
         })
+    }
+
+    /// Asks a proxy to let its sessions go on and to accept none; harmless where it was asked before.
+    pub(super) fn ask_retire(&self) {
+        if let Err(error) = self.channel.send(Body::Retire, &[]) {
+            let error = anyhow::Error::from(error);
+            tracing::error!("the old proxy cannot be told to retire: {error:#}");
+        }
     }
 
     /// Takes over a process that an earlier supervisor started.
@@ -134,6 +145,7 @@ impl Process {
             child,
             pid: hello.pid,
             software: hello.software,
+            layout: hello.layout,
             channel,
             pidfd,
             why: None,

@@ -50,6 +50,7 @@ impl Loop<'_> {
                 Ok(Received::Nothing) => return,
                 Ok(Received::Message(Body::Hello(hello), _)) => {
                     beside.process.software = hello.software;
+                    beside.process.layout = hello.layout;
                 }
                 Ok(Received::Message(Body::Waits, _)) => {
                     self.tell_upgrade(|upgrade, now| upgrade.handle_ready(child, now));

@@ -140,6 +140,7 @@ impl Loop<'_> {
                 Ok(Received::Message(Body::Hello(hello), _)) => {
                     self.with.boards.supervisor.versions[child as usize].set(&hello.software);
                     process.software = hello.software;
+                    process.layout = hello.layout;
                 }
                 Ok(Received::Message(Body::Left, _)) => {
                     self.lifecycle.handle_left(child, vrrp::now());

@@ -42,6 +42,8 @@ impl Loop<'_> {
             tracing::warn!(%error, "the end of a process cannot be watched");
         }
         tracing::info!(pid = process.pid, "adopted a proxy that has retired");
+        // Whoever gave it this place may have died before it was told.
+        process.ask_retire();
         self.await_end(process, Some(place));
     }
 
@@ -80,6 +82,12 @@ impl Loop<'_> {
         let handles = vec![Handle::Successor];
         let told = Body::Boards { handles };
         Ok(elder.process.channel.send(told, &[board.as_fd()])?)
+    }
+
+    /// Proxies with sessions that could not be adopted by a version that shares no boards before this layout.
+    pub(super) fn left_behind_by(&self, oldest: u32) -> usize {
+        let proxies = self.departed.iter().filter(|one| one.place.is_some());
+        proxies.filter(|one| one.process.layout < oldest).count()
     }
 
     /// A stop waits for those that have sessions.

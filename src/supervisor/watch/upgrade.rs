@@ -150,7 +150,13 @@ impl Loop<'_> {
             Ok(None) => return,
             Ok(Some(proof)) => {
                 self.upgrade_slot().version.set(&proof.software);
-                Ok(())
+                match self.left_behind_by(proof.oldest) {
+                    0 => Ok(()),
+                    count => Err(format!(
+                        "version {} cannot share memory with {count} proxies of earlier versions that still have sessions: wait until those have ended, or restart the node",
+                        proof.software
+                    )),
+                }
             }
             Err(error) => Err(format!("{error:#}")),
         };
@@ -243,19 +249,19 @@ impl Loop<'_> {
                 tracing::warn!("vrrp cannot be told who serves: {error:#}");
             }
         }
-        if let Some(old) = self.children[Child::Proxy as usize].take() {
-            if let Err(error) = old.channel.send(Body::Retire, &[]) {
-                let error = anyhow::Error::from(error);
-                tracing::error!("the old proxy cannot be told to retire: {error:#}");
-            }
-            self.with
-                .place
-                .folder
-                .rename(Seat::Of(Child::Proxy), Seat::Retired(old.pid));
-            self.depart(old, Some(place));
+        // The names before anything else: whoever is killed between, the next supervisor finds both in their places.
+        let old = self.children[Child::Proxy as usize].take();
+        if let Some(old) = &old {
+            let retired = Seat::Retired(old.pid);
+            let folder = self.with.place.folder;
+            folder.rename(Seat::Of(Child::Proxy), retired);
         }
         self.binaries[Child::Proxy as usize] = self.next_binary();
         self.seat(process, since);
+        if let Some(old) = old {
+            old.ask_retire();
+            self.depart(old, Some(place));
+        }
         // What changed since it was given the files.
         self.with.files.send_all();
         Ok(())
