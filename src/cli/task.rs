@@ -9,6 +9,9 @@ pub(crate) struct Reload {
     /// Only check the file that the node was started with, and show what would change
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Upgrade first where another version is installed; the file is loaded however that ends
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) upgrade: bool,
     #[command(flatten)]
     pub(crate) runtime: RuntimeDir,
 }
@@ -46,6 +49,8 @@ mod tests {
         for good in ["fmc-lb reload", "fmc-lb reload --dry-run --runtime-dir /x"] {
             assert!(parse(good).is_ok(), "{good}");
         }
+        assert!(parse("fmc-lb reload --upgrade --runtime-dir /x").is_ok());
+        assert!(parse("fmc-lb reload --upgrade --dry-run").is_err());
         assert!(parse("fmc-lb apply --pair --dry-run --runtime-dir /x").is_ok());
         assert!(parse("fmc-lb apply lb2").is_err());
         // Nobody chooses what root executes: it is what is installed.

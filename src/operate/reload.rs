@@ -6,14 +6,28 @@ use std::process::ExitCode;
 use common::order::Order;
 use common::task::Task;
 
-use super::converse;
+use super::{converse, upgrade};
 use crate::cli::{Apply, Reload};
 use crate::commands::SUPERVISOR;
 use crate::output;
 
 /// The exit code is that of `fmc-lb check` where the file is not valid.
 pub(crate) fn reload(args: &Reload) -> anyhow::Result<ExitCode> {
-    of_this_node(args.dry_run, &args.runtime.runtime_dir)
+    let folder = &args.runtime.runtime_dir;
+    if !args.upgrade {
+        return of_this_node(args.dry_run, folder);
+    }
+    // One that fails leaves the version that runs, which can load the file all the same. The failure is told last.
+    let upgraded = upgrade::if_replaced(folder);
+    match of_this_node(false, folder) {
+        Ok(code) if code == ExitCode::SUCCESS => upgraded,
+        failed => {
+            if let Err(error) = upgraded {
+                output::complain(&format!("fmc-lb: {error:#}\n"));
+            }
+            failed
+        }
+    }
 }
 
 /// With the other node: both check first, then go over, one after the other.

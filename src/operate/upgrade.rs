@@ -28,13 +28,19 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Returns when the upgrade has ended. Admin is replaced meanwhile, so a question may get no answer.
 pub(crate) fn upgrade(args: &Upgrade) -> anyhow::Result<ExitCode> {
-    let folder = &args.runtime.runtime_dir;
+    in_place(&args.runtime.runtime_dir, args.if_replaced)
+}
+
+/// Where what is installed is not what runs.
+pub(super) fn if_replaced(folder: &Path) -> anyhow::Result<ExitCode> {
+    in_place(folder, true)
+}
+
+fn in_place(folder: &Path, if_replaced: bool) -> anyhow::Result<ExitCode> {
     let before = number(folder)?;
     // Admin gives up first, and says so.
     let wait = SUPERVISOR.limit + super::WAIT;
-    let task = Task::Upgrade {
-        if_replaced: args.if_replaced,
-    };
+    let task = Task::Upgrade { if_replaced };
     let said = super::done(converse(task, folder, wait)?)?;
     if number(folder)? == before {
         output::print(&format!("{said}\n"))?;
