@@ -29,7 +29,8 @@ use lab::{Lab, Node};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::events::{Bound, EVENTS, STOP, say, there_and_back};
-use crate::site::{Site, config_with_v6, web, web6};
+use crate::site::load::{Extent, everybody, of_v4};
+use crate::site::{Site, config_with_v6, web};
 
 const TENTH: Duration = Duration::from_millis(100);
 /// After an event, before the fate of every session is looked at.
@@ -44,37 +45,15 @@ fn config() -> String {
     format!("{}\n[proxy]\ndrain = \"10m\"\n", config_with_v6(TENTH))
 }
 
-/// Whoever has IPv4 only: on-link clients and routed ones.
-fn clients_v4() -> [Clients; 2] {
-    let of = |from, counts: [usize; 3], spacing| Clients {
-        from,
-        to: web(),
-        pings: counts[0],
-        idle: counts[1],
-        bulk: counts[2],
-        spacing: Duration::from_millis(spacing),
-    };
-    if is_full() {
-        [
-            of(Node::Client, [100, 10, 2], 3),
-            of(Node::Master2, [50, 5, 1], 10),
-        ]
-    } else {
-        [
-            of(Node::Client, [20, 4, 1], 5),
-            of(Node::Master2, [10, 2, 1], 20),
-        ]
+fn extent() -> Extent {
+    match is_full() {
+        true => Extent::Full,
+        false => Extent::Short,
     }
 }
 
 fn clients() -> [Clients; 3] {
-    let [on_link, routed] = clients_v4();
-    let v6 = Clients {
-        from: Node::Client,
-        to: web6(),
-        ..routed
-    };
-    [on_link, routed, v6]
+    everybody(extent())
 }
 
 fn begin() -> Result<Site> {
@@ -148,7 +127,7 @@ fn nothing_is_lost_whatever_happens_to_a_node_whose_machine_lives() -> Result<()
             match &event.beside {
                 Some(act) => println!(
                     "HAProxy + Keepalived: {}",
-                    beside::losses(&clients_v4(), *act)?
+                    beside::losses(&of_v4(extent()), *act)?
                 ),
                 None => println!("HAProxy + Keepalived: has nothing of the kind"),
             }

@@ -1,4 +1,5 @@
-//! 200 sessions that are held, and a thousand new connections a second, while something happens to a site.
+//! What clients do while something happens to a site: all kinds of them ([`everybody`]), or 200 sessions that are held and a
+//! thousand new connections a second ([`Load`]).
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,10 +10,53 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use lab::Node;
 use lab::held::{Held, Plan};
 use lab::prober::{Prober, Question};
+use lab::traffic::Clients;
 
-use super::{Site, web};
+use super::{Site, web, web6};
+
+/// How many clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// 200 sessions with a ping each 20 ms, 20 idle ones, four streams, 500 new connections a second.
+    Full,
+    Short,
+}
+
+/// Whoever has IPv4 only: on-link clients and routed ones.
+pub(crate) fn of_v4(extent: Extent) -> [Clients; 2] {
+    let of = |from, counts: [usize; 3], spacing| Clients {
+        from,
+        to: web(),
+        pings: counts[0],
+        idle: counts[1],
+        bulk: counts[2],
+        spacing: Duration::from_millis(spacing),
+    };
+    match extent {
+        Extent::Full => [
+            of(Node::Client, [100, 10, 2], 3),
+            of(Node::Master2, [50, 5, 1], 10),
+        ],
+        Extent::Short => [
+            of(Node::Client, [20, 4, 1], 5),
+            of(Node::Master2, [10, 2, 1], 20),
+        ],
+    }
+}
+
+/// Those, and clients of IPv6.
+pub(crate) fn everybody(extent: Extent) -> [Clients; 3] {
+    let [on_link, routed] = of_v4(extent);
+    let v6 = Clients {
+        from: Node::Client,
+        to: web6(),
+        ..routed
+    };
+    [on_link, routed, v6]
+}
 
 const PLAN: Plan = Plan {
     count: 200,

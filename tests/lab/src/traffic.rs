@@ -42,6 +42,13 @@ pub struct Clients {
     pub spacing: Duration,
 }
 
+impl Clients {
+    /// Sessions that they hold.
+    pub fn held(&self) -> u64 {
+        (self.pings + self.idle + self.bulk) as u64
+    }
+}
+
 /// All of it, until it is dropped or finished.
 #[derive(Debug)]
 pub struct Traffic {
