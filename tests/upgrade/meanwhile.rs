@@ -190,32 +190,36 @@ fn the_clients_of_a_machine_that_is_lost_meanwhile_are_told() -> Result<()> {
     const COUNT: usize = 50;
     const TOLD: Duration = Duration::from_secs(2);
     start_with_v6()?.watched("upgrade-lost", |site| {
-        for stage in STAGES {
-            let (code, said) = command(site, Node::Lb1, &["handover"])?;
-            ensure!(code == Some(0), "{said}");
-            let plan = Plan {
-                count: COUNT,
-                ping: None,
-            };
-            let held = Held::open(&site.lab, web(), plan)?;
-            site.wait("they are known", |site| {
-                metric(site, Node::Lb1, "fmc_lb_link_sessions{direction=\"in\"}")
-                    .is_ok_and(|known| known == COUNT as f64)
-            })?;
-            let number = begin_until(site, stage)?;
-            let cut = fault::port_silent(&site.lab, Node::Lb2)?;
-            site.wait("lb1 holds all VIPs", |site| site.holds_all(Node::Lb1))?;
-            let taken = Instant::now();
-            site.wait("all are told", |_| held.broken() == COUNT)?;
-            let told = taken.elapsed();
-            let ended = end_of(site, number)?;
-            println!("lost while {stage}: told {told:?} after the takeover; {ended}");
-            ensure!(told <= TOLD, "{told:?}");
-            ensure!(ended == "done", "{ended}");
-            cut.now()?;
-            drop(held);
-            are_sound(site)?;
-        }
-        Ok(())
+        // Not earlier: a vrrp that begins when that machine is gone already knows nobody whom it could ask.
+        let (code, said) = command(site, Node::Lb1, &["handover"])?;
+        ensure!(code == Some(0), "{said}");
+        let plan = Plan {
+            count: COUNT,
+            ping: None,
+        };
+        let held = Held::open(&site.lab, web(), plan)?;
+        site.wait("they are known", |site| {
+            metric(site, Node::Lb1, "fmc_lb_link_sessions{direction=\"in\"}")
+                .is_ok_and(|known| known == COUNT as f64)
+        })?;
+        let number = begin_until(site, STAGES[1])?;
+        let cut = fault::port_silent(&site.lab, Node::Lb2)?;
+        site.wait("lb1 holds all VIPs", |site| site.holds_all(Node::Lb1))?;
+        let taken = Instant::now();
+        site.wait("all are told", |_| held.broken() == COUNT)?;
+        let told = taken.elapsed();
+        let ended = end_of(site, number)?;
+        println!("lost meanwhile: told {told:?} after the takeover; {ended}");
+        ensure!(told <= TOLD, "{told:?}");
+        ensure!(ended == "done", "{ended}");
+        cut.now()?;
+        drop(held);
+        // It was handed the VIPs, and has them as it believes.
+        site.wait("lb2 gives them back", |site| {
+            site.holds_all(Node::Lb2)
+                && !site.holds_all(Node::Lb1)
+                && command(site, Node::Lb2, &["handover"]).is_ok_and(|(code, _)| code == Some(0))
+        })?;
+        are_sound(site)
     })
 }

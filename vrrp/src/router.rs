@@ -386,6 +386,11 @@ impl VirtualRouter {
         self.params.skew
     }
 
+    /// When somebody resigned last.
+    pub fn resigned_at(&self) -> Option<Moment> {
+        self.resigned.map(|(_, at)| at)
+    }
+
     /// Why it is in this state, in words.
     pub fn reason(&self) -> &str {
         &self.reason

@@ -60,7 +60,7 @@ impl Driver {
             let takes = match self.units[place].state(router) {
                 VipState::Active => true,
                 // There nobody listens any more, or will not in a moment; here they wait until somebody accepts.
-                VipState::Backup | VipState::Fault => self.peer_has_stopped(place),
+                VipState::Backup | VipState::Fault => self.groups[group].peer_has_stopped,
                 VipState::Init => false,
             };
             forwarding.board.active[place].set(u64::from(takes));

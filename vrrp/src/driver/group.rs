@@ -27,6 +27,8 @@ pub(super) struct Group {
     /// The first of them, with what it had found when it went down: its words may change with every
     /// look, the reason of a Fault does not.
     pub(super) blamed: Option<(usize, String)>,
+    /// The other node takes no part any more, as of the last turn.
+    pub(super) peer_has_stopped: bool,
 }
 
 impl Group {
@@ -68,6 +70,7 @@ impl Group {
             knows_trackers: false,
             faults: 0,
             blamed: None,
+            peer_has_stopped: false,
         }
     }
 

@@ -44,8 +44,12 @@ impl Driver {
             fitness = fitness.and(one.map_err(|cause| self.groups[group].cause(name, cause)));
         }
         let (verdict, is_ready) = self.judge_trackers(group, now);
-        let mut members = self.groups[group].members.iter();
-        let unable = members.any(|place| self.peer_cannot_hold(place, now));
+        let members = self.groups[group].members;
+        let has_stopped = members
+            .iter()
+            .any(|place| self.peer_has_stopped((group, place), now));
+        let unable = has_stopped || members.iter().any(|place| self.peer_is_unable(place, now));
+        self.groups[group].peer_has_stopped = has_stopped;
         let router = &mut self.groups[group].router;
         router.handle_ready(is_ready);
         router.handle_peer_unable(unable);
@@ -137,18 +141,23 @@ impl Driver {
         }
     }
 
-    /// Whether the other node could not take a VIP: as it says itself, or its machine is dead. What is not known is no.
-    fn peer_cannot_hold(&self, place: usize, now: Moment) -> bool {
+    /// Whether the other node, which is heard, could not take a VIP, as it says itself; or its machine is dead.
+    fn peer_is_unable(&self, place: usize, now: Moment) -> bool {
         let (peer, pair) = (&self.board.peer, self.pair.as_ref());
         let says_so = pair.is_some_and(|pair| pair.is_fresh(peer, now)) && !can_hold(peer, place);
-        says_so || self.peer_has_stopped(place) || self.peer_is_dead()
+        says_so || self.peer_is_dead()
     }
 
-    /// Whether the other node's last word was that it takes no part, however long ago: one that begins to says so.
-    pub(super) fn peer_has_stopped(&self, place: usize) -> bool {
+    /// Whether the other node takes no part any more: its last word was that, however long ago (one that begins says so);
+    /// or it has resigned, and no heartbeat has followed.
+    fn peer_has_stopped(&self, (group, place): (usize, usize), now: Moment) -> bool {
         let peer = &self.board.peer;
-        let last = VipState::from_board(peer.vip_state[place].get());
-        self.pair.is_some() && peer.heartbeat.get().is_some() && last == VipState::Init
+        let (Some(pair), Some(heard)) = (&self.pair, peer.heartbeat.get()) else {
+            return false;
+        };
+        let resigned = self.groups[group].router.resigned_at();
+        let vanished = now.since(heard) > pair.patience() && resigned.is_some_and(|at| at >= heard);
+        vanished || VipState::from_board(peer.vip_state[place].get()) == VipState::Init
     }
 
     /// Whether this node can hold a VIP.
