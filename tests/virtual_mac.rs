@@ -255,6 +255,19 @@ fn over_ipv6_too() -> Result<()> {
         // Nothing but the VIP is on the interface: no address of its own that others would hear of.
         let said = site.lab.ip(Node::Lb2, "-6 addr show dev vrrp6-52")?;
         ensure!(!said.contains("fe80"), "{said}");
+        // Where an interface's MTU is below 1280 the kernel has no IPv6, and takes no lease.
+        let series = "fmc_lb_vrrp_leases_refused_total{vip=\"web6\"}";
+        ensure!(metric(site, Node::Lb2, series)? == 0.0);
+        site.lab.ip(Node::Lb2, "link set dev vrrp6-52 mtu 1000")?;
+        site.wait("lb2 counts that its kernel refuses the lease", |site| {
+            metric(site, Node::Lb2, series).is_ok_and(|refused| refused >= 1.0)
+        })?;
+        let status = site.pair.status(Node::Lb2)?;
+        let refused = &status["vips"][2]["leases_refused"];
+        ensure!(refused.as_u64() >= Some(1), "{}", status["vips"]);
+        site.wait("lb1 holds it", |site| {
+            lease::holders(&site.lab, WEB_VIP_V6) == [Node::Lb1]
+        })?;
         Ok(())
     })
 }

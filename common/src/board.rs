@@ -60,7 +60,7 @@ use crate::config::{
 use crate::time::Moment;
 
 /// Version of the boards' layout.
-pub const LAYOUT: u32 = 16;
+pub const LAYOUT: u32 = 17;
 
 /// First words of every board.
 #[repr(C)]

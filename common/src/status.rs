@@ -161,6 +161,8 @@ pub struct VipStatus {
     pub rival_ms_ago: Option<u64>,
     /// Claims of foreign machines.
     pub rival_claims: u64,
+    /// Times that the kernel did not take its lease, new or renewed.
+    pub leases_refused: u64,
     /// Routes and rules that follow it.
     pub routes: Vec<RouteStatus>,
 }

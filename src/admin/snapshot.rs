@@ -111,6 +111,7 @@ impl View {
                 .map(|_| Mac::from_bits(rival.mac.get()).to_string()),
             rival_ms_ago: rival.seen.get().map(|at| millis(clocks.now, at)),
             rival_claims: rival.claims.get(),
+            leases_refused: self.boards.vrrp.leases_refused[index.0].get(),
             routes: routes::status(self, index, vrrp.alive),
         }
     }

@@ -77,6 +77,8 @@ pub struct VrrpBoard {
     pub macs: [Cell; MAX_VIPS],
     /// Interval of the adverts that were heard last, in nanoseconds. Since layout 15.
     pub heard_interval: [Cell; MAX_VIPS],
+    /// Times that the kernel did not take each VIP's lease, new or renewed. Since layout 17.
+    pub leases_refused: [Cell; MAX_VIPS],
 }
 
 /// As nobody has written it yet.
@@ -117,6 +119,7 @@ impl Default for VrrpBoard {
             mac_preflight: Default::default(),
             macs: Default::default(),
             heard_interval: Default::default(),
+            leases_refused: Default::default(),
         }
     }
 }

@@ -119,7 +119,11 @@ fn names_end_in_their_unit_and_counters_in_total() {
 fn every_counter_of_a_vip_shows_its_cell() {
     let view = fixture::healthy();
     let slot = &view.boards.vrrp.vips[1];
-    let cells: [(&str, &Cell); 5] = [
+    let cells: [(&str, &Cell); 6] = [
+        (
+            "fmc_lb_vrrp_leases_refused_total",
+            &view.boards.vrrp.leases_refused[1],
+        ),
         ("fmc_lb_vrrp_became_active_total", &slot.became_active),
         ("fmc_lb_vrrp_adverts_sent_total", &slot.adverts_sent),
         ("fmc_lb_vrrp_adverts_received_total", &slot.adverts_received),

@@ -72,6 +72,11 @@ static ZERO_RECEIVED: Family = Family::counter(
     &["vip"],
     "Adverts with priority 0 received: the other node resigned.",
 );
+static LEASES_REFUSED: Family = Family::counter(
+    "fmc_lb_vrrp_leases_refused_total",
+    &["vip"],
+    "Times that the kernel did not take the VIP's lease, new or renewed.",
+);
 static DROPS: Family = Family::counter(
     "fmc_lb_vrrp_dropped_packets_total",
     &["reason"],
@@ -191,6 +196,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &ADVERTS_RECEIVED,
     &ZERO_SENT,
     &ZERO_RECEIVED,
+    &LEASES_REFUSED,
     &RIVAL_CLAIMS,
     &RIVAL_AGE,
     &ADVERT_WARNINGS,
@@ -263,6 +269,8 @@ fn fill_vips(page: &mut Page, view: &View, status: &Status) {
         page.count(&ADVERTS_RECEIVED, &labels, slot.adverts_received.get());
         page.count(&ZERO_SENT, &labels, slot.priority_zero_sent.get());
         page.count(&ZERO_RECEIVED, &labels, slot.priority_zero_received.get());
+        let refused = &board.leases_refused[place.0];
+        page.count(&LEASES_REFUSED, &labels, refused.get());
         for (warning, count) in AdvertWarning::ALL.iter().zip(&wire.warnings) {
             page.count(&ADVERT_WARNINGS, &[&vip.name, warning.word()], count.get());
         }

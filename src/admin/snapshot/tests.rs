@@ -96,7 +96,7 @@ fn the_keys_of_the_json_are_a_promise() {
         peer.link peer.link.telling_ms peer.link.hearing_ms peer.link.told peer.link.heard peer.link.connects peer.link.failures peer.link.refused peer.link.untold peer.link.strangers peer.link.problem peer.link.drain peer.link.retired rescue rescue.runs rescue.clients rescue.freed rescue.pokes rescue.refused rescue.cut_short rescue.problem rescue.last_ms_ago rescue.last_took_ms rescue.last_clients rescue.last_freed peer.silent_takeover peer.version peer.vips peer.vips[].health peer.vips[].name peer.vips[].priority \
         peer.vips[].state processes processes[].deaths processes[].heartbeat_ms_ago processes[].last_end \
         processes[].name processes[].pid processes[].state uptime_ms version vips vips[].address \
-        vips[].health vips[].interface vips[].mac vips[].name vips[].priority vips[].reason vips[].rival vips[].rival_claims \
+        vips[].health vips[].interface vips[].mac vips[].name vips[].priority vips[].reason vips[].rival vips[].rival_claims vips[].leases_refused \
         vips[].rival_ms_ago vips[].since vips[].routes vips[].routes[].kind vips[].routes[].text \
         vips[].routes[].state vips[].routes[].reason vips[].routes[].restored \
         vips[].since_ms_ago vips[].state vips[].vrid vips[].configured_priority vips[].trackers_down warnings \

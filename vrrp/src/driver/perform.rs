@@ -63,6 +63,7 @@ impl Driver {
                 Ok(()) => self.units[place].leased = true,
                 // One that is not renewed is there until it lapses.
                 Err(cause) => {
+                    self.board.leases_refused[place].add(1);
                     let vip = &self.config.vips[place].name;
                     tracing::warn!(vip, cause, "the kernel did not take a lease");
                 }
