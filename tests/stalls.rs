@@ -15,15 +15,21 @@ use lab::lease::LeaseWatch;
 use lab::topology::WEB_VIP;
 use lab::{Node, fault};
 
-use crate::site::{Site, config_at};
+use crate::site::{Site, config_at, metric};
 
 const ADVERT: Duration = Duration::from_millis(100);
 /// No node is active for so long while its proxy does not live.
 const WITHOUT_PROXY: Duration = Duration::from_secs(1);
-/// Room for a busy machine.
-const ROOM: u32 = 2;
+/// Stopped processes need not stand still for longer.
+const STOPPED: Duration = Duration::from_secs(5);
 
-/// How long a machine is paused; `FMC_LB_PAUSE_SECONDS=10` is what the case says.
+/// Room for a busy machine; `FMC_LB_ROOM=1` asserts the bounds themselves.
+fn room() -> u32 {
+    let set = std::env::var("FMC_LB_ROOM").ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
+/// How long a machine is paused; `FMC_LB_PAUSE_SECONDS=10` is what the case says, and `scripts/prove` does.
 fn pause() -> Duration {
     let set = std::env::var("FMC_LB_PAUSE_SECONDS").ok();
     Duration::from_secs(set.and_then(|text| text.parse().ok()).unwrap_or(2))
@@ -73,7 +79,7 @@ impl Holders {
 }
 
 #[test]
-fn prc_72_who_stood_still_takes_nothing_and_of_two_actives_one_is_left() -> Result<()> {
+fn prc_72_tim_41_who_stood_still_takes_nothing_and_of_two_actives_one_is_left() -> Result<()> {
     let site = Site::steady(&Settings::ours(ADVERT), &config_at(ADVERT))?;
     site.watched("stalls-pauses", |site| {
         let second = Duration::from_secs(1);
@@ -83,11 +89,24 @@ fn prc_72_who_stood_still_takes_nothing_and_of_two_actives_one_is_left() -> Resu
         let holders = Holders::watch(site)?;
         let processes = site.pair.processes(Node::Lb2).into_iter();
         let pids: Vec<_> = processes.map(|seen| seen.pid).collect();
+        let waited = || {
+            metric(
+                site,
+                Node::Lb2,
+                "fmc_lb_vrrp_advert_delays_total{late=\"more\"}",
+            )
+        };
+        let waited_before = waited()?;
         let stopped = fault::stopped(&pids);
-        std::thread::sleep(pause());
+        std::thread::sleep(pause().min(STOPPED));
         stopped.now()?;
         std::thread::sleep(second);
         holders.have_not_changed(site, "the processes of lb2 were stopped")?;
+        // TIM-41: what arrived meanwhile was read late, and is counted: half of it, should the queue be short.
+        let waited = waited()? - waited_before;
+        let sent = pause().min(STOPPED).as_secs_f64() / ADVERT.as_secs_f64() * 2.0;
+        println!("{waited} of {sent} adverts had waited for more than 100 ms");
+        ensure!(waited >= sent / 2.0, "{waited} of {sent} adverts");
 
         let lasted = fault::pause_for(&site.lab, Node::Lb2, pause())?;
         std::thread::sleep(second);
@@ -103,7 +122,7 @@ fn prc_72_who_stood_still_takes_nothing_and_of_two_actives_one_is_left() -> Resu
         let both = holders.watch.both(resumed);
         println!("lb1 resumed: both held the VIP for {both:?}");
         ensure!(
-            both <= (ADVERT + Duration::from_millis(50)) * ROOM,
+            both <= (ADVERT + Duration::from_millis(50)) * room(),
             "{both:?}"
         );
         ensure!(
@@ -130,7 +149,10 @@ fn prc_70_a_node_whose_proxy_is_killed_again_and_again_gives_its_vips_up() -> Re
         let begun = Instant::now();
         let mut last = None;
         while !site.holds_both(Node::Lb2) {
-            ensure!(begun.elapsed() < WITHOUT_PROXY * ROOM, "lb1 keeps its VIPs");
+            ensure!(
+                begun.elapsed() < WITHOUT_PROXY * room(),
+                "lb1 keeps its VIPs"
+            );
             match site.pair.pid(Node::Lb1, Part::Proxy) {
                 Ok(pid) if last != Some(pid) => {
                     last = Some(pid);

@@ -33,7 +33,7 @@ pub use self::handover::{
     HandoverEnd, HandoverResult, HandoverResultSlot, HandoverWish, HandoverWishSlot, Refusal,
 };
 pub use self::hold::{Hold, HoldSlot};
-pub use self::lateness::{LATENESS_BOUNDS, LatenessSlot, VRRP_HUNG};
+pub use self::lateness::{LATENESS_BOUNDS, LatenessSlot, VRRP_HUNG, count_lateness};
 pub use self::names::{NameRecord, NameSlot};
 pub use self::overrides::{Override, Said};
 pub use self::probe_status::ProbeStatus;

@@ -40,9 +40,7 @@ pub struct LatenessSlot {
 impl LatenessSlot {
     /// One wake-up, so much later than it was due at `now`.
     pub fn take(&self, lateness: Duration, patience: Duration, now: Moment) {
-        let mut bounds = LATENESS_BOUNDS.iter();
-        let place = bounds.position(|(bound, _)| lateness <= *bound);
-        self.wakes[place.unwrap_or(LATENESS_BOUNDS.len())].add(1);
+        count_lateness(&self.wakes, lateness);
         if lateness < patience / 2 {
             return;
         }
@@ -54,6 +52,13 @@ impl LatenessSlot {
         self.slips.add(1);
         self.slipped.set(now);
     }
+}
+
+/// Counts one by the first bound that it is not later than.
+pub fn count_lateness(cells: &[Cell; LATENESS_BOUNDS.len() + 1], lateness: Duration) {
+    let mut bounds = LATENESS_BOUNDS.iter();
+    let place = bounds.position(|(bound, _)| lateness <= *bound);
+    cells[place.unwrap_or(LATENESS_BOUNDS.len())].add(1);
 }
 
 impl Config {

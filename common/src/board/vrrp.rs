@@ -3,7 +3,8 @@
 use std::array;
 
 use super::{
-    Cell, HandoverResultSlot, Header, LatenessSlot, MomentCell, RouteSlot, Text, TrackerSlot,
+    Cell, HandoverResultSlot, Header, LATENESS_BOUNDS, LatenessSlot, MomentCell, RouteSlot, Text,
+    TrackerSlot,
 };
 use crate::config::{MAX_ROUTES, MAX_TRACKERS, MAX_VIPS};
 
@@ -79,6 +80,8 @@ pub struct VrrpBoard {
     pub heard_interval: [Cell; MAX_VIPS],
     /// Times that the kernel did not take each VIP's lease, new or renewed. Since layout 17.
     pub leases_refused: [Cell; MAX_VIPS],
+    /// Adverts by how long they had waited until they were read, as [`LatenessSlot::wakes`]. Since layout 17.
+    pub advert_delays: [Cell; LATENESS_BOUNDS.len() + 1],
 }
 
 /// As nobody has written it yet.
@@ -120,6 +123,7 @@ impl Default for VrrpBoard {
             macs: Default::default(),
             heard_interval: Default::default(),
             leases_refused: Default::default(),
+            advert_delays: Default::default(),
         }
     }
 }

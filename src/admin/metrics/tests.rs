@@ -147,6 +147,7 @@ fn how_late_vrrp_wakes_and_what_a_hypervisor_takes_are_on_the_page() {
         let late = Duration::from_micros(micros);
         slot.take(late, Duration::from_millis(60), fixture::ago(90_000));
     }
+    view.boards.vrrp.advert_delays[9].set(29);
     view.boards.admin.stolen_ms.set(2_340);
     view.boards.admin.stolen_permille.set(45);
     let page = page_of(&view);
@@ -157,6 +158,8 @@ fn how_late_vrrp_wakes_and_what_a_hypervisor_takes_are_on_the_page() {
         ("fmc_lb_vrrp_wakes_total{late=\"100ms\"}", 1.0),
         ("fmc_lb_vrrp_wakes_total{late=\"more\"}", 1.0),
         ("fmc_lb_vrrp_slips_total", 2.0),
+        ("fmc_lb_vrrp_advert_delays_total{late=\"100ms\"}", 0.0),
+        ("fmc_lb_vrrp_advert_delays_total{late=\"more\"}", 29.0),
         ("fmc_lb_machine_stolen_seconds_total", 2.34),
         ("fmc_lb_machine_stolen_ratio", 0.045),
     ] {

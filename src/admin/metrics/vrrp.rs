@@ -110,6 +110,11 @@ static SLIPS: Family = Family::counter(
     &[],
     "Wake-ups that were later than half of the time after which others act: three heartbeats or adverts, 100 ms at most.",
 );
+static ADVERT_DELAYS: Family = Family::counter(
+    "fmc_lb_vrrp_advert_delays_total",
+    &["late"],
+    "Valid adverts by how long they waited in the kernel's queue until vrrp read them, as fmc_lb_vrrp_wakes_total.",
+);
 static REALTIME: Family = Family::gauge(
     "fmc_lb_vrrp_realtime",
     &[],
@@ -205,6 +210,7 @@ pub(super) static FAMILIES: &[&Family] = &[
     &LATENESS,
     &WAKES,
     &SLIPS,
+    &ADVERT_DELAYS,
     &REALTIME,
     &MEMORY_LOCKED,
     &PEER_PRIORITY,
@@ -237,8 +243,10 @@ pub(super) fn fill(page: &mut Page, view: &View, status: &Status) {
     page.count(&HANDOVER_REQUESTS, &["refused"], refused);
     page.gauge(&LATENESS, &[], board.worst_lateness.get() as f64 / 1e9);
     let bounds = LATENESS_BOUNDS.iter().map(|(_, word)| *word);
-    for (word, wakes) in bounds.chain(["more"]).zip(&board.lateness.wakes) {
+    let cells = board.lateness.wakes.iter().zip(&board.advert_delays);
+    for (word, (wakes, delays)) in bounds.chain(["more"]).zip(cells) {
         page.count(&WAKES, &[word], wakes.get());
+        page.count(&ADVERT_DELAYS, &[word], delays.get());
     }
     page.count(&SLIPS, &[], board.lateness.slips.get());
     page.gauge(&REALTIME, &[], flag(board.realtime.get() == 1));

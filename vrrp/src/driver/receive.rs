@@ -1,6 +1,6 @@
 //! Reading the queues: bounded, in the order of arrival, before anything else is done.
 
-use common::board::{DropReason, PairDrop, VrrpBoard};
+use common::board::{DropReason, PairDrop, VrrpBoard, count_lateness};
 use common::config::Config;
 use common::time::Moment;
 
@@ -155,6 +155,7 @@ impl Turn<'_> {
                 Ok(received) => {
                     if let Some(place) = place_of(units, port, received.advert.vrid.value()) {
                         publish_advert(board, &units[place], &received, at);
+                        count_lateness(&board.advert_delays, self.now.since(at));
                         let interval = received.advert.interval.as_nanos();
                         let interval = u64::try_from(interval).unwrap_or(0);
                         board.heard_interval[place].set(interval);
