@@ -8,11 +8,12 @@
 
 mod site;
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lab::backend::Service;
-use lab::topology::WEB_VIP;
+use lab::topology::{API_VIP, WEB_VIP};
 use lab::{Node, lease};
 
 use crate::site::{Site, metric, shipped};
@@ -23,6 +24,29 @@ const SETTLED: Duration = Duration::from_secs(3);
 const DEFENDED: Duration = Duration::from_secs(2);
 /// A silent machine is asked each ten seconds.
 const FOUND: Duration = Duration::from_secs(15);
+
+#[test]
+fn krn_77_whoever_flushes_the_addresses_is_in_the_log_and_the_vips_are_back() -> Result<()> {
+    Site::start(shipped(), Service::Echo)?.watched("flushed", |site| {
+        let before = site.changes()?;
+        let flush = "-4 addr flush dev eth0 label eth0:fmclb";
+        site.lab.ip(Node::Lb1, flush)?;
+        site.wait("the VIPs are back", |site| site.holds_both(Node::Lb1))?;
+        ensure!(site.changes()? == before, "a VIP moved");
+        let said = |vip: &str| {
+            let log = fs::read_to_string(site.lab.folder().join("lb1-fmc-lb.log"));
+            let log = log.unwrap_or_default();
+            let event = "another program removed the VIP from its interface";
+            let mut lines = log.lines();
+            lines.any(|line| line.contains(event) && line.contains(vip))
+        };
+        for vip in [WEB_VIP, API_VIP] {
+            let vip = vip.to_string();
+            site.wait("the log names it", |_| said(&vip))?;
+        }
+        Ok(())
+    })
+}
 
 #[test]
 fn a_machine_with_a_vip_is_named_on_both_nodes_and_loses_the_clients_again() -> Result<()> {

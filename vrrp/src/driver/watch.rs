@@ -159,6 +159,8 @@ impl Driver {
                 if unit.leased && !there {
                     unit.leased = false;
                     gone = true;
+                    let vip = &self.config.vips[place].name;
+                    tracing::warn!(vip, address = %unit.address, "another program removed the VIP from its interface");
                 }
             }
             if gone {
