@@ -3,14 +3,15 @@
 mod site;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::Node;
 use lab::backend::Service;
-use lab::balancer::Part;
+use lab::balancer::{Balancer as _, Part};
 
-use crate::site::{Site, config_at};
+use crate::site::{BINARY, Site, config_at, metric};
 
 /// Bits of CAP_NET_ADMIN and CAP_NET_RAW, capabilities(7).
 const NETWORK: u64 = 1 << 12 | 1 << 13;
@@ -55,6 +56,30 @@ fn no_thread_of_a_child_has_a_right_that_it_does_not_need() -> Result<()> {
             !warnings.contains("real-time") && !warnings.contains("memory"),
             "{warnings}"
         );
+        Ok(())
+    })
+}
+
+/// Where the machine gives no real-time priority, nothing moves for that, and the node says it.
+#[test]
+fn tim_44_a_node_without_real_time_priority_says_so() -> Result<()> {
+    let advert = Duration::from_millis(100);
+    let mut site = Site::build(&config_at(advert), Service::Echo)?;
+    let script = site.lab.folder().join("without-nice");
+    let drop = "setpriv --bounding-set -sys_nice --inh-caps -sys_nice";
+    fs::write(&script, format!("#!/bin/sh\nexec {drop} {BINARY} \"$@\"\n"))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    site.pair.install(Node::Lb1, &script)?;
+    site.pair.start(Node::Lb1)?;
+    site.watched("rights-without-nice", |site| {
+        site.wait("lb1 holds both VIPs", |site| site.holds_both(Node::Lb1))?;
+        let warning = "vrrp has no real-time priority (CAP_SYS_NICE)";
+        site.wait("status warns", |site| {
+            let status = site.pair.status(Node::Lb1);
+            status.is_ok_and(|status| status["warnings"].to_string().contains(warning))
+        })?;
+        let realtime = metric(site, Node::Lb1, "fmc_lb_vrrp_realtime")?;
+        ensure!(realtime == 0.0, "the metric says {realtime}");
         Ok(())
     })
 }
