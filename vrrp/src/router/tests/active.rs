@@ -2,8 +2,9 @@
 
 use super::*;
 
+/// Whatever its version: nothing is silent here as RFC 3768 would have it, see ARCHITECTURE.md.
 #[test]
-fn fsm_24_a_lower_advert_is_answered_at_once_and_the_grid_stays() {
+fn fsm_24_without_a_strict_mode_a_lower_advert_is_answered_at_once_and_the_grid_stays() {
     let mut bench = Bench::active(with_priority(110));
     bench.run(ms(2400));
     assert_eq!(
