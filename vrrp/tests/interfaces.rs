@@ -49,12 +49,12 @@ fn has_vip(route: &mut RouteSocket) -> bool {
     found.iter().any(|found| found.address == vip)
 }
 
-#[test]
-fn par_66_a_flapping_link_moves_the_vips_once() {
+/// The link is gone for 200 ms and there for 200 ms, so often.
+fn flap(times: u32) {
     let lan = Lan::new(2);
     let (one, two) = elected(&lan, Duration::from_millis(100));
     let mut route = lan.inside(1, || RouteSocket::open().expect("root may open it"));
-    for flap in 0..5 {
+    for flap in 0..times {
         lan.ip(1, &["link", "set", "eth0", "down"]);
         wait_for("the fault", SECOND, || one.all(Fault));
         assert!(!has_vip(&mut route), "flap {flap}: the VIP is still there");
@@ -62,12 +62,14 @@ fn par_66_a_flapping_link_moves_the_vips_once() {
         lan.ip(1, &["link", "set", "eth0", "up"]);
         std::thread::sleep(Duration::from_millis(200));
     }
-    // Each time it was back for 200 ms, it had to stay for longer: 1.6 s now.
+    // Each time it was back for 200 ms, it had to stay for longer: 1.6 s after five times, ten seconds at most.
+    let doubled = Duration::from_millis(100) * 2_u32.pow(times.min(8) - 1);
+    let stay = doubled.min(SECOND * 10) - Duration::from_millis(100);
     let back = Instant::now() - Duration::from_millis(200);
-    wait_for("it is trusted again", SECOND * 4, || !one.all(Fault));
+    wait_for("it is trusted again", stay + SECOND * 3, || !one.all(Fault));
     let stayed = back.elapsed();
-    println!("after five flaps it had to stay for {stayed:?}");
-    assert!(stayed >= Duration::from_millis(1500), "{stayed:?}");
+    println!("after {times} flaps it had to stay for {stayed:?}");
+    assert!(stayed >= stay, "{stayed:?}");
     wait_for("the VIPs come back", SECOND * 3, || {
         one.all(Active) && two.all(Backup)
     });
@@ -75,6 +77,17 @@ fn par_66_a_flapping_link_moves_the_vips_once() {
         let became = |node: &Running| node.board.vips[vip].became_active.get();
         assert_eq!((became(&one), became(&two)), (2, 1), "VIP {vip}");
     }
+}
+
+#[test]
+fn par_66_a_flapping_link_moves_the_vips_once() {
+    flap(5);
+}
+
+#[test]
+#[ignore = "a minute; scripts/prove cases runs it"]
+fn par_66_a_link_that_flaps_for_a_minute_moves_the_vips_once() {
+    flap(150);
 }
 
 #[test]
@@ -143,7 +156,7 @@ fn krn_77_addresses_that_are_flushed_are_back_at_once() {
         there(VIP) && there(OTHER_VIP)
     });
     println!("flushed, and back after {gap:?}");
-    assert!(gap <= Duration::from_millis(50) * 2, "{gap:?}");
+    assert!(gap <= SECOND / 10, "{gap:?}");
     assert!(one.all(Active) && two.all(Backup));
     assert_eq!(one.board.vips[0].became_active.get(), 1);
 }
@@ -195,7 +208,10 @@ fn partition(name: &str, interval: Duration, config: Config) {
     pass("3");
     let gap = wait_for("one is", SECOND, || one.all(Active) && two.all(Backup));
     println!("{name}, healed: one active after {gap:?}");
-    assert!(gap <= (interval + Duration::from_millis(50)) * 2, "{gap:?}");
+    assert!(
+        gap <= (interval + Duration::from_millis(50)) * lan::room(),
+        "{gap:?}"
+    );
     let told = gap
         + wait_for("the third host knows who has the VIP", SECOND, || {
             lan.ip(3, &["neighbour", "show", "192.0.2.10"])
@@ -203,7 +219,7 @@ fn partition(name: &str, interval: Duration, config: Config) {
         });
     println!("{name}, healed: the third host knows it after {told:?}");
     assert!(
-        told <= (interval + Duration::from_millis(100)) * 2,
+        told <= (interval + Duration::from_millis(100)) * lan::room(),
         "{told:?}"
     );
     assert_eq!(

@@ -183,6 +183,12 @@ pub(crate) fn ip(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Room for a busy machine; `FMC_LB_ROOM=1` asserts the bounds themselves.
+pub(crate) fn room() -> u32 {
+    let set = std::env::var("FMC_LB_ROOM").ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
 /// Waits for a condition; says how long that took.
 pub(crate) fn wait_for(
     what: &str,
