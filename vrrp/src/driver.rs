@@ -171,12 +171,21 @@ impl Driver {
         self.board.memory_locked.set(u64::from(realtime.locked));
     }
 
-    /// Turns until a stop is requested, then gives the VIPs up; or until it is to leave, which keeps them.
+    /// Turns until a stop is requested and the other node has had its chance to take the VIPs, then gives up what is left;
+    /// or until it is to leave, which keeps them.
     pub(crate) fn run(mut self, clock: impl Fn() -> Clocks) -> Result<End, RunError> {
         let mut due = clock().now();
         let mut slept = due;
-        while !self.control.stop_requested() && !self.control.leave_requested() {
+        loop {
             let began = clock().now();
+            if self.control.stop_requested() {
+                match self.step_down(began) {
+                    Some(until) => due = due.min(until),
+                    None => break,
+                }
+            } else if self.control.leave_requested() {
+                break;
+            }
             if began.since(slept) > RESTLESS {
                 self.wake.rest(began + REST).map_err(RunError::Loop)?;
             } else {

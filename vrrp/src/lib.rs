@@ -18,8 +18,8 @@
 //! address by itself. Apart from that, every node always carries every VIP as a *shadow* on `lo`
 //! ([`shadow`]), so that sockets survive when a lease goes.
 //!
-//! [`run`] returns after a stop was requested by [`Control`], when every VIP has been given up:
-//! lease removed, then priority 0 in an advert, so that the other node takes over in milliseconds.
+//! [`run`] returns after a stop was requested by [`Control`], when every VIP has been given up: handed over where the
+//! other node can be asked, else lease removed, then priority 0 in an advert, so that it takes over in milliseconds.
 //! For a process that cannot do this any more the supervisor executes its last will ([`release`]).
 //! One that is replaced on purpose gives nothing up: its successor was started beside it
 //! ([`run_beside`]), finds the lease alive and goes on.

@@ -31,6 +31,13 @@ fn elected(lan: &Lan, config: &Config) -> (Running, Running) {
     });
     let two = Running::start(lan, 2, config);
     wait_for("the second node is a backup", SECOND, || two.all(Backup));
+    if config.pair.heartbeat.is_some() {
+        wait_for("they hear each other on the pair channel", SECOND, || {
+            [&one, &two]
+                .into_iter()
+                .all(|node| node.board.peer.heartbeat.get().is_some())
+        });
+    }
     (one, two)
 }
 
@@ -116,6 +123,26 @@ fn fo_56_a_stop_hands_the_vips_over_within_20_ms_at_adverts_of_1_s() {
 #[test]
 fn fo_56_a_stop_hands_the_vips_over_within_20_ms_with_the_pair_channel() {
     clean_stop_takes_at_most_20_ms("100 ms, paired", &paired_config(TENTH));
+}
+
+#[test]
+fn fsm_31_with_the_pair_channel_the_other_node_has_the_addresses_before_they_go() {
+    let lan = Lan::new(2);
+    let (one, two) = elected(&lan, &paired_config(SECOND));
+    let (mut first, mut second) = (Addresses::of(&lan, 1), Addresses::of(&lan, 2));
+    one.control.request_stop();
+    wait_for("the other node alone has them", SECOND, || {
+        [VIP, OTHER_VIP].into_iter().all(|address| {
+            // In this order: what is gone here was there before.
+            let (here, there) = (first.have(address), second.have(address));
+            assert!(here || there, "{address:?} is nowhere");
+            !here && there
+        })
+    });
+    wait_for("the board says so", TENTH, || two.all(Active));
+    let reason = two.board.vips[0].reason.get().to_string();
+    assert!(reason.contains("handover"), "{reason}");
+    one.stop();
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Planned moves in the loop: what an administrator wants, what the other node asks, and a node on
-//! maintenance that holds VIPs.
+//! Planned moves in the loop: what an administrator wants, what the other node asks, a node on maintenance that holds
+//! VIPs, and one that stops.
 
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::tracking::Findings;
 const WISH: Duration = Duration::from_secs(1);
 /// How long a node that has given its VIPs for maintenance waits for admin to say that it is so.
 const CONFIRMATION: Duration = Duration::from_secs(1);
+/// How long a node that stops waits for the other one to take its VIPs: a few heartbeats may be lost. It serves meanwhile.
+const STEP_DOWN: Duration = Duration::from_millis(50);
 /// How often a node on maintenance asks the other one again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,8 @@ pub(super) struct Moves {
     confirm_until: Option<Moment>,
     /// A node on maintenance does not ask before.
     retry_at: Moment,
+    /// A node that stops waits no longer.
+    step_down_until: Option<Moment>,
 }
 
 /// Who wants it.
@@ -43,6 +47,8 @@ enum Purpose {
     Wish(HandoverWish),
     /// The node is on maintenance, and the other one could not take the VIPs before.
     Maintenance,
+    /// The node stops.
+    Stop,
 }
 
 /// What the last heartbeat said of handovers.
@@ -299,6 +305,8 @@ impl Driver {
         let (pins, forced) = match purpose {
             Purpose::Wish(wish) => (!wish.maintenance, wish.forced),
             Purpose::Maintenance => (false, false),
+            // In a moment nobody else has them, so nothing can go worse there.
+            Purpose::Stop => (false, true),
         };
         let request = Request {
             id: self.moves.next_id(),
@@ -335,6 +343,26 @@ impl Driver {
         }
     }
 
+    /// A stop is requested: make before break, where the other node can be asked. Until when the loop has to go on for that;
+    /// `None` = it ends, whatever is still held is given up without more ado.
+    pub(super) fn step_down(&mut self, now: Moment) -> Option<Moment> {
+        let held = self.movable();
+        let Some(until) = self.moves.step_down_until else {
+            self.moves.step_down_until = Some(now + STEP_DOWN);
+            if held == 0 || self.peer_hears(now).is_err() {
+                return None;
+            }
+            // One that is under way is waited for as well.
+            if self.moves.giving.is_none() {
+                self.give(held, Purpose::Stop, now);
+            }
+            // A turn at once, which asks.
+            return Some(now);
+        };
+        let waits = held != 0 && self.moves.giving.is_some() && now < until;
+        waits.then_some(until)
+    }
+
     fn end_giving(&mut self, now: Moment) {
         let Some((giving, purpose)) = &self.moves.giving else {
             return;
@@ -352,12 +380,24 @@ impl Driver {
             Purpose::Maintenance => {
                 tracing::debug!(end = ended.end.word(), "the VIPs of a node on maintenance");
             }
+            Purpose::Stop => {
+                tracing::info!(end = ended.end.word(), "the VIPs of a node that stops");
+            }
         }
     }
 
     fn active_here(&self) -> u16 {
         let active = self.groups.iter();
         let active = active.filter(|group| group.router.state() == VipState::Active);
+        active.fold(0, |vips, group| vips | group.members.bits())
+    }
+
+    /// Those of them that the other node can be asked to take: nobody can be active beside the address owner.
+    fn movable(&self) -> u16 {
+        let active = self.groups.iter().filter(|group| {
+            let router = &group.router;
+            router.state() == VipState::Active && router.priority() != Priority::OWNER
+        });
         active.fold(0, |vips, group| vips | group.members.bits())
     }
 
