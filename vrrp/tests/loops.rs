@@ -140,7 +140,7 @@ fn fsm_31_with_the_pair_channel_the_other_node_has_the_addresses_before_they_go(
         })
     });
     wait_for("the board says so", TENTH, || two.all(Active));
-    let reason = two.board.vips[0].reason.get().to_string();
+    let reason = two.board.vips[0].reason.get();
     assert!(reason.contains("handover"), "{reason}");
     one.stop();
 }
