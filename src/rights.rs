@@ -225,15 +225,22 @@ pub(crate) fn settle() -> io::Result<()> {
     ]))
 }
 
-/// Gives CAP_PERFMON up, from the calling thread: only the verifier asks for it.
-///
-/// # Errors
-/// The kernel refused to take it back.
-pub(crate) fn drop_perfmon() -> io::Result<()> {
-    for set in [CapSet::Effective, CapSet::Permitted] {
-        caps::drop(None, set, Capability::CAP_PERFMON).map_err(io::Error::other)?;
+/// Runs `load` with CAP_PERFMON, which only the verifier asks for, and takes it out of the effective set of the calling
+/// thread afterwards. It stays in the permitted one: the next version, which this process starts and executes, has no
+/// other source of it where no_new_privs is set (execve(2) gives then no more than the caller is permitted), and has
+/// to load its own program. Without it in the permitted set `load` is run all the same, and the kernel decides.
+pub(crate) fn with_perfmon<T>(load: impl FnOnce() -> T) -> T {
+    let own = Capability::CAP_PERFMON;
+    if caps::has_cap(None, CapSet::Permitted, own).unwrap_or(false)
+        && let Err(error) = caps::raise(None, CapSet::Effective, own)
+    {
+        tracing::warn!(%error, "CAP_PERFMON is not to be had");
     }
-    Ok(())
+    let loaded = load();
+    if let Err(error) = caps::drop(None, CapSet::Effective, own) {
+        tracing::warn!(%error, "CAP_PERFMON stays in effect");
+    }
+    loaded
 }
 
 /// Lets the process open `limit` descriptors, or as many as the host allows; returns how many those

@@ -82,7 +82,7 @@ impl Program {
     /// Place of the board's map among the parts.
     pub const STATE: usize = 4;
 
-    /// Loads it, with empty tables. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; once it is loaded CAP_PERFMON can go.
+    /// Loads it, with empty tables. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; CAP_PERFMON for this alone.
     ///
     /// # Errors
     /// If a capability is missing or the kernel does not take it.

@@ -351,14 +351,13 @@ fn renew(earlier: Program) -> (Program, Origin) {
 
 fn load(config: &Config, kit: &mut Kit, is_upgrade: bool) -> anyhow::Result<(Loaded, Origin)> {
     let inherited = kit.forward_parts().context("keep its descriptors")?;
-    let (mut program, origin) = match <[_; 5]>::try_from(inherited) {
-        Ok(parts) if is_upgrade => renew(Program::from_parts(parts)?),
-        Ok(parts) => (Program::from_parts(parts)?, Origin::Kept),
-        Err(_) => (Program::load()?, Origin::New),
-    };
-    if let Err(error) = rights::drop_perfmon() {
-        tracing::warn!(%error, "CAP_PERFMON is kept");
-    }
+    let (mut program, origin) = rights::with_perfmon(|| -> anyhow::Result<_> {
+        Ok(match <[_; 5]>::try_from(inherited) {
+            Ok(parts) if is_upgrade => renew(Program::from_parts(parts)?),
+            Ok(parts) => (Program::from_parts(parts)?, Origin::Kept),
+            Err(_) => (Program::load()?, Origin::New),
+        })
+    })?;
     let listened = listened(config);
     program.set_listeners(&listened)?;
     let hooks = hooks(config);

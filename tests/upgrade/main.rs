@@ -36,9 +36,10 @@ const TENTH: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(30);
 const PROCESSES: [&str; 4] = ["supervisor", "vrrp", "proxy", "admin"];
 
-/// Both nodes run from binaries of their own.
+/// Both nodes run from binaries of their own, with the rights that the unit for systemd leaves them.
 fn build(config: &str) -> Result<Site> {
     let mut site = Site::build(config, Service::Echo)?;
+    site.pair.confine_as_unit();
     for node in Node::LBS {
         site.pair.install(node, Path::new(BINARY))?;
     }

@@ -1,6 +1,7 @@
 //! fmc-lb as a user starts it: the binary, one file, one runtime folder per node.
 
 mod text;
+mod unit;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,6 +41,8 @@ pub struct FmcLb {
     config: PathBuf,
     /// Nodes that read a file of their own.
     configs: BTreeMap<Node, PathBuf>,
+    /// Words before each supervisor's command line.
+    confinement: Vec<String>,
     running: BTreeMap<Node, Process>,
 }
 
@@ -62,6 +65,7 @@ impl FmcLb {
             installed: BTreeMap::new(),
             config: file,
             configs: BTreeMap::new(),
+            confinement: Vec::new(),
             running: BTreeMap::new(),
         };
         for node in Node::LBS {
@@ -96,6 +100,11 @@ impl FmcLb {
             .with_context(|| format!("install {} on {node}", program.display()))?;
         self.installed.insert(node, path.clone());
         Ok(path)
+    }
+
+    /// Supervisors have, from their next start on, the rights that our unit for systemd leaves them.
+    pub fn confine_as_unit(&mut self) {
+        self.confinement = unit::confinement();
     }
 
     /// Writes a configuration file for this node alone, which it reads from its next start on.
@@ -279,16 +288,9 @@ impl Balancer for FmcLb {
         let config = self.configs.get(&node).unwrap_or(&self.config);
         let config = config.display().to_string();
         let folder = self.runtime_dir(node).display().to_string();
-        let line = [
-            binary.as_str(),
-            "run",
-            "--config",
-            &config,
-            "--node",
-            node.name(),
-            "--runtime-dir",
-            &folder,
-        ];
+        let mut line: Vec<&str> = self.confinement.iter().map(String::as_str).collect();
+        line.extend([&binary, "run", "--config", &config]);
+        line.extend(["--node", node.name(), "--runtime-dir", &folder]);
         let process = Process::start(&self.lab, node, "fmc-lb", &line)?;
         if !self.running.contains_key(&node) {
             self.lab
