@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "tests on the lab wait, measure and print what they saw"
 )]
 
@@ -124,36 +125,85 @@ fn every_client_of_a_lost_machine_is_told_within_a_second() -> Result<()> {
     })
 }
 
-#[test]
-fn a_machine_that_is_lost_while_it_drains_leaves_nobody_waiting() -> Result<()> {
-    let count = count();
-    let site = Site::start(&config_at(TENTH), Service::Echo)?;
+/// lb1 gives its VIPs away and keeps its sessions, and then its machine is lost.
+fn lost_in_mid_drain(
+    (name, config): (&str, &str),
+    count: usize,
+    leave: impl FnOnce(&Site) -> Result<()>,
+) -> Result<()> {
+    let site = Site::start(config, Service::Echo)?;
     ready(&site)?;
-    site.watched("rescue-drain", |site| {
+    site.watched(name, |site| {
         let idle = Held::open(&site.lab, web(), Plan { count, ping: None })?;
         let busy = Held::open(&site.lab, web(), Plan { count, ping: PING })?;
-        let moved = site.pair.command(Node::Lb1, &["handover"])?;
-        ensure!(moved.status.success(), "{moved:?}");
+        knows(site, Node::Lb2, 2 * count)?;
+        leave(site)?;
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
         // And the other node's own sessions live on.
         let other = Held::open(&site.lab, web(), Plan { count: 20, ping: PING })?;
-        knows(site, Node::Lb2, 2 * count)?;
-        ensure!(idle.broken() == 0 && busy.broken() == 0);
+        let pauses = stand_still(site)?;
+        site.wait("no pong is missing", |_| busy.report().waiting < TENTH)?;
+        // A stop closes idle sessions in order, one after the other.
+        let before = [&idle, &busy].map(|held| held.report().broken);
+        let closed = before[0].iter().filter(|one| one.how == How::Fin).count();
+        ensure!(
+            before[0].len() == closed && closed < count / 2 && before[1].is_empty(),
+            "{pauses:?}: {before:?}"
+        );
         let lost = Instant::now();
         let _cut = fault::port_silent(&site.lab, Node::Lb1)?;
         site.wait("every client is told", |_| {
             idle.broken() == count && busy.broken() == count
         })?;
-        let told = [&idle, &busy].map(|held| all_told(&held.report(), lost));
+        let told = [(&idle, closed), (&busy, 0)].map(|(held, closed)| {
+            let mut report = held.report();
+            report.broken.drain(..closed);
+            report.established -= closed;
+            all_told(&report, lost)
+        });
         let [idle, busy] = told;
         let (idle, busy) = (idle?, busy?);
         println!(
-            "lost in mid-drain: the last of {count} idle clients was told after {}, of {count} busy ones after {}",
+            "{name}: pauses of {pauses:?} in mid-drain, then lost: {closed} of {count} idle clients were closed, the \
+             last of the others was told after {}, of {count} busy ones after {}",
             milliseconds(idle),
             milliseconds(busy)
         );
         ensure!(idle <= TOLD && busy <= TOLD, "{idle:?} {busy:?}");
         ensure!(other.broken() == 0, "{:?}", other.report());
         Ok(())
+    })
+}
+
+/// lb1's machine pauses a few times, for less than makes it dead. Nothing of it is heard in between but answers, if it has
+/// stopped; so a pause may begin at any time after its last frame.
+fn stand_still(site: &Site) -> Result<Vec<Duration>> {
+    let pause = |_| {
+        std::thread::sleep(Duration::from_millis(217));
+        fault::pause_for(&site.lab, Node::Lb1, Duration::from_millis(400))
+    };
+    (0..4).map(pause).collect()
+}
+
+#[test]
+fn a_machine_that_is_lost_while_it_drains_leaves_nobody_waiting() -> Result<()> {
+    let config = config_at(TENTH);
+    lost_in_mid_drain(("rescue-handed-over", &config), count(), |site| {
+        let moved = site.pair.command(Node::Lb1, &["handover"])?;
+        ensure!(moved.status.success(), "{moved:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn nor_does_one_that_is_lost_while_it_stops() -> Result<()> {
+    // So long that hardly any idle session is closed in the test: they are closed spread over that time.
+    let config = format!("{}\n[proxy]\ndrain = \"10h\"\n", config_at(TENTH));
+    lost_in_mid_drain(("rescue-stopping", &config), 50, |site| {
+        let stopped = site
+            .pair
+            .signal(Node::Lb1, Part::Supervisor, Signal::SIGTERM);
+        stopped.map(drop)
     })
 }
 

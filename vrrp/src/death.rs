@@ -5,6 +5,10 @@
 //! other node's connections. So it takes longer than a silence: 600 ms without any frame of that machine, and five
 //! questions that its kernel has not answered meanwhile. Who slept has asked nothing and concludes nothing.
 //!
+//! The silence shall begin when the machine is lost, not when it happened to speak last: a node that drains sends no
+//! heartbeats, and others may send them each second. So it is asked as soon as nothing was heard for a moment, and its
+//! answers are frames: whatever it says or does not say, a pause of less than half a second is never a death.
+//!
 //! It is a verdict *as of* the last frame, and needs nobody who takes it back: a newer frame does.
 
 use std::time::Duration;
@@ -17,6 +21,8 @@ pub const SILENCE: Duration = Duration::from_millis(600);
 pub const QUESTIONS: u32 = 5;
 /// Time between them, in which an answer has to come.
 pub const SPACING: Duration = Duration::from_millis(50);
+/// Who says nothing for so long is asked: no answer is older when a machine is lost. Heartbeats of 20 ms are more frequent.
+pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a turn of the loop knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,27 +61,23 @@ impl Death {
         if self.verdict == Some(frame) {
             return None;
         }
-        if !turn.armed || now < frame + patience() {
+        if !turn.armed || now < frame + PATIENCE {
             (self.asked, self.last) = (0, None);
             return None;
         }
         if turn.lateness >= SPACING {
             self.asked = 0;
         }
-        let waited = self.last.is_none_or(|last| now >= last + SPACING);
-        if self.asked < QUESTIONS {
-            if !waited && self.asked > 0 {
-                return None;
-            }
-            self.asked += 1;
-            self.last = Some(now);
-            return Some(Act::Ask);
-        }
-        if !waited || now < frame + SILENCE {
+        if self.asked > 0 && now < self.next(frame) {
             return None;
         }
-        self.verdict = Some(frame);
-        Some(Act::Dead(frame))
+        if self.asked >= QUESTIONS && now >= frame + SILENCE {
+            self.verdict = Some(frame);
+            return Some(Act::Dead(frame));
+        }
+        self.asked += 1;
+        self.last = Some(now);
+        Some(Act::Ask)
     }
 
     /// The question of the last turn could not be sent: nobody was asked, and those before it count no more.
@@ -88,13 +90,21 @@ impl Death {
         if self.verdict == Some(frame) {
             return None;
         }
-        Some(self.last.map_or(frame + patience(), |last| last + SPACING))
+        Some(self.next(frame))
     }
-}
 
-/// The last question has had its time when the silence is complete.
-fn patience() -> Duration {
-    SILENCE - SPACING * QUESTIONS
+    /// When there is something to do next: the last question that counts has had its time when the silence is complete.
+    fn next(&self, frame: Moment) -> Moment {
+        let Some(last) = self.last else {
+            return frame + PATIENCE;
+        };
+        let answer = last + SPACING;
+        if self.asked >= QUESTIONS && answer + SPACING > frame + SILENCE {
+            answer.max(frame + SILENCE)
+        } else {
+            answer
+        }
+    }
 }
 
 #[cfg(test)]
@@ -129,16 +139,74 @@ mod tests {
             .filter(|(_, act)| *act == Act::Ask)
             .map(|(now, _)| *now)
             .collect();
-        assert_eq!(asked, [1350, 1400, 1450, 1500, 1550]);
+        let spaced: Vec<u64> = (1100..1600).step_by(50).collect();
+        assert_eq!(asked, spaced);
         assert_eq!(done.last(), Some(&(1600, Act::Dead(at(1000)))));
-        assert_eq!(done.len(), 6);
+        assert_eq!(done.len(), spaced.len() + 1);
         assert_eq!(death.due(at(1000)), None);
+    }
+
+    #[test]
+    fn turns_that_come_a_little_late_do_not_put_the_verdict_off() {
+        let mut death = Death::default();
+        let (frame, mut now, mut asked) = (at(1000), at(1000), 0);
+        loop {
+            now = death.due(frame).expect("it is not dead yet").max(now) + Duration::from_millis(4);
+            match death.turn(Turn {
+                now,
+                lateness: Duration::from_millis(4),
+                frame,
+                armed: true,
+            }) {
+                None => {}
+                Some(Act::Ask) => asked += 1,
+                Some(Act::Dead(_)) => break,
+            }
+        }
+        assert_eq!(now, at(1604));
+        assert!(asked >= QUESTIONS, "{asked}");
+    }
+
+    /// Milliseconds from the begin of a pause of the other machine to the verdict, where its kernel answers each question but
+    /// in the pause, and its processes speak at these intervals or (`None`) not at all.
+    fn verdict_after(pause: u64, interval: Option<u64>) -> Option<u64> {
+        let (mut death, mut frame) = (Death::default(), 0);
+        for now in 0..pause + 2_000 {
+            let lives = now < pause;
+            if lives && interval.is_some_and(|interval| now % interval == 0) {
+                frame = now;
+            }
+            match death.turn(Turn {
+                now: at(now),
+                lateness: Duration::ZERO,
+                frame: at(frame),
+                armed: true,
+            }) {
+                Some(Act::Ask) if lives => frame = now,
+                Some(Act::Dead(_)) => return now.checked_sub(pause),
+                None | Some(Act::Ask) => {}
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn nobody_is_dead_within_half_a_second_however_rarely_it_speaks() {
+        for interval in [Some(20), Some(300), Some(1_000), None] {
+            for pause in (3_000..4_000).step_by(7) {
+                let after = verdict_after(pause, interval);
+                assert!(
+                    after.is_some_and(|after| (500..=600).contains(&after)),
+                    "{after:?} after a pause at {pause} ms, heartbeats each {interval:?} ms"
+                );
+            }
+        }
     }
 
     #[test]
     fn a_frame_begins_everything_anew() {
         let mut death = Death::default();
-        assert_eq!(run(&mut death, 1000, (1000, 1590)).len(), 5);
+        assert_eq!(run(&mut death, 1000, (1000, 1590)).len(), 10);
         let done = run(&mut death, 1595, (1600, 2195));
         assert!(done.iter().all(|(_, act)| *act == Act::Ask), "{done:?}");
         let done = run(&mut death, 1595, (2200, 2300));
