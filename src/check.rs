@@ -19,7 +19,7 @@ use common::config::{
 };
 use thiserror::Error;
 
-use crate::{output, program, rights, session_log};
+use crate::{bpf, output, program, rights, session_log};
 
 /// Longest configuration file.
 pub(crate) const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -253,12 +253,11 @@ fn paint() -> Paint {
 /// Checks a file; exit code 0 = good, 1 = warnings with `--strict`, 2 = invalid.
 pub(crate) fn run(args: &crate::cli::Check) -> anyhow::Result<ExitCode> {
     let loaded = match &args.node {
-        Some(node) => {
-            load_for_node(&args.file, Some(node), Purpose::Check).map(|(loaded, _)| loaded)
-        }
-        None => load(&args.file),
+        Some(node) => load_for_node(&args.file, Some(node), Purpose::Check)
+            .map(|(loaded, node)| (loaded, Some(node))),
+        None => load(&args.file).map(|loaded| (loaded, None)),
     };
-    let loaded = match loaded {
+    let (loaded, node) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
             output::complain(&error.render());
@@ -266,13 +265,20 @@ pub(crate) fn run(args: &crate::cli::Check) -> anyhow::Result<ExitCode> {
         }
     };
     output::complain(&loaded.warnings.render(paint()));
+    // The file is the same on both nodes, this machine is one of them.
+    let lacking = node.map(|node| bpf::warning(&loaded.config, node));
+    let lacking = lacking.unwrap_or_default();
+    if !lacking.is_empty() && !loaded.warnings.is_empty() {
+        output::complain("\n");
+    }
+    output::complain(&lacking);
     if args.show {
         output::print(&loaded.config.to_toml())?;
     } else {
         let (file, summary) = (args.file.display(), summary(&loaded.config));
         output::print(&format!("{file}: valid: {summary}\n"))?;
     }
-    let failed = args.strict && !loaded.warnings.is_empty();
+    let failed = args.strict && !(loaded.warnings.is_empty() && lacking.is_empty());
     Ok(ExitCode::from(u8::from(failed)))
 }
 

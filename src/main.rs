@@ -5,6 +5,7 @@
 
 mod admin;
 mod admin_key;
+mod bpf;
 mod check;
 mod child;
 mod cli;

@@ -29,6 +29,9 @@ const HELD: Plan = Plan {
     ping: Some(Duration::from_millis(20)),
 };
 
+/// CAP_SYS_ADMIN stands for both of the newer ones, too.
+const WITHOUT_BPF: [&str; 2] = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin"];
+
 /// Both nodes forward and know it of each other.
 fn forwarding(config: &str) -> Result<Site> {
     let site = Site::start(config, Service::Echo)?;
@@ -170,32 +173,72 @@ fn it_outlives_its_supervisor_and_leaves_with_the_node() -> Result<()> {
     })
 }
 
+/// What the words say on lb1 without BPF, and that they succeed.
+fn said_without_bpf(site: &Site, words: &[&str]) -> Result<String> {
+    let line = [&WITHOUT_BPF[..], &[BINARY], words].concat();
+    let mut process = Process::start(&site.lab, Node::Lb1, words[0], &line)?;
+    let ended = process.wait(Duration::from_secs(10))?;
+    let said = process.log_tail(100);
+    ensure!(ended.success(), "{words:?}: {ended}: {said}");
+    Ok(said)
+}
+
 #[test]
-fn a_machine_that_refuses_it_serves_all_the_same_and_says_so() -> Result<()> {
-    let site = Site::build(&config_at(TENTH), Service::Echo)?;
-    let config = site.pair.config_file().display().to_string();
-    let runtime = site.pair.runtime_dir(Node::Lb1).display().to_string();
-    // CAP_SYS_ADMIN stands for both of the newer ones, too.
-    let without = "--bounding-set=-bpf,-perfmon,-sys_admin";
-    let line = ["setpriv", without, BINARY, "run", "--config", &config];
-    let place = ["--node", "lb1", "--runtime-dir", &runtime];
-    let _lb1 = Process::start(
-        &site.lab,
-        Node::Lb1,
-        "no-bpf",
-        &[&line[..], &place].concat(),
-    )?;
+fn a_machine_that_refuses_it_moves_its_vips_all_the_same_and_says_so() -> Result<()> {
+    let mut site = Site::build(&config_at(TENTH), Service::Echo)?;
+    site.pair.confine(&WITHOUT_BPF);
+    site.pair.start(Node::Lb1)?;
     site.wait("lb1 holds both VIPs", |site| site.holds_both(Node::Lb1))?;
-    site.wait_ready(Node::Lb1)?;
-    client::who(&site.lab, Node::Client, web(), Speak::Echo)?;
-    let status = site.pair.status(Node::Lb1)?;
-    ensure!(status["forwarding"]["state"] == "refused", "{status}");
-    let warnings = status["warnings"].to_string();
-    ensure!(
-        warnings.contains("no flow forwarding") && warnings.contains("not permitted"),
-        "{warnings}"
-    );
-    Ok(())
+    site.pair.confine(&[]);
+    site.pair.start(Node::Lb2)?;
+    Node::LBS
+        .into_iter()
+        .try_for_each(|node| site.wait_ready(node))?;
+    site.watched("forwarding-refused", |site| {
+        let config = site.pair.config_file().display().to_string();
+        let check = ["check", &config, "--node", "lb1"];
+        let doctor = ["doctor", "--config", &config, "--node", "lb1"];
+        for words in [&check[..], &doctor] {
+            let said = said_without_bpf(site, words)?;
+            ensure!(
+                said.contains(
+                    "no flow forwarding, so a VIP that moves breaks its connections: not permitted"
+                ) && said.contains("needs CAP_BPF"),
+                "{words:?}: {said}"
+            );
+        }
+        let status = site.pair.status(Node::Lb1)?;
+        ensure!(status["forwarding"]["state"] == "refused", "{status}");
+        let warnings = status["warnings"].to_string();
+        ensure!(
+            warnings.contains("no flow forwarding: not permitted"),
+            "{warnings}"
+        );
+        // lb2 forwards, so what lb1 relays goes on; the other way it does not, and that is said.
+        let at_lb1 = Held::open(&site.lab, web(), HELD)?;
+        let said = hand_over(site, Node::Lb1)?;
+        ensure!(!said.contains("are cut"), "{said}");
+        let at_lb2 = Held::open(&site.lab, web(), HELD)?;
+        site.wait("no pong is missing", |_| at_lb1.report().waiting < TENTH)?;
+        ensure!(at_lb1.broken() == 0, "{:?}", at_lb1.report());
+        let said = hand_over(site, Node::Lb2)?;
+        ensure!(
+            said.contains("it forwards nothing, so the connections of this node are cut"),
+            "{said}"
+        );
+        site.wait("they are cut", |_| at_lb2.broken() == HELD.count)?;
+        client::who(&site.lab, Node::Client, web(), Speak::Echo)?;
+        ensure!(at_lb1.broken() == 0, "{:?}", at_lb1.report());
+        Ok(())
+    })
+}
+
+/// A node gives its VIPs to the other one; what is said of it.
+fn hand_over(site: &Site, giver: Node) -> Result<String> {
+    let moved = site.pair.command(giver, &["handover"])?;
+    ensure!(moved.status.success(), "{moved:?}");
+    site.wait("they have moved", |site| site.holds_both(giver.other()))?;
+    Ok(String::from_utf8_lossy(&moved.stdout).into_owned())
 }
 
 #[test]

@@ -17,7 +17,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
 use super::pools::{Pool, pools};
-use crate::status;
+use crate::{bpf, status};
 
 /// What was found; what could not be looked at says why.
 #[derive(Debug)]
@@ -90,19 +90,15 @@ pub(crate) fn facts(config: &Config, node: NodeIndex, runtime_dir: &Path) -> Fac
             .lines()
             .map(str::to_owned)
             .collect(),
-        forwarding: (config.has_pair_channel(node) && !config.vips.is_empty()).then(forwarding),
+        forwarding: bpf::is_wanted(config, node).then(forwarding),
         pools: pools(Path::new("/etc")),
         status: ask(runtime_dir),
         interfaces,
     }
 }
 
-/// Loads the program and lets it go; it is attached to nothing.
 fn forwarding() -> Result<(), String> {
-    let loaded = forward::Program::load();
-    loaded
-        .map(drop)
-        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+    bpf::try_load().map_err(|error| format!("{:#}", anyhow::Error::from(error)))
 }
 
 fn read(path: impl AsRef<Path>) -> Option<String> {

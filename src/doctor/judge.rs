@@ -8,6 +8,7 @@ use common::config::{Config, NodeIndex, Runs, Transport, Vip};
 use super::examine::{Facts, Interface, Manager};
 use super::firewall::{self, How, Wanted};
 use super::{Finding, Verdict};
+use crate::bpf;
 
 /// Share of a full table of connections that is worth a word, in percent.
 const NEARLY_FULL: u64 = 80;
@@ -405,9 +406,8 @@ fn forwarding(facts: &Facts) -> Option<Finding> {
         Ok(()) => Finding::good("the kernel takes the TC program of flow forwarding"),
         Err(why) => Finding::new(
             Verdict::Warning,
-            format!("no flow forwarding, so a VIP that moves breaks its connections: {why}"),
-            "run this as root; the node itself needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (configs/systemd), and \
-             a kernel with BPF and its types, from 5.14 on",
+            format!("{}: {why}", bpf::COST),
+            bpf::REMEDY,
         ),
     })
 }

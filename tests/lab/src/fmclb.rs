@@ -107,6 +107,11 @@ impl FmcLb {
         self.confinement = unit::confinement();
     }
 
+    /// Supervisors are started by these words, from their next start on.
+    pub fn confine(&mut self, words: &[&str]) {
+        self.confinement = words.iter().map(|word| (*word).to_owned()).collect();
+    }
+
     /// Writes a configuration file for this node alone, which it reads from its next start on.
     ///
     /// # Errors
