@@ -11,6 +11,9 @@ const TCP: u8 = 6;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const FRAGMENT_HEADER: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+/// An option that whoever does not know it passes over (RFC 4727). Long padding is dropped by Linux.
+const EXPERIMENT: u8 = 0x1e;
 const ETHERNET: usize = 14;
 
 /// A TCP segment, without options unless it is a SYN.
@@ -63,6 +66,21 @@ impl Segment {
             fragment(self.addresses(), id, (0, true), head),
             fragment(self.addresses(), id, (offset, false), tail),
         ]
+    }
+
+    /// The IPv6 packet with destination options before the segment: a header for each of these, which is so many times eight
+    /// bytes longer than the shortest one.
+    pub(crate) fn behind_options(&self, longer_by: &[u8]) -> Vec<u8> {
+        let mut behind = self.bytes();
+        let mut next = TCP;
+        for units in longer_by.iter().rev() {
+            let length = 8 * (units + 1) - 4;
+            let mut header = vec![next, *units, EXPERIMENT, length];
+            header.extend(vec![0; usize::from(length)]);
+            behind = [header, behind].concat();
+            next = DESTINATION_OPTIONS;
+        }
+        [ip_header(self.addresses(), next, behind.len()), behind].concat()
     }
 
     fn addresses(&self) -> (IpAddr, IpAddr) {

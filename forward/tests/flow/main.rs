@@ -7,5 +7,6 @@
 
 mod attachment;
 mod frame;
+mod pieces;
 mod rules;
 mod site;
