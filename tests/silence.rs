@@ -15,7 +15,7 @@ use lab::adverts::AdvertWatch;
 use lab::balancer::{Balancer, Part, Settings};
 use lab::baseline::HaproxyKeepalived;
 use lab::cluster::Cluster;
-use lab::fmclb::{FmcLb, plain, with_silent_takeover};
+use lab::fmclb::{FmcLb, plain};
 use lab::held::Plan;
 use lab::prober::{Prober, Question};
 use lab::scenario::{self, Event, Round};
@@ -33,10 +33,6 @@ const UNNOTICED: Duration = Duration::from_millis(45);
 /// Room for a busy machine.
 const ROOM: u32 = 2;
 
-fn config(advert: Duration) -> String {
-    with_silent_takeover(&config_at(advert))
-}
-
 /// How long the runs without a takeover last; `FMC_LB_CALM_SECONDS` makes it longer.
 fn calm() -> Duration {
     let set = std::env::var("FMC_LB_CALM_SECONDS").ok();
@@ -50,7 +46,7 @@ fn calm_config() -> (Settings, String) {
         Some(_) => Duration::from_millis(10),
         None => SECOND,
     };
-    let text = config(advert).replace("heartbeat = \"10ms\"", "heartbeat = \"20ms\"");
+    let text = config_at(advert).replace("heartbeat = \"10ms\"", "heartbeat = \"20ms\"");
     // A line in the log of the processes for each of 500 connections a second.
     let http = "[listeners.http]\n";
     let text = text.replace(http, &format!("{http}session_log = \"tcplog\"\n"));
@@ -70,7 +66,7 @@ fn a_lost_machine_is_replaced_at_once_at_any_advert_interval() -> Result<()> {
             },
             vip: WEB_VIP.into(),
         };
-        let site = Site::build(&config(advert), Service::Echo)?;
+        let site = Site::build(&config_at(advert), Service::Echo)?;
         site.watched("silence-machine-lost", |site| {
             let measured = scenario::measure(&site.lab, &mut site.pair, &round)?
                 .context("a machine can be lost")?;
@@ -139,6 +135,7 @@ fn stop_for(site: &Site, part: Part, pause: Duration) -> Result<()> {
 fn lost_frames_busy_loops_and_pauses_of_a_process_are_no_lost_machine() -> Result<()> {
     let (settings, config) = calm_config();
     Site::steady(&settings, &config)?.watched("silence-calm", |site| {
+        site.wait("silence decides", Site::both_forward)?;
         // With faster adverts three heartbeats without one are a reason of their own, and 80 ms are four of them.
         if settings.advert >= SECOND {
             let hung = nothing_moves(site, Duration::from_secs(4), |site| {
@@ -197,7 +194,9 @@ fn says_that_it_stood_still(site: &Site) -> Result<()> {
 
 #[test]
 fn a_machine_that_is_paused_is_replaced_once_and_only_if_it_was_long() -> Result<()> {
-    Site::steady(&Settings::ours(SECOND), &config(SECOND))?.watched("silence-paused", |site| {
+    let site = Site::steady(&Settings::ours(SECOND), &config_at(SECOND))?;
+    site.watched("silence-paused", |site| {
+        site.wait("silence decides", Site::both_forward)?;
         for (pause, expected) in [(40, 0), (150, 1), (400, 1)] {
             let before = seen(site)?.takeovers;
             let length = Duration::from_millis(pause);

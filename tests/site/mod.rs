@@ -110,12 +110,9 @@ impl Site {
 
     /// Both nodes forward, and know it of each other: a machine that is silent is lost.
     pub(crate) fn both_forward(&self) -> bool {
-        Node::LBS.into_iter().all(|node| {
-            self.pair.status(node).is_ok_and(|status| {
-                let forwarding = &status["forwarding"];
-                forwarding["state"] == "on" && forwarding["peer_forwards"] == true
-            })
-        })
+        Node::LBS
+            .into_iter()
+            .all(|node| self.pair.is_forwarding(node))
     }
 
     /// Waits ten seconds at most.

@@ -111,6 +111,11 @@ pub trait Balancer {
     /// When the part does not run.
     fn kill_part(&mut self, node: Node, part: Part) -> Result<bool>;
 
+    /// Whether everything that both nodes do for each other is in place, once they have taken their places.
+    fn has_settled(&self) -> bool {
+        true
+    }
+
     /// What the service manager does after its main process died, where the unit that we ship says so; by default
     /// nothing.
     ///

@@ -9,7 +9,7 @@ use lab::backend::Service;
 use lab::balancer::{Balancer, Settings};
 use lab::baseline::HaproxyKeepalived;
 use lab::cluster::Cluster;
-use lab::fmclb::{FmcLb, plain, reference_config, with_silent_takeover, with_web6};
+use lab::fmclb::{FmcLb, plain, reference_config, with_web6};
 use lab::report::{median, milliseconds, table};
 use lab::scenario::{Event, Measured, Round, measure};
 use lab::topology::{WEB_VIP, WEB_VIP_V6};
@@ -38,10 +38,8 @@ pub(crate) struct Comparison {
 /// How fmc-lb notices a lost machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detection {
-    /// As the configuration has it with a key.
+    /// As the configuration has it with a key: by its silence, since both nodes forward.
     Shipped,
-    /// By its silence, whether both nodes forward or not.
-    Silence,
     /// By missing adverts: there is no key.
     Adverts,
 }
@@ -103,10 +101,8 @@ impl Comparison {
                 let settings = Settings::ours(self.advert);
                 let lab = Lab::start()?;
                 let mut config = reference_config(&settings);
-                match self.detection {
-                    Detection::Shipped => {}
-                    Detection::Silence => config = with_silent_takeover(&config),
-                    Detection::Adverts => config = plain(&config),
+                if self.detection == Detection::Adverts {
+                    config = plain(&config);
                 }
                 if self.ipv6 {
                     lab.enable_ipv6()?;
@@ -116,7 +112,8 @@ impl Comparison {
                 ours.extend(self.round(&lab, &mut pair, event, (settings, number))?);
             }
             if self.base {
-                let settings = Settings::site(self.advert);
+                // The same as ours: the lower priority decides how long a backup waits.
+                let settings = Settings::ours(self.advert);
                 let lab = Lab::start()?;
                 let mut pair = HaproxyKeepalived::new(&lab, &settings)?;
                 base.extend(self.round(&lab, &mut pair, event, (settings, number))?);
@@ -125,12 +122,25 @@ impl Comparison {
         let gaps = |all: &[Measured]| all.iter().map(|round| round.outage.gap).collect();
         let outages = Outages {
             settings: Settings::ours(self.advert),
-            silent: self.detection == Detection::Silence,
+            silent: self.detection == Detection::Shipped,
             held: self.held,
             usable: ours.iter().filter_map(|round| round.usable).collect(),
             ours: gaps(&ours),
             base: gaps(&base),
         };
+        if let (Some(ours), Some(base)) = (median(&of_advert(&ours)), median(&of_advert(&base))) {
+            // A duration has no sign.
+            let (sign, difference) = if ours >= base {
+                ("+", ours - base)
+            } else {
+                ("-", base - ours)
+            };
+            say(&format!(
+                "{}: the medians from the last advert on differ by {sign}{}",
+                event.name(),
+                milliseconds(difference)
+            ));
+        }
         for (name, measured) in [("fmc-lb", ours), ("HAProxy + Keepalived", base)] {
             if !measured.is_empty() {
                 lines.push(self.line(event, name, &measured));
@@ -181,11 +191,6 @@ impl Comparison {
 
     fn line(&self, event: Event, name: &str, measured: &[Measured]) -> Vec<String> {
         let gaps: Vec<Duration> = measured.iter().map(|round| round.outage.gap).collect();
-        // The last advert is what the other node counts from: the phase of the event is taken out.
-        let of_advert: Vec<Duration> = measured
-            .iter()
-            .map(|round| round.outage.gap + round.phase)
-            .collect();
         let time = |time: Option<Duration>| time.map_or_else(String::new, milliseconds);
         let failed: u64 = measured
             .iter()
@@ -200,10 +205,16 @@ impl Comparison {
             time(gaps.iter().min().copied()),
             time(gaps.iter().max().copied()),
             time(measured.iter().filter_map(|round| round.usable).max()),
-            time(median(&of_advert)),
+            time(median(&of_advert(measured))),
             failed.to_string(),
             format!("{broken} of {}", self.held * measured.len()),
             time(measured.iter().map(|round| round.noise).max()),
         ]
     }
+}
+
+/// Outages from the last advert on, which is what the other node counts from: so the phase of the event is taken out.
+fn of_advert(measured: &[Measured]) -> Vec<Duration> {
+    let rounds = measured.iter();
+    rounds.map(|round| round.outage.gap + round.phase).collect()
 }

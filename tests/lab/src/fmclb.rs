@@ -15,8 +15,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use text::with_key_file;
-pub use text::{plain, reference_config, with_silent_takeover, with_web6};
+use text::{has_key, with_key_file};
+pub use text::{plain, reference_config, with_web6};
 
 use crate::balancer::{Balancer, Part};
 use crate::process::{Process, Seen, kill_together, output_within, processes, signal_all};
@@ -39,6 +39,8 @@ pub struct FmcLb {
     /// Nodes that have a binary of their own.
     installed: BTreeMap<Node, PathBuf>,
     config: PathBuf,
+    /// There is a key, so there are a pair channel and flow forwarding.
+    keyed: bool,
     /// Nodes that read a file of their own.
     configs: BTreeMap<Node, PathBuf>,
     /// Words before each supervisor's command line.
@@ -64,6 +66,7 @@ impl FmcLb {
             binary,
             installed: BTreeMap::new(),
             config: file,
+            keyed: has_key(config),
             configs: BTreeMap::new(),
             confinement: Vec::new(),
             running: BTreeMap::new(),
@@ -179,6 +182,14 @@ impl FmcLb {
         serde_json::from_slice(&output.stdout).with_context(|| format!("read the status of {node}"))
     }
 
+    /// Whether a node forwards, and knows that the other one does.
+    pub fn is_forwarding(&self, node: Node) -> bool {
+        self.status(node).is_ok_and(|status| {
+            let forwarding = &status["forwarding"];
+            forwarding["state"] == "on" && forwarding["peer_forwards"] == true
+        })
+    }
+
     /// The state of a VIP (by its name in the file) as a node says it; `None` without an answer.
     pub fn vip_state(&self, node: Node, vip: &str) -> Option<String> {
         let status = self.status(node).ok()?;
@@ -286,6 +297,10 @@ impl FmcLb {
 impl Balancer for FmcLb {
     fn name(&self) -> &'static str {
         "fmc-lb"
+    }
+
+    fn has_settled(&self) -> bool {
+        !self.keyed || Node::LBS.into_iter().all(|node| self.is_forwarding(node))
     }
 
     fn start(&mut self, node: Node) -> Result<()> {

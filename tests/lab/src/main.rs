@@ -70,11 +70,8 @@ enum Command {
         /// Sessions held meanwhile
         #[arg(long, default_value_t = 50)]
         held: usize,
-        /// With `silent_takeover = "always"`: a lost machine is noticed by its silence
-        #[arg(long)]
-        silent: bool,
         /// Without a key: plain VRRP decides, nothing is signed and nothing forwarded
-        #[arg(long, conflicts_with = "silent")]
+        #[arg(long)]
         without_key: bool,
         /// Through the web VIP of IPv6
         #[arg(long, conflicts_with_all = ["both", "baseline"])]
@@ -134,7 +131,6 @@ fn run(cli: Cli) -> Result<()> {
             both,
             baseline,
             held,
-            silent,
             without_key,
             ipv6,
             judge,
@@ -146,10 +142,9 @@ fn run(cli: Cli) -> Result<()> {
                 ours,
                 base: both || baseline,
                 held,
-                detection: match (silent, without_key) {
-                    (true, _) => Detection::Silence,
-                    (false, true) => Detection::Adverts,
-                    (false, false) => Detection::Shipped,
+                detection: match without_key {
+                    true => Detection::Adverts,
+                    false => Detection::Shipped,
                 },
                 ipv6,
                 judge,

@@ -166,6 +166,11 @@ fn observe(lab: &Lab, pair: &mut dyn Balancer, round: &Round) -> Result<Option<M
     lab.wait_until(STEADY, "lb1 alone holds the VIP", || {
         lease::holder(lab, round.vip) == Some(Node::Lb1)
     })?;
+    lab.wait_until(
+        STEADY,
+        "both nodes know that the other one is ready",
+        || pair.has_settled(),
+    )?;
     let adverts = AdvertWatch::start(lab, Node::Lb1)?;
     let leases = LeaseWatch::start(lab, round.vip)?;
     let held = Held::open(lab, to, round.held)?;

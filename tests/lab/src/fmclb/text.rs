@@ -70,11 +70,6 @@ allow = ["127.0.0.0/8", "192.168.0.0/24"]
     )
 }
 
-/// The text with `silent_takeover = "always"`.
-pub fn with_silent_takeover(config: &str) -> String {
-    config.replacen("[pair]", "[pair]\nsilent_takeover = \"always\"", 1)
-}
-
 /// The text with the web VIP over IPv6, too.
 pub fn with_web6(config: &str) -> String {
     format!(
@@ -88,6 +83,12 @@ pub fn plain(config: &str) -> String {
     let of_channel = |line: &&str| line.starts_with("key_file") || line.starts_with("heartbeat");
     let lines = config.lines().filter(|line| !of_channel(line));
     lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// Whether a `key_file` line names a key.
+pub(super) fn has_key(config: &str) -> bool {
+    let mut lines = config.lines();
+    lines.any(|line| line.trim_start().starts_with("key_file"))
 }
 
 /// The text with every `key_file` line naming this key.
