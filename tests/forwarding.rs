@@ -40,14 +40,7 @@ fn forwarding(config: &str) -> Result<Site> {
 }
 
 fn wait_until_both_forward(site: &Site) -> Result<()> {
-    site.wait("both nodes forward", |site| {
-        Node::LBS.into_iter().all(|node| {
-            site.pair.status(node).is_ok_and(|status| {
-                let forwarding = &status["forwarding"];
-                forwarding["state"] == "on" && forwarding["peer_forwards"] == true
-            })
-        })
-    })
+    site.wait("both nodes forward", Site::both_forward)
 }
 
 fn sent_there(site: &Site, node: Node, cause: &str) -> Result<f64> {
@@ -214,9 +207,11 @@ fn a_machine_that_refuses_it_moves_its_vips_all_the_same_and_says_so() -> Result
             warnings.contains("no flow forwarding: not permitted"),
             "{warnings}"
         );
+        nobody_asks(site, Node::Lb1)?;
         // lb2 forwards, so what lb1 relays goes on; the other way it does not, and that is said.
         let at_lb1 = Held::open(&site.lab, web(), HELD)?;
         let said = hand_over(site, Node::Lb1)?;
+        nobody_asks(site, Node::Lb2)?;
         ensure!(!said.contains("are cut"), "{said}");
         let at_lb2 = Held::open(&site.lab, web(), HELD)?;
         site.wait("no pong is missing", |_| at_lb1.report().waiting < TENTH)?;
@@ -231,6 +226,21 @@ fn a_machine_that_refuses_it_moves_its_vips_all_the_same_and_says_so() -> Result
         ensure!(at_lb1.broken() == 0, "{:?}", at_lb1.report());
         Ok(())
     })
+}
+
+/// The other node does not ask whether the holder's machine is there, even where three heartbeats are missing: where one of
+/// them forwards nothing, a wrong guess would cost connections, and adverts decide.
+fn nobody_asks(site: &Site, holder: Node) -> Result<()> {
+    let asked = || metric(site, holder.other(), "fmc_lb_pair_questions_total");
+    let before = asked()?;
+    let cut = fault::port_silent(&site.lab, holder)?;
+    std::thread::sleep(Duration::from_millis(150));
+    cut.now()?;
+    // A heartbeat or two, by which it would know the answers.
+    std::thread::sleep(TENTH);
+    ensure!(asked()? == before, "{} asked {holder}", holder.other());
+    ensure!(site.holds_both(holder), "the VIPs moved");
+    Ok(())
 }
 
 /// A node gives its VIPs to the other one; what is said of it.
