@@ -25,7 +25,7 @@ use lab::prober::{Asking, Failed, Prober, Question, Why};
 use lab::process::{kill_together, signal_all};
 use lab::topology::WEB_VIP;
 use lab::transfer::{Direction, Ended, Transfer};
-use lab::{Lab, Node};
+use lab::{Lab, Node, limits};
 use nix::sys::signal::Signal;
 
 use crate::site::{Site, config_with_v6, web, web6};
@@ -44,11 +44,6 @@ const SOON: Duration = Duration::from_secs(10);
 const FILES: u16 = 8_080;
 /// Bytes a second of each.
 const RATE: u64 = 4_000_000;
-
-/// Room for a busy machine; `FMC_LB_ROOM=1` asserts the bounds themselves.
-fn room() -> u32 {
-    set_to("FMC_LB_ROOM").unwrap_or(2)
-}
 
 fn rounds() -> u32 {
     set_to("FMC_LB_CRASH_ROUNDS").unwrap_or(1)
@@ -260,7 +255,7 @@ fn cut(load: &Load, servers: &[&Backend], kill: Kill) -> Result<Cut> {
             .context("somebody")?
             .saturating_duration_since(kill.before);
         ensure!(
-            after <= TOLD * room(),
+            after <= TOLD * limits::room(),
             "the last one was told after {after:?}"
         );
         Ok(after)
@@ -317,7 +312,7 @@ fn is_cut(failed: &Failed, kill: Kill) -> bool {
     failed.why == Why::Reset
         && failed.started <= kill.over
         && failed.ended >= kill.before
-        && failed.ended <= kill.over + TOLD * room()
+        && failed.ended <= kill.over + TOLD * limits::room()
 }
 
 fn servers<'a>(site: &'a Site, files: &'a [Backend]) -> Vec<&'a Backend> {
@@ -371,7 +366,7 @@ fn kill_all(
         let before = Instant::now();
         kill_together(&all);
         // Until their sockets are closed too, the kernel accepts for them.
-        let over = before + TOLD * room();
+        let over = before + TOLD * limits::room();
         let kill = Kill { before, over };
         knows_lb1_only(&site.lab, Node::Router)?;
         let stale = ask(&site.lab, (Node::Router, web()), 2)?;

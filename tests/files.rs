@@ -73,7 +73,7 @@ fn a_list_in_a_file_changes_under_a_running_node() -> Result<()> {
         wait_for(site, "the new list is in use", |list| list["entries"] == 2)?;
         ensure!(!is_served(site), "it is on the list");
         ensure!(list(site)?["changes"] == 1, "{}", list(site)?);
-        ensure!(held.broken() == 0, "{:?}", held.report().broken);
+        ensure!(held.settled().broken() == 0, "{:?}", held.report().broken);
 
         fs::write(&path, "203.0.113.0/24\n203.0.113.256\n")?;
         wait_for(site, "a bad list is refused", |list| list["refusals"] == 1)?;
@@ -84,7 +84,7 @@ fn a_list_in_a_file_changes_under_a_running_node() -> Result<()> {
         ensure!(!is_served(site), "the old list is in use");
         let warnings = site.pair.status(Node::Lb1)?["warnings"].to_string();
         ensure!(warnings.contains("203.0.113.256"), "{warnings}");
-        ensure!(held.broken() == 0, "{:?}", held.report().broken);
+        ensure!(held.settled().broken() == 0, "{:?}", held.report().broken);
 
         fs::remove_file(&path)?;
         wait_for(site, "its absence is told", |list| list["refusals"] == 2)?;

@@ -24,7 +24,7 @@ use lab::balancer::{Part, Settings};
 use lab::fault;
 use lab::prober::{Prober, Question};
 use lab::topology::{API_VIP, WEB_VIP};
-use lab::{Lab, Node};
+use lab::{Lab, Node, limits};
 use socket2::{Domain, Protocol, Socket, Type};
 use vrrp::packet::{Addresses, Advert, Envelope, GROUP, MAX_DATAGRAM, Version, encode};
 
@@ -42,12 +42,6 @@ const DELAY: Duration = Duration::from_millis(50);
 const TTL: usize = 8;
 const VRID: usize = 21;
 const CHECKSUM: usize = 26;
-
-/// Room for a busy machine; `FMC_LB_ROOM=1` asserts the bounds themselves.
-fn room() -> u32 {
-    let set = std::env::var("FMC_LB_ROOM").ok();
-    set.and_then(|text| text.parse().ok()).unwrap_or(2)
-}
 
 fn seconds() -> u64 {
     let set = std::env::var("FMC_LB_FLOOD_SECONDS").ok();
@@ -260,7 +254,10 @@ fn a_flood_at_line_rate_delays_no_takeover() -> Result<()> {
         // Silence decides: without that the rounds in peace would excuse anything.
         let by_adverts = Settings::ours(ADVERT).advert * 2;
         ensure!(peace < by_adverts, "in peace {peace:?}");
-        ensure!(flood <= (peace + DELAY) * room(), "in a flood {flood:?}");
+        ensure!(
+            flood <= (peace + DELAY) * limits::room(),
+            "in a flood {flood:?}"
+        );
         Ok(())
     })
 }
@@ -274,7 +271,7 @@ fn a_flood_at_line_rate_delays_no_takeover_by_adverts() -> Result<()> {
         for _ in 0..losses() {
             let flood = loss(site, true)?;
             ensure!(
-                flood <= (settings.active_down() + DELAY) * room(),
+                flood <= (settings.active_down() + DELAY) * limits::room(),
                 "outage {flood:?}"
             );
         }

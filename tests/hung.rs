@@ -13,23 +13,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use lab::Node;
 use lab::balancer::{Part, Settings};
-use lab::fault;
 use lab::held::{Held, Plan};
 use lab::lease::LeaseWatch;
 use lab::prober::{Prober, Question, Why};
 use lab::topology::WEB_VIP;
+use lab::{fault, limits};
 use nix::sys::signal::Signal;
 
 use crate::site::{Site, config_at, metric, web};
 
 /// What new connections may suffer when a process hangs.
 const BOUND: Duration = Duration::from_millis(300);
-
-/// Room for a busy machine; `FMC_LB_ROOM=1` asserts the bound itself.
-fn room() -> u32 {
-    let set = std::env::var("FMC_LB_ROOM").ok();
-    set.and_then(|text| text.parse().ok()).unwrap_or(2)
-}
 
 /// Stops a process of the active node with SIGSTOP; returns the outage.
 fn hang(advert: Duration, part: Part) -> Result<()> {
@@ -62,7 +56,7 @@ fn hang(advert: Duration, part: Part) -> Result<()> {
             part.name(),
             outage.gap
         );
-        ensure!(outage.gap <= BOUND * room(), "outage {outage:?}");
+        ensure!(outage.gap <= BOUND * limits::room(), "outage {outage:?}");
         Ok(())
     })
 }
@@ -108,7 +102,7 @@ fn a_hung_proxy_keeps_the_vips_while_the_other_node_drains() -> Result<()> {
         );
         ensure!(none.is_zero(), "nobody held the VIP for {none:?}");
         ensure!(!failures.contains_key(&Why::Refused), "{failures:?}");
-        ensure!(held.broken() == 0, "{} sessions broke", held.broken());
+        ensure!(held.settled().broken() == 0, "{} sessions broke", held.broken());
         Ok(())
     })
 }

@@ -236,7 +236,7 @@ fn listeners_come_and_go_and_their_sessions_stay() -> Result<()> {
         // A proxy that begins now knows only what the file says.
         let listed = say(site, Node::Lb1, &["sessions", "--listener", "extra"])?.1;
         ensure!(listed.contains("10.17.4.25:80"), "{listed}");
-        ensure!(held.broken() == 0, "{:?}", held.report().broken);
+        ensure!(held.settled().broken() == 0, "{:?}", held.report().broken);
         drop(held);
         site.wait("nothing is left of it", |site| left(site).is_none())?;
         let killed = site.pair.signal(Node::Lb1, Part::Proxy, Signal::SIGKILL)?;
@@ -281,7 +281,7 @@ fn the_next_supervisor_goes_on_with_what_was_loaded() -> Result<()> {
         expect(site, &["reload"], 0, &["- listeners.extra"])?;
         let failures = prober.finish()?.failures(begun);
         ensure!(failures.is_empty(), "{failures:?}");
-        ensure!(held.broken() == 0, "{:?}", held.report().broken);
+        ensure!(held.settled().broken() == 0, "{:?}", held.report().broken);
         ensure!(site.changes()? == before, "a VIP has moved");
         Ok(())
     })

@@ -80,7 +80,7 @@ fn a_drained_server_gets_no_new_session_and_keeps_the_old_ones() -> Result<()> {
         ensure!(server["sessions"] == 10, "{server}");
         let reason = server["reason"].as_str().unwrap_or_default();
         ensure!(reason.starts_with("by administrator, 59m"), "{reason}");
-        ensure!(held.broken() == 0, "{:?}", held.report().broken);
+        ensure!(held.settled().broken() == 0, "{:?}", held.report().broken);
         say(site, &format!("server ready traefik-http/{FIRST}"))?;
         let shares = lab::client::shares(&site.lab, web(), Speak::Echo, 12)?;
         ensure!(shares.len() == 3, "{shares:?}");

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use lab::balancer::{Balancer as _, Part, Settings};
 use lab::lease::LeaseWatch;
 use lab::topology::WEB_VIP;
-use lab::{Node, fault};
+use lab::{Node, fault, limits};
 
 use crate::site::{Site, config_at, metric};
 
@@ -22,12 +22,6 @@ const ADVERT: Duration = Duration::from_millis(100);
 const WITHOUT_PROXY: Duration = Duration::from_secs(1);
 /// Stopped processes need not stand still for longer.
 const STOPPED: Duration = Duration::from_secs(5);
-
-/// Room for a busy machine; `FMC_LB_ROOM=1` asserts the bounds themselves.
-fn room() -> u32 {
-    let set = std::env::var("FMC_LB_ROOM").ok();
-    set.and_then(|text| text.parse().ok()).unwrap_or(2)
-}
 
 /// How long a machine is paused; `FMC_LB_PAUSE_SECONDS=10` is what the case says, and `scripts/prove` does.
 fn pause() -> Duration {
@@ -122,7 +116,7 @@ fn prc_72_tim_41_who_stood_still_takes_nothing_and_of_two_actives_one_is_left() 
         let both = holders.watch.both(resumed);
         println!("lb1 resumed: both held the VIP for {both:?}");
         ensure!(
-            both <= (ADVERT + Duration::from_millis(50)) * room(),
+            both <= (ADVERT + Duration::from_millis(50)) * limits::room(),
             "{both:?}"
         );
         ensure!(
@@ -150,7 +144,7 @@ fn prc_70_a_node_whose_proxy_is_killed_again_and_again_gives_its_vips_up() -> Re
         let mut last = None;
         while !site.holds_both(Node::Lb2) {
             ensure!(
-                begun.elapsed() < WITHOUT_PROXY * room(),
+                begun.elapsed() < WITHOUT_PROXY * limits::room(),
                 "lb1 keeps its VIPs"
             );
             match site.pair.pid(Node::Lb1, Part::Proxy) {

@@ -89,7 +89,7 @@ fn the_next_supervisor_adopts_the_others() -> Result<()> {
         ensure!(warnings.contains("differs"), "{warnings}");
         let (none, both) = (leases.none(killed), leases.both(killed));
         ensure!(none.is_zero() && both.is_zero(), "the VIP moved");
-        let broken = held.broken();
+        let broken = held.settled().broken();
         let report = prober.finish()?;
         println!("outage {:?}, broken {broken}", report.outage(killed).gap);
         ensure!(broken == 0, "{broken} sessions broke");

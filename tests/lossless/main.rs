@@ -52,7 +52,7 @@ fn extent() -> Extent {
     }
 }
 
-fn clients() -> [Clients; 3] {
+fn clients() -> [Clients; 4] {
     everybody(extent())
 }
 
@@ -84,8 +84,8 @@ impl Verdict {
     fn note(&mut self, name: &str, bound: Bound, lost: &Losses) {
         println!("{name}: {lost}");
         let is_kept = match bound {
-            Bound::Nothing => lost.is_none() && lost.closed == 0,
-            Bound::Drain => lost.is_none(),
+            Bound::Nothing => lost.is_none() && lost.closed == 0 && lost.has_kept_up(),
+            Bound::Drain => lost.is_none() && lost.has_kept_up(),
             Bound::Counted => true,
         };
         if !is_kept {

@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use lab::Node;
 use lab::held::{Held, Plan};
-use lab::prober::{Prober, Question};
-use lab::traffic::Clients;
+use lab::prober::{self, Prober, Question};
+use lab::traffic::{self, Clients};
 
 use super::{Site, web, web6};
+
+/// Where clients are that come by the router.
+pub(crate) const ROUTED: Node = Node::Master2;
 
 /// How many clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,24 +41,30 @@ pub(crate) fn of_v4(extent: Extent) -> [Clients; 2] {
     match extent {
         Extent::Full => [
             of(Node::Client, [100, 10, 2], 3),
-            of(Node::Master2, [50, 5, 1], 10),
+            of(ROUTED, [50, 5, 1], 10),
         ],
-        Extent::Short => [
-            of(Node::Client, [20, 4, 1], 5),
-            of(Node::Master2, [10, 2, 1], 20),
-        ],
+        Extent::Short => [of(Node::Client, [20, 4, 1], 5), of(ROUTED, [10, 2, 1], 20)],
     }
 }
 
-/// Those, and clients of IPv6.
-pub(crate) fn everybody(extent: Extent) -> [Clients; 3] {
+/// Those, and clients of IPv6, on-link and routed: together as many as the routed ones of IPv4.
+pub(crate) fn everybody(extent: Extent) -> [Clients; 4] {
     let [on_link, routed] = of_v4(extent);
-    let v6 = Clients {
+    let on_link_v6 = Clients {
         from: Node::Client,
         to: web6(),
+        pings: routed.pings / 2,
+        idle: routed.idle.div_ceil(2),
+        spacing: routed.spacing * 2,
         ..routed
     };
-    [on_link, routed, v6]
+    let routed_v6 = Clients {
+        from: ROUTED,
+        idle: routed.idle / 2,
+        bulk: 0,
+        ..on_link_v6
+    };
+    [on_link, routed, on_link_v6, routed_v6]
 }
 
 const PLAN: Plan = Plan {
@@ -99,8 +108,9 @@ impl Load {
             .iter()
             .map(|one| one.good_since(self.begun))
             .sum();
-        let seconds = self.begun.elapsed().as_secs_f64();
-        let broken = self.held.report().broken;
+        let time = self.begun.elapsed();
+        let asked = traffic::asked(time, prober::SPACING) * self.probers.len();
+        let broken = self.held.settled().report().broken;
         let mut failures = Vec::new();
         for prober in self.probers {
             failures.push(prober.finish()?.failures(self.begun));
@@ -111,12 +121,16 @@ impl Load {
             took.len(),
             took[took.len() / 2],
             took[took.len() - 1],
-            served as f64 / seconds,
+            served as f64 / time.as_secs_f64(),
             PLAN.count,
             broken.len(),
         );
         ensure!(broken.is_empty(), "{broken:?}");
         ensure!(failures.iter().all(|one| one.is_empty()), "{failures:?}");
+        ensure!(
+            traffic::has_kept_up(served, asked),
+            "{served} of {asked} new connections"
+        );
         Ok(())
     }
 }

@@ -72,6 +72,7 @@ impl Site {
     /// Starts both nodes with [`config_with_v6`]: lb1 holds all VIPs, and both forward.
     pub(crate) fn start_with_v6(&mut self) -> Result<()> {
         self.lab.enable_ipv6()?;
+        self.lab.route_ipv6(load::ROUTED)?;
         self.pair.start(Node::Lb1)?;
         self.wait("lb1 holds all VIPs", |site| site.holds_all(Node::Lb1))?;
         self.pair.start(Node::Lb2)?;

@@ -180,6 +180,18 @@ fn accepted(site: &Site, node: Node) -> Result<f64> {
     )
 }
 
+/// The kernel's id of the TC program that is in place on a node.
+fn tc_program(site: &Site, node: Node) -> Result<u32> {
+    let line = ["tc", "filter", "show", "dev", "eth0", "ingress"];
+    let filters = site.lab.exec(node, &line)?;
+    let words: Vec<&str> = filters.split_whitespace().collect();
+    let ours = words.iter().position(|word| word.starts_with("fmc-lb"));
+    let behind = &words[ours.with_context(|| format!("none is there: {filters}"))?..];
+    let id = behind.windows(2).find(|two| two[0] == "id");
+    let id = id.with_context(|| format!("no id: {filters}"))?[1];
+    id.parse().with_context(|| format!("the id {id}"))
+}
+
 /// How many upgrades of each node, and to what in turn. With a second build of another version
 /// (`scripts/prove upgrade` makes one) it is taken in every other round.
 fn plan() -> (usize, Vec<PathBuf>) {
@@ -218,7 +230,15 @@ fn upgrades_under_load_break_nobody_and_refuse_nobody() -> Result<()> {
         let mut counted = accepted(site, Node::Lb1)?;
         for round in 0..rounds {
             for node in Node::LBS {
+                let before = tc_program(site, node)?;
                 took.push(succeed(site, node, &builds[round % builds.len()])?);
+                let after = tc_program(site, node)?;
+                // The second build has another one; the same one stays where it is.
+                ensure!(
+                    (before != after) == (builds.len() > 1),
+                    "{before} became {after}"
+                );
+                site.wait("both forward", Site::both_forward)?;
                 if node == Node::Lb1 {
                     let now = accepted(site, node)?;
                     ensure!(now > counted, "{counted} connections became {now}");
@@ -239,7 +259,10 @@ fn upgrades_under_load_break_nobody_and_refuse_nobody() -> Result<()> {
             none.is_zero() && both.is_zero(),
             "none {none:?}, both {both:?}"
         );
-        ensure!(lost.is_none() && lost.closed == 0, "{lost}");
+        ensure!(
+            lost.is_none() && lost.closed == 0 && lost.has_kept_up(),
+            "{lost}"
+        );
         ensure!(gap <= TENTH * 3 / 2, "no advert for {gap:?}");
         // Whoever has retired ends with its sessions, and what it has counted stays.
         site.wait("the retired proxies have gone", |site| {

@@ -26,6 +26,10 @@ const PONG_LIMIT: Duration = Duration::from_secs(5);
 const OPEN_LIMIT: Duration = Duration::from_secs(60);
 /// What a ping is.
 const PING: &[u8] = b"0123456789abcdef0123456789abcdef";
+/// A session that hangs is known to within this.
+const SETTLED: Duration = Duration::from_secs(6);
+/// A ping that is under way for no longer is nothing to wait for.
+const UNDER_WAY: Duration = Duration::from_millis(100);
 /// An idle session notices a silent death by keepalive.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
@@ -134,6 +138,13 @@ impl Held {
             .lock()
             .expect("nothing panics while it holds the report")
             .clone()
+    }
+
+    /// Waits until no session has waited long for its pong: one that hangs is broken after five seconds, and looks well
+    /// before.
+    pub fn settled(&self) -> &Self {
+        wait::within(SETTLED, || self.report().waiting < UNDER_WAY);
+        self
     }
 
     /// How many are broken.

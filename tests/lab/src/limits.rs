@@ -33,6 +33,12 @@ pub(crate) fn raise_open_files() -> Result<()> {
     Ok(())
 }
 
+/// Room for a busy machine; `FMC_LB_ROOM=1` asserts the bounds themselves.
+pub fn room() -> u32 {
+    let set = std::env::var("FMC_LB_ROOM").ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
 /// Makes the calling thread a real-time thread of low priority, if that is permitted. Returns whether it was.
 pub fn real_time() -> bool {
     set_scheduler(libc::SCHED_FIFO, PRIORITY)

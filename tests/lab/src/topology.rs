@@ -171,6 +171,35 @@ impl Lab {
         Ok(())
     }
 
+    /// Gives a machine behind the router an address of fd00:0:0:2::/64 and a way to and from the LAN's, which has IPv6 by
+    /// then.
+    ///
+    /// # Errors
+    /// When the kernel has no IPv6.
+    pub fn route_ipv6(&self, node: Node) -> Result<()> {
+        for (machine, device) in [(Node::Router, "eth1"), (node, "eth0")] {
+            for (setting, value) in [("accept_dad", "0"), ("disable_ipv6", "0")] {
+                self.sysctl(machine, &format!("net.ipv6.conf.{device}.{setting}"), value)?;
+            }
+        }
+        self.sysctl(Node::Router, "net.ipv6.conf.all.forwarding", "1")?;
+        let [.., host] = node.address().octets();
+        self.ip(Node::Router, "addr add fd00:0:0:2::1/64 dev eth1 nodad")?;
+        self.ip(
+            node,
+            &format!("addr add fd00:0:0:2::{host}/64 dev eth0 nodad"),
+        )?;
+        self.ip(node, "route add default via fd00:0:0:2::1")?;
+        let way = format!(
+            "route add fd00:0:0:2::/64 via {}",
+            Node::Router.address_v6()
+        );
+        for lb in Node::LBS {
+            self.ip(lb, &way)?;
+        }
+        Ok(())
+    }
+
     /// Gives the load balancers and the client a second network: eth1, 192.168.1.0/24, on a bridge of its own.
     ///
     /// # Errors

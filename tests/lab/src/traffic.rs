@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::bulk::Bulk;
 use crate::held::{Held, How, Plan};
 use crate::prober::{Asking, Prober, Question, Why};
-use crate::{Lab, Node, wait};
+use crate::{Lab, Node, limits, wait};
 
 /// Time between two pings.
 const PING: Duration = Duration::from_millis(20);
@@ -56,7 +56,8 @@ pub struct Traffic {
     pings: Vec<Held>,
     idle: Vec<Held>,
     bulk: Vec<Bulk>,
-    probers: Vec<Prober>,
+    /// Each with the time between two of its attempts.
+    probers: Vec<(Prober, Duration)>,
 }
 
 /// What was lost.
@@ -76,7 +77,9 @@ pub struct Losses {
     pub corrupt: usize,
     /// Bytes of streams that came back and were checked.
     pub bytes: u64,
-    /// New connections that were served.
+    /// New connections that were asked for: one each spacing.
+    pub asked: usize,
+    /// Those that were served.
     pub new: usize,
     /// Those that were not.
     pub failed: BTreeMap<Why, u64>,
@@ -116,7 +119,8 @@ impl Traffic {
                 spacing: one.spacing,
                 limit: LIMIT,
             };
-            traffic.probers.push(Prober::start_asking(lab, asking)?);
+            let prober = Prober::start_asking(lab, asking)?;
+            traffic.probers.push((prober, one.spacing));
         }
         traffic.begun = Instant::now();
         Ok(traffic)
@@ -126,7 +130,7 @@ impl Traffic {
     pub fn is_served(&self, since: Instant) -> bool {
         self.probers
             .iter()
-            .all(|prober| prober.good_since(since) > 5)
+            .all(|(prober, _)| prober.good_since(since) > 5)
     }
 
     /// Bytes that came back so far, of each stream.
@@ -174,8 +178,9 @@ impl Traffic {
                 losses.streams_broken.push(outcome.broken);
             }
         }
-        for prober in self.probers {
+        for (prober, spacing) in self.probers {
             let report = prober.finish()?;
+            losses.asked += asked(report.ended - report.started, spacing);
             losses.new += report.good.len();
             let took = report.good.iter().map(|good| good.ended - good.started);
             losses.late += took.filter(|took| *took > LATE).count();
@@ -188,7 +193,23 @@ impl Traffic {
     }
 }
 
+/// Attempts that are begun in a time.
+pub fn asked(time: Duration, spacing: Duration) -> usize {
+    usize::try_from(time.as_nanos() / spacing.as_nanos()).unwrap_or(usize::MAX)
+}
+
+/// Whether nine of ten of the new connections that were asked for were served: else something has held the clients up,
+/// and that nothing failed says little. Half of that on a busy machine.
+pub fn has_kept_up(served: usize, asked: usize) -> bool {
+    served as f64 >= asked as f64 * 0.9 / f64::from(limits::room())
+}
+
 impl Losses {
+    /// Whether so many new connections were served as were asked for, nearly; see [`has_kept_up`].
+    pub fn has_kept_up(&self) -> bool {
+        has_kept_up(self.new, self.asked)
+    }
+
     /// Whether nothing was lost. That a drain closes idle sessions in order is no loss.
     pub fn is_none(&self) -> bool {
         self.broken.is_empty()
@@ -205,13 +226,14 @@ impl fmt::Display for Losses {
         write!(
             f,
             "{broken} of {} sessions broken, {} of {} streams ({} MB, {} with a wrong byte), {failed} of {} new \
-             connections failed; longest gap {} ms, longest ping {} ms",
+             connections failed ({} were asked for); longest gap {} ms, longest ping {} ms",
             self.held,
             self.streams_broken.len(),
             self.streams,
             self.bytes / 1_000_000,
             self.corrupt,
             self.new as u64 + failed,
+            self.asked,
             self.gap.as_millis(),
             self.longest_ping.as_millis(),
         )?;
@@ -231,5 +253,18 @@ impl fmt::Display for Losses {
             write!(f, "; stream: {why}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_serves_a_part_of_what_was_asked_for_has_not_kept_up() {
+        let all = asked(Duration::from_secs(2), Duration::from_millis(2));
+        assert_eq!(all, 1_000);
+        assert!(has_kept_up(all, all) && has_kept_up(900, all));
+        assert!(!has_kept_up(400, all) && !has_kept_up(0, 1));
     }
 }
