@@ -15,6 +15,8 @@ use crate::site::{BINARY, Site, config_at, metric};
 
 /// Bits of CAP_NET_ADMIN and CAP_NET_RAW, capabilities(7).
 const NETWORK: u64 = 1 << 12 | 1 << 13;
+/// Bit of CAP_PERFMON.
+const PERFMON: u64 = 1 << 38;
 
 /// The value of a line of `/proc/PID/task/TID/status`.
 fn line<'a>(status: &'a str, name: &str) -> Result<&'a str> {
@@ -49,6 +51,13 @@ fn no_thread_of_a_child_has_a_right_that_it_does_not_need() -> Result<()> {
                 threads += 1;
             }
             ensure!(threads >= 3, "{} has {threads} threads", part.name());
+        }
+        // For the TC program of the next version alone.
+        let supervisor = site.pair.pid(Node::Lb1, Part::Supervisor)?;
+        let status = fs::read_to_string(format!("/proc/{supervisor}/status"))?;
+        for (set, has) in [("CapPrm", true), ("CapEff", false)] {
+            let bits = u64::from_str_radix(line(&status, set)?, 16)?;
+            ensure!((bits & PERFMON != 0) == has, "supervisor: {set} {bits:x}");
         }
         let status = site.pair.status(Node::Lb1)?;
         let warnings = status["warnings"].to_string();

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use lab::backend::Service;
 use lab::balancer::{Balancer as _, Settings};
 use lab::cluster::Cluster;
-use lab::fmclb::{FmcLb, reference_config, with_web6};
+use lab::fmclb::{FmcLb, confinement, reference_config, with_web6};
 use lab::process::Process;
 use lab::topology::{API_VIP, WEB_VIP, WEB_VIP_V6};
 use lab::{Lab, Node, capture, client, lease, limits, scenario};
@@ -165,7 +165,7 @@ impl Site {
 }
 
 /// A supervisor on lb1 with users of their own for its processes: a view of the user database that
-/// only its process has.
+/// only its process has. It has the rights that the unit for systemd leaves it.
 pub(crate) fn start_with_users(site: &Site, folder: &Path) -> Result<Process> {
     let mut users = fs::read_to_string("/etc/passwd")?;
     for (name, uid) in [
@@ -184,24 +184,12 @@ pub(crate) fn start_with_users(site: &Site, folder: &Path) -> Result<Process> {
         config.display().to_string(),
         site.pair.runtime_dir(Node::Lb1).display().to_string(),
     );
-    let line = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        script,
-        &database,
-        BINARY,
-        "run",
-        "--config",
-        &config,
-        "--node",
-        "lb1",
-        "--runtime-dir",
-        &runtime,
-    ];
+    let confinement = confinement();
+    let mut line = vec!["unshare", "--mount", "--propagation", "private"];
+    line.extend(["sh", "-c", script, &database]);
+    line.extend(confinement.iter().map(String::as_str));
+    line.extend([BINARY, "run", "--config", &config, "--node", "lb1"]);
+    line.extend(["--runtime-dir", &runtime]);
     Process::start(&site.lab, Node::Lb1, "with-users", &line)
 }
 

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use text::{has_key, with_key_file};
 pub use text::{plain, reference_config, with_web6};
+pub use unit::confinement;
 
 use crate::balancer::{Balancer, Part};
 use crate::process::{Process, Seen, kill_together, output_within, processes, signal_all};

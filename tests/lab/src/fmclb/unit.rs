@@ -4,7 +4,7 @@
 const UNIT: &str = include_str!("../../../../configs/systemd/fmc-lb.service");
 
 /// The words before a command that leave it the rights that the unit does: its bounding set, and no new ones.
-pub(super) fn confinement() -> Vec<String> {
+pub fn confinement() -> Vec<String> {
     confinement_of(UNIT)
 }
 
