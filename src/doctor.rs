@@ -1,12 +1,13 @@
 //! `fmc-lb doctor`: looks at this machine with the eyes of somebody who has been called, and says what is wrong, what may
 //! be, and what to do. It changes nothing, and runs beside a running node or without one.
 //!
-//! [`examine`] collects facts, [`judge`] and [`firewall`] judge them (pure).
+//! [`examine`] collects facts, [`judge`] and [`firewall`] judge them, [`traffic`] says what has to pass (pure).
 
 mod examine;
 mod firewall;
 mod judge;
 mod pools;
+mod traffic;
 
 use std::process::ExitCode;
 

@@ -51,21 +51,44 @@ fn a_doctor_finds_what_is_wrong_with_a_machine_and_nothing_else() -> Result<()> 
     )?;
     let (said, code) = doctor(&site)?;
     ensure!(code == 1, "{said}");
-    ensure!(said.contains("a firewall rule names adverts"), "{said}");
-    ensure!(
-        said.contains("no rule names the pair channel (UDP port 9601)"),
-        "{said}"
-    );
-    site.lab.nft(
-        Node::Lb1,
-        "add rule inet filter input udp dport 9601 accept",
-    )?;
-    site.lab.nft(
-        Node::Lb1,
-        "add rule inet filter input tcp dport { 80, 443, 6443 } accept",
-    )?;
+    for part in [
+        "the firewall lets adverts (IP protocol 112, vrrp) pass",
+        "drops the pair channel's heartbeats (UDP port 9601) that come in from 192.168.0.12 on eth0: \
+         the policy of chain inet filter input",
+        "-> nft insert rule inet filter input udp dport 9601 accept",
+    ] {
+        ensure!(said.contains(part), "no {part:?} in {said}");
+    }
+    for rule in ["udp dport 9601", "tcp dport { 80, 443, 6443, 9601 }"] {
+        let command = format!("add rule inet filter input {rule} accept");
+        site.lab.nft(Node::Lb1, &command)?;
+    }
     let (said, code) = doctor(&site)?;
     ensure!(code == 0, "{said}");
+    // In front of those that accept; and on the way out.
+    for (chain, hook, way) in [
+        ("input", "input", "that come in from 192.168.0.12"),
+        ("mine", "output", "that leave for 224.0.0.18"),
+    ] {
+        let base =
+            format!("add chain inet filter {chain} {{ type filter hook {hook} priority 0 ; }}");
+        site.lab.nft(Node::Lb1, &base)?;
+        let rule = format!("insert rule inet filter {chain} meta l4proto 112 drop");
+        site.lab.nft(Node::Lb1, &rule)?;
+        let (said, code) = doctor(&site)?;
+        ensure!(
+            code == 1
+                && said.contains(&format!("drops adverts (IP protocol 112, vrrp) {way}"))
+                && said.contains(&format!("of chain inet filter {chain}")),
+            "{said}"
+        );
+        site.lab
+            .nft(Node::Lb1, &format!("flush chain inet filter {chain}"))?;
+        if hook == "input" {
+            site.lab
+                .nft(Node::Lb1, "add rule inet filter input accept")?;
+        }
+    }
     site.lab.nft(Node::Lb1, "delete table inet filter")?;
 
     // A second network card in the same network, as it comes.

@@ -1,30 +1,31 @@
-//! Whether nftables lets in what the nodes have to hear of each other. Pure, and no more than a guess: a rule may let it in
-//! in ways that are not looked for. So a chain that drops by default is bad only if no rule anywhere names the protocol.
+//! Whether nftables lets through what the nodes have to hear of each other, and what clients ask. Pure.
+//!
+//! Each packet goes its way through the chains ([`walk`]), condition by condition ([`packet`]). What cannot be told is said
+//! to be unknown: conditions that nft(8) only names (xt), and values that nobody knows beforehand.
+
+mod packet;
+mod walk;
 
 use serde_json::Value;
 
+pub(crate) use self::packet::Packet;
+use self::walk::{Fate, Reason, Ruleset};
 use super::{Finding, Verdict};
 
-/// What has to come in.
+/// What has to pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// "adverts (IP protocol 112)"
     pub(crate) what: String,
-    pub(crate) how: How,
-    /// A command that lets it in.
-    pub(crate) remedy: String,
+    /// Each of them.
+    pub(crate) packets: Vec<Packet>,
+    /// The condition of a rule that accepts them: "udp dport 9601"
+    pub(crate) condition: String,
+    /// What else lets them in, where another program writes the rules; may be empty.
+    pub(crate) or: String,
 }
 
-/// How a rule names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
-    /// VRRP, by number or by name.
-    Vrrp,
-    /// A UDP or TCP port.
-    Port(u16),
-}
-
-/// What stands in a ruleset as `nft -j list ruleset` prints it.
+/// What becomes of everything that has to pass, by a ruleset as `nft -j list ruleset` prints it.
 pub(crate) fn findings(ruleset: &str, wanted: &[Wanted]) -> Vec<Finding> {
     let Ok(parsed) = serde_json::from_str::<Value>(ruleset) else {
         return vec![Finding::new(
@@ -34,155 +35,56 @@ pub(crate) fn findings(ruleset: &str, wanted: &[Wanted]) -> Vec<Finding> {
         )];
     };
     let objects = parsed["nftables"].as_array().map_or(&[][..], Vec::as_slice);
-    let closed: Vec<String> = objects
-        .iter()
-        .filter_map(|object| object.get("chain"))
-        .filter(|chain| chain["hook"] == "input" && chain["policy"] == "drop")
-        .map(|chain| {
-            let word = |key: &str| chain[key].as_str().unwrap_or_default().to_owned();
-            format!("{} {} {}", word("family"), word("table"), word("name"))
-        })
-        .collect();
-    let refusing = objects.iter().filter_map(|object| object.get("rule"));
-    let rules: Vec<&Value> = refusing.map(|rule| &rule["expr"]).collect();
-    // firewalld's chains accept by default and end with a rule that rejects everything.
-    let rejects = rules.iter().any(|expr| is_refusal_of_all(expr));
-    if closed.is_empty() && !rejects {
-        return vec![Finding::good("the firewall drops nothing by default")];
+    let ruleset = Ruleset::new(objects);
+    if !ruleset.looks_at_packets() {
+        return vec![Finding::good("the firewall drops nothing: it has no rules")];
     }
-    let closed = match closed.first() {
-        Some(chain) => format!("nftables chain {chain} drops by default"),
-        None => "an nftables rule refuses what no rule before it accepts".to_owned(),
-    };
-    wanted
-        .iter()
-        .map(|wanted| {
-            if rules.iter().any(|expr| names(expr, wanted.how)) {
-                return Finding::good(format!("a firewall rule names {}", wanted.what));
+    let judged = wanted.iter().map(|wanted| judge(&ruleset, wanted));
+    judged.collect()
+}
+
+/// The worst that happens to any of the packets.
+fn judge(ruleset: &Ruleset<'_>, wanted: &Wanted) -> Finding {
+    let mut unclear = None;
+    for packet in &wanted.packets {
+        match ruleset.fate(packet) {
+            Fate::Passes => {}
+            Fate::Unclear(reason) => unclear = unclear.or(Some((packet, reason))),
+            Fate::Dropped(reason) => {
+                let (what, way) = (&wanted.what, way(packet));
+                let said = format!("the firewall drops {what} {way}: {}", reason.what);
+                return Finding::new(Verdict::Bad, said, remedy(wanted, &reason));
             }
-            let what = format!("{closed}, and no rule names {}", wanted.what);
-            Finding::new(Verdict::Bad, what, wanted.remedy.as_str())
-        })
-        .collect()
+        }
+    }
+    match unclear {
+        None => Finding::good(format!("the firewall lets {} pass", wanted.what)),
+        Some((packet, reason)) => {
+            let (what, way) = (&wanted.what, way(packet));
+            let why = &reason.what;
+            let said = format!("the firewall may drop {what} {way}: {why}, as far as can be told");
+            Finding::new(Verdict::Unknown, said, remedy(wanted, &reason))
+        }
+    }
 }
 
-/// A rule without any condition that rejects or drops.
-fn is_refusal_of_all(expr: &Value) -> bool {
-    let Some(parts) = expr.as_array() else {
-        return false;
-    };
-    let refuses = |part: &Value| part.get("reject").is_some() || part.get("drop").is_some();
-    let conditional = |part: &Value| part.get("match").is_some() || part.get("vmap").is_some();
-    parts.iter().any(refuses) && !parts.iter().any(conditional)
+fn way(packet: &Packet) -> String {
+    let interface = &packet.interface;
+    match (packet.incoming, packet.source) {
+        (true, Some(source)) => format!("that come in from {source} on {interface}"),
+        (true, None) => format!("that come in on {interface}"),
+        (false, _) => format!("that leave for {} on {interface}", packet.destination),
+    }
 }
 
-/// Whether a condition of the rule has it on its right side.
-fn names(expr: &Value, how: How) -> bool {
-    let parts = expr.as_array().map_or(&[][..], Vec::as_slice);
-    let mut conditions = parts.iter().filter_map(|part| part.get("match"));
-    conditions.any(|condition| {
-        let left = condition["left"].to_string();
-        let about = match how {
-            How::Vrrp => {
-                left.contains("protocol") || left.contains("l4proto") || left.contains("nexthdr")
-            }
-            How::Port(_) => left.contains("dport"),
-        };
-        about && has(&condition["right"], how)
-    })
-}
-
-/// A value, a set of values, or a range of them.
-fn has(right: &Value, how: How) -> bool {
-    match (right, how) {
-        (Value::String(word), How::Vrrp) => word == "vrrp",
-        (Value::Number(number), How::Vrrp) => number.as_u64() == Some(112),
-        (Value::Number(number), How::Port(port)) => number.as_u64() == Some(u64::from(port)),
-        (Value::Object(object), _) => match (object.get("set"), object.get("range")) {
-            (Some(Value::Array(all)), _) => all.iter().any(|one| has(one, how)),
-            (_, Some(Value::Array(ends))) => match (ends.as_slice(), how) {
-                ([from, to], How::Port(port)) => {
-                    let (from, to) = (from.as_u64(), to.as_u64());
-                    let range = from.zip(to).map(|(from, to)| from..=to);
-                    range.is_some_and(|range| range.contains(&u64::from(port)))
-                }
-                _ => false,
-            },
-            _ => false,
-        },
-        _ => false,
+fn remedy(wanted: &Wanted, reason: &Reason) -> String {
+    let (base, condition) = (&reason.base, &wanted.condition);
+    let insert = format!("nft insert rule {base} {condition} accept");
+    match wanted.or.as_str() {
+        "" => insert,
+        or => format!("{insert}; {or}"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wanted() -> [Wanted; 2] {
-        [
-            Wanted {
-                what: "adverts".to_owned(),
-                how: How::Vrrp,
-                remedy: "let them in".to_owned(),
-            },
-            Wanted {
-                what: "UDP port 9601".to_owned(),
-                how: How::Port(9601),
-                remedy: "let it in".to_owned(),
-            },
-        ]
-    }
-
-    fn verdicts(objects: &str) -> Vec<Verdict> {
-        let text = format!("{{\"nftables\": [{{\"metainfo\": {{}}}}{objects}]}}");
-        let findings = findings(&text, &wanted());
-        findings.iter().map(|one| one.verdict).collect()
-    }
-
-    const DROPS: &str = r#", {"chain": {"family": "inet", "table": "filter", "name": "input", "hook": "input", "policy": "drop"}}"#;
-
-    fn rule(expr: &str) -> String {
-        format!(", {{\"rule\": {{\"expr\": [{expr}]}}}}")
-    }
-
-    fn condition(field: &str, right: &str) -> String {
-        format!(
-            r#"{{"match": {{"op": "==", "left": {{"payload": {{"protocol": "ip", "field": "{field}"}}}}, "right": {right}}}}}, {{"accept": null}}"#
-        )
-    }
-
-    #[test]
-    fn an_open_firewall_is_good() {
-        assert_eq!(verdicts(""), [Verdict::Good]);
-        let accepts = DROPS.replace("drop", "accept");
-        assert_eq!(verdicts(&accepts), [Verdict::Good]);
-    }
-
-    #[test]
-    fn a_chain_that_drops_wants_a_rule_for_each() {
-        assert_eq!(verdicts(DROPS), [Verdict::Bad, Verdict::Bad]);
-        let adverts = DROPS.to_owned() + &rule(&condition("protocol", "\"vrrp\""));
-        assert_eq!(verdicts(&adverts), [Verdict::Good, Verdict::Bad]);
-        let number = DROPS.to_owned() + &rule(&condition("protocol", "112"));
-        assert_eq!(verdicts(&number), [Verdict::Good, Verdict::Bad]);
-        let set = DROPS.to_owned() + &rule(&condition("dport", r#"{"set": [22, 9601]}"#));
-        assert_eq!(verdicts(&set), [Verdict::Bad, Verdict::Good]);
-        let range = DROPS.to_owned() + &rule(&condition("dport", r#"{"range": [9600, 9610]}"#));
-        assert_eq!(verdicts(&range), [Verdict::Bad, Verdict::Good]);
-        let other = DROPS.to_owned() + &rule(&condition("sport", "9601"));
-        assert_eq!(verdicts(&other), [Verdict::Bad, Verdict::Bad]);
-    }
-
-    #[test]
-    fn a_last_rule_that_refuses_everything_closes_a_chain_too() {
-        let last = rule(r#"{"counter": {}}, {"reject": {"type": "icmpx"}}"#);
-        assert_eq!(verdicts(&last), [Verdict::Bad, Verdict::Bad]);
-        let conditional = rule(&(condition("saddr", "\"10.0.0.1\"") + r#", {"drop": null}"#));
-        assert_eq!(verdicts(&conditional), [Verdict::Good]);
-    }
-
-    #[test]
-    fn what_is_no_json_is_said() {
-        assert_eq!(findings("Error", &wanted())[0].verdict, Verdict::Unknown);
-    }
-}
+mod tests;

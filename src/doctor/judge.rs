@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use common::addr::Family;
-use common::config::{Config, NodeIndex, Runs, Transport, Vip};
+use common::config::{Config, NodeIndex, Transport, Vip};
 
 use super::examine::{Facts, Interface, Manager};
-use super::firewall::{self, How, Wanted};
 use super::{Finding, Verdict};
+use super::{firewall, traffic};
 use crate::bpf;
 
 /// Share of a full table of connections that is worth a word, in percent.
@@ -181,7 +181,7 @@ fn way(config: &Config, node: NodeIndex, facts: &Facts) -> Option<Finding> {
 
 fn firewalls(config: &Config, node: NodeIndex, facts: &Facts) -> Vec<Finding> {
     let mut found = match &facts.ruleset {
-        Ok(ruleset) => firewall::findings(ruleset, &wanted(config, node)),
+        Ok(ruleset) => firewall::findings(ruleset, &traffic::wanted(config, node)),
         Err(why) => vec![Finding::new(
             Verdict::Unknown,
             format!("the firewall: {why}"),
@@ -196,49 +196,6 @@ fn firewalls(config: &Config, node: NodeIndex, facts: &Facts) -> Vec<Finding> {
         ));
     }
     found
-}
-
-/// What has to come in on this node.
-fn wanted(config: &Config, node: NodeIndex) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
-    let Some(peer) = config.peer_of(node) else {
-        return wanted;
-    };
-    if !config.vips.is_empty() {
-        wanted.push(Wanted {
-            what: "adverts (IP protocol 112, vrrp)".to_owned(),
-            how: How::Vrrp,
-            remedy: "nft insert rule inet filter input ip protocol vrrp accept; with firewalld: \
-                     firewall-cmd --permanent --add-protocol=vrrp"
-                .to_owned(),
-        });
-    }
-    if config.has_pair_channel(node) && config.nodes[peer.0].runs == Runs::FmcLb {
-        let port = config.pair.port;
-        wanted.push(Wanted {
-            what: format!("the pair channel (UDP port {port})"),
-            how: How::Port(port),
-            remedy: format!(
-                "nft insert rule inet filter input meta l4proto {{ tcp, udp }} th dport {port} accept; with \
-                 firewalld: firewall-cmd --permanent --add-port={port}/udp --add-port={port}/tcp (TCP: its \
-                 admin process)"
-            ),
-        });
-    }
-    let ports = config
-        .listeners
-        .iter()
-        .flat_map(|listener| &listener.binds)
-        .map(|bind| bind.address.port());
-    let mut ports: Vec<u16> = ports.collect();
-    ports.sort_unstable();
-    ports.dedup();
-    wanted.extend(ports.into_iter().map(|port| Wanted {
-        what: format!("listeners (TCP port {port})"),
-        how: How::Port(port),
-        remedy: format!("let TCP port {port} in"),
-    }));
-    wanted
 }
 
 fn settings(facts: &Facts) -> Vec<Finding> {
