@@ -44,21 +44,27 @@ const MISSING: Found<'static> = Err(Some(false));
 const UNKNOWN: Found<'static> = Err(None);
 
 impl Packet {
-    /// Whether chains of an address family see it.
-    pub(super) fn is_seen_by(&self, family: &str) -> bool {
-        match family {
-            "inet" => true,
-            "ip" => self.destination.is_ipv4(),
-            "ip6" => self.destination.is_ipv6(),
+    /// Whether a base chain sees it: the inner object of `{"chain": …}`.
+    pub(super) fn is_seen_by(&self, chain: &Value) -> bool {
+        let family = match chain["family"].as_str() {
+            Some("inet" | "netdev") => true,
+            Some("ip") => self.destination.is_ipv4(),
+            Some("ip6") => self.destination.is_ipv6(),
             _ => false,
-        }
+        };
+        let interface = match &chain["dev"] {
+            Value::String(one) => *one == self.interface,
+            Value::Array(all) => all.iter().any(|one| *one == self.interface),
+            _ => true,
+        };
+        family && interface
     }
 
     /// Hooks that it passes, in this order (netfilter hooks of a packet for or from this machine itself).
-    pub(super) fn hooks(&self) -> [&'static str; 2] {
+    pub(super) fn hooks(&self) -> [&'static str; 3] {
         match self.incoming {
-            true => ["prerouting", "input"],
-            false => ["output", "postrouting"],
+            true => ["ingress", "prerouting", "input"],
+            false => ["output", "postrouting", "egress"],
         }
     }
 
@@ -104,7 +110,7 @@ impl Packet {
             };
         }
         match left["fib"]["result"].as_str() {
-            Some("type") => Ok(Field::Word(self.kind())),
+            Some("type") => Ok(Field::Word(self.kind(&left["fib"]["flags"]))),
             // The other node and the clients can be reached.
             Some("oif") => Ok(Field::Something),
             _ => UNKNOWN,
@@ -131,7 +137,7 @@ impl Packet {
     fn of_meta(&self, key: &str) -> Found<'_> {
         let interface = |incoming: bool| match self.incoming == incoming {
             true => Ok(Field::Word(&self.interface)),
-            false => MISSING,
+            false => Ok(Field::Word("")),
         };
         match key {
             "l4proto" => Ok(Field::Word(self.protocol_name())),
@@ -154,12 +160,14 @@ impl Packet {
         number.ok_or(Some(false))
     }
 
-    /// What kind of address it goes to (fib, "type").
-    fn kind(&self) -> &'static str {
-        match (self.destination.is_multicast(), self.incoming) {
-            (true, _) => "multicast",
-            (false, true) => "local",
-            (false, false) => "unicast",
+    /// What kind of address it goes to or comes from (fib, "type").
+    fn kind(&self, flags: &Value) -> &'static str {
+        let mut flags = flags.as_array().into_iter().flatten();
+        let of_source = flags.any(|flag| flag == "saddr");
+        match (self.destination.is_multicast(), self.incoming == of_source) {
+            (true, _) if !of_source => "multicast",
+            (_, true) => "unicast",
+            (_, false) => "local",
         }
     }
 
@@ -200,7 +208,8 @@ fn holds<'a>(field: &Field<'_>, right: &Value, sets: &dyn Fn(&str) -> Option<&'a
             }
             is_in_range(field, object.get("range")?)
         }
-        Value::Null => None,
+        // A set without elements.
+        Value::Null => Some(false),
     }
 }
 

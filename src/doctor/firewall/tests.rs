@@ -1,5 +1,5 @@
-//! Rulesets as nft(8) 1.0.6 prints them: firewalld's shape with and without the adverts, ufw's own after
-//! `ufw allow 9601,80,443,6443`, and small ones.
+//! Rulesets as nft(8) 1.0.6 prints them after they were loaded: chains as firewalld 1.3 makes them, with and without rules
+//! for the pair; ufw's own after `ufw allow` of 22, 80, 443, 6443 and 9601; and small ones, written by hand.
 
 use std::net::IpAddr;
 
@@ -227,8 +227,75 @@ fn what_cannot_be_told_is_not_called_good() {
     );
     let limit = r#"{"limit": {"rate": 400, "per": "minute"}}"#;
     assert_eq!(fate("drop", &[&rule(&[limit], ACCEPT)]), Verdict::Unknown);
+    let each = r#"{"set": {"op": "add", "elem": {"payload": {"protocol": "ip", "field": "saddr"}}, "set": "@peers", "stmt": [{"limit": {"rate": 10, "per": "second"}}]}}"#;
+    assert_eq!(fate("drop", &[&rule(&[each], ACCEPT)]), Verdict::Unknown);
+    let queue = r#"{"xt": {"type": "target", "name": "NFQUEUE"}}"#;
+    assert_eq!(fate("accept", &[queue]), Verdict::Unknown);
+    assert_eq!(
+        fate("accept", &[r#"{"dnat": {"addr": "10.0.0.1"}}"#]),
+        Verdict::Unknown
+    );
+    let log = r#"{"xt": {"type": "target", "name": "LOG"}}"#;
+    assert_eq!(fate("accept", &[log, r#"{"log": null}"#]), Verdict::Good);
+    let lost = r#"{"vmap": {"key": {"ct": {"key": "state"}}, "data": "@lost"}}"#;
+    assert_eq!(fate("accept", &[lost]), Verdict::Unknown);
     let over = r#"{"limit": {"rate": 400, "per": "second", "inv": true}}"#;
     assert_eq!(fate("accept", &[&rule(&[over], DROP)]), Verdict::Good);
+}
+
+#[test]
+fn where_a_packet_comes_from_is_looked_at_as_the_kernel_does() {
+    let kind = |flag: &str, kind: &str| {
+        format!(
+            r#"{{"match": {{"op": "==", "left": {{"fib": {{"result": "type", "flags": ["{flag}"]}}}}, "right": "{kind}"}}}}"#
+        )
+    };
+    let fate = |hook, condition: &str, packet| {
+        verdict(
+            &ruleset((hook, "accept"), &[&rule(&[condition], DROP)], &[]),
+            packet,
+        )
+    };
+    assert_eq!(
+        fate("input", &kind("saddr", "local"), advert()),
+        Verdict::Good
+    );
+    assert_eq!(
+        fate("input", &kind("saddr", "multicast"), advert()),
+        Verdict::Good
+    );
+    assert_eq!(
+        fate("input", &kind("daddr", "multicast"), advert()),
+        Verdict::Bad
+    );
+    assert_eq!(
+        fate("input", &kind("daddr", "local"), heartbeat()),
+        Verdict::Bad
+    );
+    assert_eq!(
+        fate("output", &kind("saddr", "local"), advert_out()),
+        Verdict::Bad
+    );
+    // What leaves has not come in by any interface.
+    let not_lo = r#"{"match": {"op": "!=", "left": {"meta": {"key": "iifname"}}, "right": "lo"}}"#;
+    assert_eq!(fate("output", not_lo, advert_out()), Verdict::Bad);
+    let empty = FROM_PEERS.replace("@peers", "@empty");
+    let set = r#"{"nftables": [{"set": {"family": "inet", "name": "empty", "table": "filter"}},"#;
+    let blocked = ruleset(("input", "accept"), &[&rule(&[&empty], DROP)], &[]);
+    let blocked = blocked.replacen(r#"{"nftables": ["#, set, 1);
+    assert_eq!(verdict(&blocked, advert()), Verdict::Good);
+}
+
+#[test]
+fn a_chain_in_front_of_all_others_is_looked_at_too() {
+    let ingress = |device: &str| {
+        let chain = format!(r#""hook": "ingress", "dev": "{device}""#);
+        ruleset(("input", "accept"), &[&rule(&[VRRP], DROP)], &[])
+            .replace(r#""hook": "input""#, &chain)
+            .replace("inet", "netdev")
+    };
+    assert_eq!(verdict(&ingress("eth0"), advert()), Verdict::Bad);
+    assert_eq!(verdict(&ingress("eth1"), advert()), Verdict::Good);
 }
 
 #[test]

@@ -9,6 +9,22 @@ use serde_json::Value;
 
 use super::packet::{Packet, Truth};
 
+/// Statements that let a packet go on as it is (libnftables-json(5)).
+const HARMLESS: [&str; 9] = [
+    "comment",
+    "counter",
+    "log",
+    "mangle",
+    "notrack",
+    "secmark",
+    "ct helper",
+    "ct timeout",
+    "flow",
+];
+/// Targets of iptables, which nft(8) only names, likewise (iptables-extensions(8)).
+const HARMLESS_TARGETS: [&str; 8] = [
+    "CHECKSUM", "CONNMARK", "CT", "LOG", "MARK", "NFLOG", "TCPMSS", "TRACE",
+];
 /// Chains that jump to each other deeper than this are not followed (the kernel allows 16).
 const DEEPEST: usize = 16;
 
@@ -113,7 +129,7 @@ impl<'a> Ruleset<'a> {
         for hook in packet.hooks() {
             for (key, _) in &self.bases {
                 let chain = &self.chains[key];
-                if word(chain.about, "hook") != hook || !packet.is_seen_by(key[0]) {
+                if word(chain.about, "hook") != hook || !packet.is_seen_by(chain.about) {
                     continue;
                 }
                 let mut ends = self.walk(*key, packet, 0);
@@ -205,12 +221,8 @@ impl<'a> Ruleset<'a> {
         match name.as_str() {
             "accept" => ends.accepts = true,
             "drop" | "reject" => drops(),
-            // A program decides, or a module that nft(8) only names.
-            "queue" | "synproxy" => {
-                drops();
-                ends.accepts = true;
-            }
-            "xt" if word(inner, "type") == "target" && word(inner, "name") == "REJECT" => drops(),
+            "xt" if word(inner, "name") == "REJECT" => drops(),
+            "xt" if HARMLESS_TARGETS.contains(&word(inner, "name")) => return None,
             "return" => ends.falls = true,
             "goto" => {
                 let target = [family, table, word(inner, "target")];
@@ -226,7 +238,14 @@ impl<'a> Ruleset<'a> {
                 });
                 return Some(returns);
             }
-            _ => return None,
+            name if HARMLESS.contains(&name) => return None,
+            "set" | "map" => return None,
+            // It goes elsewhere, a program decides, or nobody here knows.
+            _ => {
+                drops();
+                ends.accepts = true;
+                return Some(true);
+            }
         }
         Some(false)
     }
@@ -245,7 +264,12 @@ impl<'a> Ruleset<'a> {
             None => map["data"].get("set"),
         };
         let Some(entries) = data.and_then(Value::as_array) else {
-            return (true, data.is_some_and(Value::is_null));
+            // Without elements; or it is not known what they are.
+            let empty = data.is_some_and(Value::is_null);
+            if !empty {
+                self.verdict(&serde_json::json!({"unknown": null}), rule, at, ends);
+            }
+            return (true, empty);
         };
         let mut known = true;
         for entry in entries {
@@ -278,6 +302,11 @@ fn condition<'a>(
         // One packet exceeds no limit; within one are not all.
         let over = limit["inv"] == true;
         return Some(if over { Some(false) } else { None });
+    }
+    let adds = part.get("set").or_else(|| part.get("map"));
+    if let Some(element) = adds {
+        // As a rate for each address.
+        return element.get("stmt").is_some().then_some(None);
     }
     if let Some(module) = part.get("xt") {
         return (word(module, "type") == "match").then_some(None);
