@@ -66,7 +66,7 @@ pub(crate) use self::peer_link::Inputs as PeerInputs;
 use self::peer_link::PeerLink;
 pub(crate) use self::proxies::Proxies;
 use self::proxies::Retired;
-use self::remaining::{Exchange, Left};
+use self::remaining::{Exchange, Own};
 use self::stalls::CpuTimes;
 use self::view::View;
 
@@ -178,7 +178,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     let programs = external::Programs::new((&inputs.config, node), boards);
     tokio::spawn(programs.serve(control.programs.subscribe()));
     let left: &'static Exchange = Box::leak(Box::default());
-    let slots = (&inputs.boards.admin.link, &inputs.boards.proxy.drain, left);
+    let slots = (&inputs.boards.admin.link, left);
     let start = |peer| PeerLink::start(peer, (&inputs.config, inputs.node), slots);
     let link = inputs.peer.map(start).transpose();
     let link = link.context("prepare to speak with the other node's admin")?;
@@ -218,7 +218,12 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
     sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = control.stop.notified() => return Ok(()),
+            () = control.stop.notified() => {
+                if let Some(link) = &link {
+                    say_last_word(&answers, link).await;
+                }
+                return Ok(());
+            }
             Ok(()) = others.changed() => {
                 let next = others.borrow_and_update().clone();
                 if let Some((config, key)) = next {
@@ -233,7 +238,7 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
                 let clocks = Clocks::read();
                 answers.sample(clocks, cpu_times());
                 let view = answers.view();
-                *left.own() = Left::of(&view, clocks.now);
+                *left.own() = Own::of(&view, clocks.now);
                 moves::end_if_over(&view, clocks.now);
                 if let Some(link) = &mut link {
                     link.look(clocks.now);
@@ -241,6 +246,19 @@ async fn serve(inputs: Inputs, control: Arc<Control>) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+/// Where the whole node stops, and not admin alone: it is the last one that ends.
+async fn say_last_word(answers: &Answers, link: &PeerLink) {
+    let view = answers.summed_up();
+    if view.boards.supervisor.stop.since.get().is_none() {
+        return;
+    }
+    *view.left.own() = Own {
+        has_stopped: true,
+        ..Own::of(&view, clock::now())
+    };
+    link.say_farewell().await;
 }
 
 /// What the kernel says of the CPU time; no disk is read for it.

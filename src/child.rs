@@ -264,7 +264,7 @@ fn run_vrrp(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let mut reload = Reload::new(work.config);
     listen(link, kept, move |event| {
         match event {
-            Event::Stop => told.request_stop(),
+            Event::Stop(_) => told.request_stop(),
             Event::Gone => told.supervisor_present(false),
             Event::Back => told.supervisor_present(true),
             Event::Prepare(setup, handles) => {
@@ -331,7 +331,7 @@ fn run_proxy(work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let mut reload = Reload::new(work.config);
     listen(link, kept, move |event| {
         match event {
-            Event::Stop => told.request_stop(),
+            Event::Stop(drain) => told.request_stop(drain),
             Event::Files(files) => told.replace_files(files),
             Event::Prepare(setup, handles) => {
                 let next = reload.read(setup, handles)?;
@@ -401,7 +401,7 @@ fn run_admin(mut work: Work, link: Link, kept: Kept) -> anyhow::Result<()> {
     let mut key = None;
     listen(link, kept, move |event| {
         match event {
-            Event::Stop => told.request_stop(),
+            Event::Stop(_) => told.request_stop(),
             Event::Prepare(setup, handles) => {
                 let mut next = reload.read(setup, handles)?;
                 key = next.read_admin_key()?;

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::moves::{Handover, Maintenance};
 pub(crate) use self::runtime::{KillSessions, Listener, Server, Sessions, Time, Which};
-pub(crate) use self::task::{Apply, Reload, Upgrade};
+pub(crate) use self::task::{Apply, Reload, Stop, Upgrade};
 
 /// Where a node keeps its sockets and what outlives a process.
 const RUNTIME_DIR: &str = "/run/fmc-lb";
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Put the version that is installed now in the running one's place; no connection breaks, no VIP moves (root only)
     Upgrade(Upgrade),
+    /// Stop this node: its VIPs move, its sessions have time to end; returns when it has stopped (root only)
+    Stop(Stop),
     /// Look at this machine: what is wrong, what may be, what to do. Changes nothing; exit 0 good, 1 bad, 2 invalid file
     Doctor(Doctor),
     /// Take away what a node that no longer runs has left: leases, shadows, interfaces, changed kernel settings

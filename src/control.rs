@@ -86,7 +86,11 @@ pub(crate) enum Body {
         failed: Option<String>,
     },
     Abandon,
-    Stop,
+    Stop {
+        /// How long the sessions of a proxy may go on; `None` = as long as the configuration says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain_ms: Option<u64>,
+    },
     Waits,
     Leave,
     Left,
@@ -267,7 +271,10 @@ mod tests {
     #[test]
     fn a_message_comes_back_as_it_was_said() {
         for body in [
-            Body::Stop,
+            Body::Stop { drain_ms: None },
+            Body::Stop {
+                drain_ms: Some(600_000),
+            },
             Body::Adopt,
             Body::GoOver,
             Body::Abandon,
@@ -337,7 +344,7 @@ mod tests {
     fn unknown_fields_messages_and_handles_are_passed_over() {
         assert_eq!(
             parse(r#"{"version":2,"type":"stop","gently":true}"#).body,
-            Body::Stop
+            Body::Stop { drain_ms: None }
         );
         assert_eq!(
             parse(r#"{"version":2,"type":"dance","steps":[1]}"#).body,

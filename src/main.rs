@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Command::Reload(args) => operate::reload::reload(&args),
         Command::Apply(args) => operate::reload::apply(&args),
         Command::Upgrade(args) => operate::upgrade::upgrade(&args),
+        Command::Stop(args) => operate::stop::stop(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Child(args) => child::run(args.kind),

@@ -1,8 +1,9 @@
-//! `fmc-lb server`, `listener`, `sessions`, `handover`, `maintenance` and `reload`: tells a running node something, and shows what it
-//! says.
+//! `fmc-lb server`, `listener`, `sessions`, `handover`, `maintenance`, `reload` and `stop`: tells a running node something,
+//! and shows what it says.
 
 pub(crate) mod moves;
 pub(crate) mod reload;
+pub(crate) mod stop;
 mod table;
 pub(crate) mod upgrade;
 

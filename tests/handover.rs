@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lab::balancer::{Balancer as _, Part};
+use lab::held::{Held, How, Plan};
 use lab::lease::{self, LeaseWatch};
 use lab::prober::{Prober, Question};
 use lab::report::{median, milliseconds};
@@ -54,6 +55,87 @@ fn say(site: &Site, node: Node, arguments: &[&str]) -> Result<Result<String, Str
 fn done(site: &Site, node: Node, arguments: &[&str]) -> Result<String> {
     let said = say(site, node, arguments)?;
     said.map_err(|complaint| anyhow::anyhow!("{arguments:?}: {complaint}"))
+}
+
+/// Nobody is said to hang, to be dead or silent on a node that stops, or by the other one.
+fn says_nothing_false(status: &serde_json::Value) -> Result<()> {
+    let states = status["processes"].as_array().into_iter().flatten();
+    for process in states {
+        let state = process["state"].as_str().unwrap_or_default();
+        ensure!(!["hung", "dead"].contains(&state), "{process}");
+    }
+    let said = status["warnings"].to_string() + &status["vips"].to_string();
+    for word in ["hung", "has not turned", "silent", "firewall"] {
+        ensure!(!said.contains(word), "{word:?} in {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stop_tells_both_nodes_what_is_left_and_what_it_has_reset() -> Result<()> {
+    const COUNT: usize = 10;
+    let site = Site::start(&config(), Service::Echo)?;
+    site.wait("both nodes forward, and hear each other", |site| {
+        site.both_forward()
+            && Node::LBS.into_iter().all(|node| {
+                let link = &site.pair.status(node).unwrap_or_default()["peer"]["link"];
+                link["telling_ms"].is_u64() && link["hearing_ms"].is_u64()
+            })
+    })?;
+    site.watched("handover-stop-with-drain", |site| {
+        let ping = Some(Duration::from_millis(20));
+        let held = Held::open(&site.lab, web(), Plan { count: COUNT, ping })?;
+        let stop = ["stop", "--drain", "3s", "--no-wait"];
+        println!("{}", done(site, Node::Lb1, &stop)?);
+        site.wait("lb2 holds both VIPs", |site| site.holds_both(Node::Lb2))?;
+        refused(site, Node::Lb1, &stop, "stopping already")?;
+        site.wait("lb2 knows what is left on lb1", |site| {
+            let link = &site.pair.status(Node::Lb2).unwrap_or_default()["peer"]["link"];
+            link["drain"]["sessions"] == COUNT
+        })?;
+        for node in Node::LBS {
+            let status = site.pair.status(node)?;
+            says_nothing_false(&status)?;
+            let warnings = status["warnings"].to_string();
+            let words = format!("as it was told to: {COUNT} sessions are left");
+            ensure!(
+                warnings.contains("lb1 stops since") && warnings.contains(&words),
+                "{warnings}"
+            );
+        }
+        let here = &site.pair.status(Node::Lb1)?["drain"];
+        ensure!(here["sessions"] == COUNT, "{here}");
+        ensure!(held.broken() == 0, "{:?}", held.report());
+
+        site.wait("their time is over", |_| held.broken() == COUNT)?;
+        let report = held.report();
+        ensure!(
+            report.broken.iter().all(|one| one.how == How::Reset),
+            "{report:?}"
+        );
+        site.wait("lb1 has said its last word", |site| {
+            let link = &site.pair.status(Node::Lb2).unwrap_or_default()["peer"]["link"];
+            link["stopped"]["reset"] == COUNT
+        })?;
+        let reset = metric(site, Node::Lb2, "fmc_lb_peer_drain_reset")?;
+        ensure!(reset == COUNT as f64, "{reset} were reset");
+        // Long enough for heartbeats to be missed.
+        std::thread::sleep(Duration::from_secs(1));
+        let status = site.pair.status(Node::Lb2)?;
+        says_nothing_false(&status)?;
+        let warnings = status["warnings"].to_string();
+        ensure!(warnings.contains("lb1 has stopped"), "{warnings}");
+        // Nothing is left here: it returns when that is so.
+        let limit = Duration::from_secs(10);
+        let stopped = site.pair.command_within(Node::Lb2, &["stop"], limit)?;
+        let said = String::from_utf8_lossy(&stopped.stdout);
+        ensure!(
+            stopped.status.success() && said.contains("lb2 has stopped"),
+            "{stopped:?}"
+        );
+        ensure!(site.pair.status(Node::Lb2).is_err(), "lb2 still answers");
+        Ok(())
+    })
 }
 
 /// The command is refused, in these words among others.

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use self::admin::AdminBoard;
 pub use self::agent::{AgentSlot, AgentWord};
-pub use self::drain::{AGES, Ages, AgesSlot, DrainSlot};
+pub use self::drain::{AGES, Ages, AgesSlot, DrainSlot, StopSlot};
 pub use self::drops::{AdvertWarning, DropReason, PairDrop};
 pub use self::external::{ExternalAnswer, ExternalEnd, ExternalGroup, ExternalWish};
 pub use self::forward::{ForwardBoard, Forwarding, ForwardingSlot, MAX_CAUSES};
@@ -269,6 +269,8 @@ pub struct ProxyBoard {
     pub withdrawals: [WithdrawalSlot; MAX_SERVERS],
     /// By relay thread. Since layout 16.
     pub ages: [AgesSlot; MAX_THREADS],
+    /// Sessions that were reset at the end of the drain. Since layout 17.
+    pub drain_reset: Cell,
 }
 
 /// As nobody has written it yet.
@@ -296,6 +298,7 @@ impl Default for ProxyBoard {
             drain: Default::default(),
             withdrawals: array::from_fn(|_| Default::default()),
             ages: array::from_fn(|_| Default::default()),
+            drain_reset: Default::default(),
         }
     }
 }

@@ -19,7 +19,7 @@ pub use self::agent::AgentStatus;
 pub use self::forwarding::ForwardingStatus;
 pub use self::machine::MachineStatus;
 pub use self::reload::ReloadStatus;
-pub use self::rescue::{LinkStatus, RescueStatus};
+pub use self::rescue::{LinkStatus, RescueStatus, StoppedStatus};
 pub use self::route::RouteStatus;
 pub use self::succession::{
     RemainingOf, RemainingOfAge, RemainingStatus, RetiredStatus, UpgradeStatus,
@@ -74,10 +74,14 @@ pub struct Status {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DrainStatus {
+    /// When the stop was asked for; `None` = by a version that does not say it.
+    pub since_ms_ago: Option<u64>,
     /// Milliseconds until what is left is reset.
     pub ms_left: u64,
     /// Closed at a quiet moment.
     pub closed: u64,
+    /// Reset: their time was over.
+    pub reset: u64,
     #[serde(flatten)]
     pub left: RemainingStatus,
 }
@@ -121,7 +125,8 @@ pub struct ProcessStatus {
     pub pid: u64,
     /// Of its software; empty = not known.
     pub version: String,
-    /// `running`, `hung`, `dead` or `crash-loop`.
+    /// `running`, `hung`, `dead` or `crash-loop`; of a node that stops also `stopping` (the proxy: until its sessions have
+    /// ended) and `stopped`.
     pub state: String,
     pub heartbeat_ms_ago: Option<u64>,
     pub deaths: u64,
@@ -177,7 +182,7 @@ pub struct PeerStatus {
     pub heard_ms_ago: Option<u64>,
     /// Last heartbeat of the pair channel; `None` = never, or the channel is off.
     pub heartbeat_ms_ago: Option<u64>,
-    /// `on`, `silent`, or `off: ` and why.
+    /// `on`, `silent`, or `off: ` and why, which may be that either node stops or has stopped.
     pub pair_channel: String,
     /// How adverts are signed: `enforce`, `permissive`, `receive-only` or `off`.
     pub signing: String,

@@ -22,11 +22,17 @@ pub enum Task {
         #[serde(default)]
         if_replaced: bool,
     },
+    /// The node is to stop.
+    Stop {
+        /// How long its sessions may go on; `None` = as long as its configuration says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain_ms: Option<u64>,
+    },
 }
 
 impl Task {
     /// The words of all tasks.
-    pub const WORDS: &[&str] = &["reload", "upgrade"];
+    pub const WORDS: &[&str] = &["reload", "upgrade", "stop"];
 }
 
 #[cfg(test)]
@@ -41,6 +47,9 @@ mod tests {
                 only: Some(u64::MAX),
             },
             Task::Upgrade { if_replaced: true },
+            Task::Stop {
+                drain_ms: Some(600_000),
+            },
         ];
         for (task, word) in tasks.into_iter().zip(Task::WORDS) {
             let text = serde_json::to_string(&task).expect("JSON");

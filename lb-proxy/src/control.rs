@@ -30,7 +30,10 @@ pub(crate) enum Want {
     Serve,
     /// Another process accepts from the same sockets: nothing new, and no end for what is going on.
     Retire,
-    Stop,
+    Stop {
+        /// How long sessions may go on; `None` = as long as the configuration says.
+        drain: Option<Duration>,
+    },
 }
 
 /// Boards of the other proxies of the node that may have sessions.
@@ -135,10 +138,16 @@ impl Control {
         })
     }
 
-    /// No more accepting; sessions go on for at most the configured drain time, then [`crate::run`]
-    /// returns. May be called before `run`, and more than once.
-    pub fn request_stop(&self) {
-        self.want.send_replace(Want::Stop);
+    /// No more accepting; sessions go on for at most this time, or the configured drain time, then
+    /// [`crate::run`] returns. May be called before `run`, and more than once: the first time counts.
+    pub fn request_stop(&self, drain: Option<Duration>) {
+        self.want.send_if_modified(|want| {
+            let goes_on = !matches!(want, Want::Stop { .. });
+            if goes_on {
+                *want = Want::Stop { drain };
+            }
+            goes_on
+        });
     }
 
     /// No more accepting, because another process does from the same sockets. Sessions go on for as

@@ -51,7 +51,11 @@ pub(crate) async fn come_to_an_end(
         return;
     }
     accepting.shutdown().await;
-    drain_sessions(generations).await;
+    let drain = match *wants.borrow() {
+        Want::Stop { drain } => drain,
+        Want::Serve | Want::Retire => None,
+    };
+    drain_sessions(generations, drain).await;
 }
 
 /// What a thread has that retired.
@@ -88,12 +92,12 @@ async fn retire(
     Left::Nothing
 }
 
-/// Lets the sessions of a thread go on for as long as the configuration says, and resets what is left then
-/// with the thread's runtime.
-async fn drain_sessions(generations: &mut Generations) {
+/// Lets the sessions of a thread go on for as long as the stop or else the configuration says, and resets what is
+/// left then with the thread's runtime.
+async fn drain_sessions(generations: &mut Generations, drain: Option<Duration>) {
     let now = clock::now();
     let thread = std::sync::Arc::clone(&generations.current);
-    let limit = thread.proxy.config.proxy.drain;
+    let limit = drain.unwrap_or(thread.proxy.config.proxy.drain);
     thread.proxy.board.drain.until.set(now + limit);
     thread.begin_drain(Window::new(now, limit));
     let mut ticker = ticker();
@@ -114,6 +118,7 @@ async fn drain_sessions(generations: &mut Generations) {
     generations.tick(clock::now());
     let left = thread.sessions.alive();
     if left > 0 {
+        thread.proxy.board.drain_reset.add(left as u64);
         info!(
             thread = thread.index,
             left, "sessions are reset at the end of the drain"

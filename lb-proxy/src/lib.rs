@@ -29,7 +29,7 @@
 //! takes it off first, and a stream that was cut never looks complete.
 //!
 //! Shutdown: [`Control::request_stop`] → every relay thread closes its listening sockets, waits
-//! until its sessions have ended, at most `config.proxy.drain`, and drops its runtime, which resets
+//! until its sessions have ended, at most `config.proxy.drain` or what the stop says, and drops its runtime, which resets
 //! what is left → the probe thread ends → what waits for the session log is written, for at most a
 //! second → [`run`] returns. A thread that ends unasked makes [`run`]
 //! return an error at once: the process is to be replaced. [`Control::request_retirement`] is the same without

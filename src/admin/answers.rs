@@ -67,6 +67,12 @@ impl Answers {
         }
     }
 
+    /// The same, as all proxies count now.
+    pub(crate) fn summed_up(&self) -> Arc<View> {
+        self.add_up();
+        self.view()
+    }
+
     /// What is answered from.
     pub(crate) fn view(&self) -> Arc<View> {
         Arc::clone(&self.current())

@@ -18,6 +18,12 @@ const SHORTEST_SILENCE: Duration = Duration::from_millis(200);
 pub(crate) enum Channel {
     On,
     Silent,
+    /// This node stops, and its vrrp has ended.
+    Off,
+    /// The other one does, as its admin says.
+    PeerStops,
+    /// It has, as its admin said last.
+    PeerStopped,
     NoKey,
     NoHeartbeat,
     /// The other node runs Keepalived.
@@ -39,8 +45,15 @@ impl Channel {
         }
         let limit = (interval * 3).max(SHORTEST_SILENCE);
         let heard = view.boards.vrrp.peer.heartbeat.get();
+        let link = &view.boards.admin.link;
         if heard.is_some_and(|at| now.since(at) < limit) {
             Self::On
+        } else if view.boards.supervisor.stop.since.get().is_some() {
+            Self::Off
+        } else if link.peer_drain_until.get().is_some() {
+            Self::PeerStops
+        } else if link.peer_stopped.get().is_some() {
+            Self::PeerStopped
         } else {
             Self::Silent
         }
@@ -50,6 +63,9 @@ impl Channel {
         match self {
             Self::On => "on".to_owned(),
             Self::Silent => "silent".to_owned(),
+            Self::Off => "off: this node stops".to_owned(),
+            Self::PeerStops => format!("off: {peer} stops"),
+            Self::PeerStopped => format!("off: {peer} has stopped"),
             Self::NoKey => "off: no key".to_owned(),
             Self::NoHeartbeat => "off: heartbeat = off".to_owned(),
             Self::Keepalived => format!("off: {peer} runs keepalived"),

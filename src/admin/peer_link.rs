@@ -3,7 +3,8 @@
 //! Each node connects to the other and tells over the connection that it has made; what comes to it, it only hears. So
 //! there is one order of events in each direction, and nobody has to decide which of two connections counts. What is told:
 //! the sessions that came to this node's VIPs, in full at first, then what has changed, so that the other node can speak
-//! to their clients when this machine is lost (`crate::rescue`); and each second how the node's drain goes on.
+//! to their clients when this machine is lost (`crate::rescue`); and each second how the node's stop goes on, and with its
+//! last word how that has ended.
 //!
 //! - `identity`: whose key is whose; who has not the other node's gets no further than the handshake.
 //! - `ask`: what one node asks of the other.
@@ -32,11 +33,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use common::board::{DrainSlot, LinkSlot, SessionTable};
+use common::board::{LinkSlot, SessionTable};
 use common::config::key::parse_key_file;
 use common::config::{Config, NodeIndex, Vip};
 use common::time::Moment;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 pub(crate) use self::ask::Peer;
 use self::ask::{Asks, Servant};
@@ -52,6 +55,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(2);
 /// And so much longer while the other node still waits for something.
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// For the last word of a node that stops; the supervisor waits two seconds for admin.
+const LAST_WORD: Duration = Duration::from_millis(500);
 /// For a connection, for its handshake, and for the first words.
 const OPENING: Duration = Duration::from_secs(3);
 
@@ -82,15 +87,21 @@ struct Link {
     own_sessions: &'static SessionTable,
     peer_sessions: &'static SessionTable,
     slot: &'static LinkSlot,
-    /// How this node's stop goes on.
-    drain: &'static DrainSlot,
-    /// What is left of the sessions of both.
+    /// How both nodes are.
     left: &'static Exchange,
     servant: Arc<Servant>,
+    farewell: Arc<Farewell>,
 }
 
 /// Where both directions write, and where they read how this node is.
-type Slots = (&'static LinkSlot, &'static DrainSlot, &'static Exchange);
+type Slots = (&'static LinkSlot, &'static Exchange);
+
+/// The last word of a node that stops.
+#[derive(Debug, Default)]
+struct Farewell {
+    wanted: Notify,
+    said: Notify,
+}
 
 #[derive(Debug)]
 struct Node {
@@ -120,6 +131,7 @@ struct Shared {
     servant: Arc<Servant>,
     /// As the one who asks has it.
     waiting: Arc<()>,
+    farewell: Arc<Farewell>,
 }
 
 impl PeerLink {
@@ -140,6 +152,7 @@ impl PeerLink {
                 asks: Arc::new(asks.into()),
                 servant: Arc::new(Servant::new(inputs.supervisor.clone())),
                 waiting: Arc::clone(&asking.waiting),
+                farewell: Arc::default(),
             },
             inputs,
             node,
@@ -188,6 +201,20 @@ impl PeerLink {
         }
     }
 
+    /// Tells the other node what has changed and how this one is, for the last time. A slow one is not waited for.
+    pub(super) async fn say_farewell(&self) {
+        if self.slots.0.telling.get().is_none() {
+            return;
+        }
+        self.shared.farewell.wanted.notify_one();
+        if timeout(LAST_WORD, self.shared.farewell.said.notified())
+            .await
+            .is_err()
+        {
+            tracing::info!("the other node was not told that this one has stopped");
+        }
+    }
+
     fn end(&mut self) {
         for task in self.tasks.drain(..) {
             task.abort();
@@ -213,7 +240,7 @@ fn addresses(config: &Config) -> Vec<IpAddr> {
 fn start(
     inputs: &Inputs,
     (config, node): (&Config, NodeIndex),
-    ((slot, drain, left), shared): (Slots, &Shared),
+    ((slot, left), shared): (Slots, &Shared),
 ) -> anyhow::Result<Vec<JoinHandle<Infallible>>> {
     let peer = config.peer_of(node).context("there is no other node")?;
     let named = |index: NodeIndex| {
@@ -234,14 +261,15 @@ fn start(
         own_sessions: inputs.own,
         peer_sessions: inputs.peers,
         slot,
-        drain,
         left,
         servant: Arc::clone(&shared.servant),
+        farewell: Arc::clone(&shared.farewell),
     });
     // Connections of an earlier admin process have ended with it; what it was told stays true until it is told anew.
     slot.telling.clear();
     slot.hearing.clear();
     slot.peer_drain_until.clear();
+    slot.peer_stops.clear();
     *left.peer() = Left::default();
     slot.told.set(0);
     slot.heard.set(inputs.peers.sessions().count() as u64);

@@ -26,6 +26,10 @@ pub(crate) enum ProcessState {
     Dead,
     /// It died three times in ten seconds, whether or not it runs at this moment.
     CrashLoop,
+    /// It ends because the node stops; a proxy once its sessions have ended.
+    Stopping,
+    /// It has.
+    Stopped,
 }
 
 impl ProcessState {
@@ -35,6 +39,8 @@ impl ProcessState {
             Self::Hung => "hung",
             Self::Dead => "dead",
             Self::CrashLoop => "crash-loop",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -124,14 +130,15 @@ pub(crate) fn child(child: Child, boards: &Boards, now: Moment) -> Process {
         Child::Admin => boards.admin.header.heartbeat.get(),
     };
     let alive = slot.pid.get() != 0 && fresh(heartbeat, now, CHILD_HUNG);
-    let state = if crash_loop(&slot.last_deaths, now) {
-        ProcessState::CrashLoop
-    } else if alive {
-        ProcessState::Running
-    } else if slot.pid.get() == 0 {
-        ProcessState::Dead
-    } else {
-        ProcessState::Hung
+    let node_stops = boards.supervisor.stop.since.get().is_some();
+    let state = match (slot.pid.get(), node_stops) {
+        (0, true) => ProcessState::Stopped,
+        _ if crash_loop(&slot.last_deaths, now) => ProcessState::CrashLoop,
+        _ if alive => ProcessState::Running,
+        // The supervisor kills one that takes too long.
+        (_, true) => ProcessState::Stopping,
+        (0, false) => ProcessState::Dead,
+        (_, false) => ProcessState::Hung,
     };
     Process {
         name: child.word(),
@@ -207,6 +214,25 @@ mod tests {
         assert!(child(Child::Proxy, &boards, now).alive);
         slot.last_deaths[0].set(now - Duration::from_secs(10));
         assert_eq!(state(&boards, now), ProcessState::Running);
+    }
+
+    #[test]
+    fn on_a_node_that_stops_nobody_hangs_and_nobody_is_dead() {
+        let boards = fixture::empty_boards();
+        let now = Moment::from_nanos(60_000_000_000);
+        let slot = &boards.supervisor.children[1];
+        slot.pid.set(71);
+        boards.proxy.threads.set(1);
+        boards.proxy.accepting[0].set(now);
+        boards.supervisor.stop.since.set(now);
+        assert_eq!(state(&boards, now), ProcessState::Running);
+        // It drains.
+        boards.proxy.accepting[0].clear();
+        assert_eq!(state(&boards, now), ProcessState::Stopping);
+        slot.pid.set(0);
+        slot.last_deaths[0].set(now);
+        assert_eq!(state(&boards, now), ProcessState::Stopped);
+        assert!(!child(Child::Proxy, &boards, now).alive);
     }
 
     #[test]

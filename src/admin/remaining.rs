@@ -9,6 +9,7 @@ use common::status::{RemainingOf, RemainingOfAge, RemainingStatus, RetiredStatus
 use common::time::Moment;
 use serde::{Deserialize, Serialize};
 
+use super::drain::Stop;
 use super::succession;
 use super::view::{View, millis};
 
@@ -27,7 +28,7 @@ pub(crate) struct Left {
 
 impl Left {
     pub(crate) fn of(view: &View, now: Moment) -> Self {
-        let stops = view.boards.proxy.drain.until.get().is_some();
+        let stops = Stop::of(view).is_some();
         let mut left = Self {
             stopping: stops.then(|| status(view, view.boards.proxy, now)),
             retired: succession::retired(view, now),
@@ -45,16 +46,36 @@ fn shorten(left: &mut RemainingStatus) {
     }
 }
 
+/// What a node has to tell of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    /// `None` = it does not stop.
+    pub(crate) stop: Option<Stop>,
+    /// All but admin have ended: it is its last word.
+    pub(crate) has_stopped: bool,
+    pub(crate) left: Left,
+}
+
+impl Own {
+    pub(crate) fn of(view: &View, now: Moment) -> Self {
+        Self {
+            stop: Stop::of(view),
+            has_stopped: false,
+            left: Left::of(view, now),
+        }
+    }
+}
+
 /// Where it stands, of both nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
-    own: Mutex<Left>,
+    own: Mutex<Own>,
     /// As it was told last; nothing while it tells nothing.
     peer: Mutex<Left>,
 }
 
 impl Exchange {
-    pub(crate) fn own(&self) -> MutexGuard<'_, Left> {
+    pub(crate) fn own(&self) -> MutexGuard<'_, Own> {
         // Whole after every statement.
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::status::{DrainStatus, LinkStatus, RemainingStatus, RescueStatus};
+use common::status::{DrainStatus, LinkStatus, RemainingStatus, RescueStatus, StoppedStatus};
 use common::time::Moment;
 
 use super::view::{View, millis};
@@ -34,9 +34,16 @@ pub(crate) fn link(view: &View, now: Moment) -> Option<LinkStatus> {
         strangers: slot.strangers.get(),
         problem: slot.problem.get(),
         drain: slot.peer_drain_until.get().map(|until| DrainStatus {
+            since_ms_ago: since(slot.peer_stops.get()),
             ms_left: millis(until, now),
             closed: slot.peer_drain_closed.get(),
+            reset: slot.peer_drain_reset.get(),
             left: stopping,
+        }),
+        stopped: slot.peer_stopped.get().map(|at| StoppedStatus {
+            ms_ago: millis(now, at),
+            closed: slot.peer_drain_closed.get(),
+            reset: slot.peer_drain_reset.get(),
         }),
         retired: left.retired,
     })

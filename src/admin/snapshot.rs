@@ -132,6 +132,12 @@ impl View {
         let Some(last) = vrrp.heartbeat else {
             return (VipState::Init, None, "vrrp has not started yet".to_owned());
         };
+        if matches!(vrrp.state, ProcessState::Stopping | ProcessState::Stopped) {
+            // Also of one that was killed on the way: its leases were taken away.
+            let since = slot.since.get().filter(|_| state == VipState::Init);
+            let reason = "this node stops, as it was told to".to_owned();
+            return (VipState::Init, since.or(Some(last)), reason);
+        }
         let silent = human::age(now.since(last));
         let reason = match vrrp.state {
             ProcessState::Dead | ProcessState::CrashLoop => format!(
@@ -139,7 +145,10 @@ impl View {
                 vrrp.last_end,
                 state.word()
             ),
-            ProcessState::Hung | ProcessState::Running => format!(
+            ProcessState::Hung
+            | ProcessState::Running
+            | ProcessState::Stopping
+            | ProcessState::Stopped => format!(
                 "vrrp has not turned for {silent}, it was {} until then",
                 state.word()
             ),

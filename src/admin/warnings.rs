@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::board::{ServerState, Text};
 use common::config::{BackendIndex, NodeIndex};
 use common::roster::Roster;
-use common::status::{BackendStatus, Status, VipStatus};
+use common::status::{BackendStatus, Status, StoppedStatus, VipStatus};
 use common::time::Moment;
 
 use super::adverts;
@@ -64,7 +64,8 @@ pub(crate) fn of(
         peer_warnings(view, peer, now, &mut found);
     }
     found.extend(reload::warnings(&status.reload));
-    found.extend(status.drain.as_ref().map(drain::warning));
+    let drain = status.drain.as_ref();
+    found.extend(drain.map(|drain| drain::warning(drain, &status.node)));
     found.extend(succession::warnings(status.upgrade.as_ref()));
     found.extend(accept_warnings(view, rates, now));
     let roster = Roster::read(&view.config, view.boards.proxy);
@@ -92,7 +93,8 @@ fn process_warning(process: &Process, now: Moment) -> Option<String> {
     let name = process.name;
     let silent = process.heartbeat.map(|at| human::age(now.since(at)));
     match process.state {
-        ProcessState::Running => None,
+        // That it stops is said of the node.
+        ProcessState::Running | ProcessState::Stopping | ProcessState::Stopped => None,
         ProcessState::Hung => Some(match silent {
             Some(age) => format!("{name} has not turned for {age}"),
             None => format!("{name} has no heartbeat"),
@@ -158,11 +160,30 @@ fn peer_warnings(view: &View, peer: NodeIndex, now: Moment, found: &mut Vec<Stri
         Channel::NoKey => found.push(format!(
             "[pair] has no key_file: the pair channel is off, and nothing proves that an advert is {name}'s"
         )),
-        Channel::NoHeartbeat | Channel::Keepalived => {}
+        Channel::PeerStops | Channel::PeerStopped => found.extend(peer_stop(view, name, now)),
+        Channel::Off | Channel::NoHeartbeat | Channel::Keepalived => {}
     }
     for (vip, _) in view.config.live_vips() {
         found.extend(adverts::of_peer(view, (name, channel), vip, now));
     }
+}
+
+/// The other node stops or has stopped because it was told to.
+fn peer_stop(view: &View, name: &str, now: Moment) -> Option<String> {
+    let alone = "until it is back no node takes over from this one";
+    let link = rescue::link(view, now)?;
+    if let Some(drain) = link.drain {
+        return Some(format!("{}; {alone}", drain::warning(&drain, name)));
+    }
+    let StoppedStatus {
+        ms_ago,
+        closed,
+        reset,
+    } = link.stopped?;
+    let ago = human::age(Duration::from_millis(ms_ago));
+    Some(format!(
+        "{name} has stopped {ago} ago, as it was told to: {closed} sessions closed at a quiet moment, {reset} reset; {alone}"
+    ))
 }
 
 /// The pair channel is silent; adverts may still come.

@@ -142,8 +142,8 @@ mod tests {
         assert!(error("\u{ff}").contains("this is no request"));
         assert!(error(r#"{"command":"status"}"#).contains("missing field `version`"));
         assert!(error(r#"{"version":0,"command":"status"}"#).contains("version 0"));
-        let unknown = error(r#"{"version":1,"command":"stop"}"#);
-        assert!(unknown.contains("\"stop\"") && unknown.contains("\"kill-session\""));
+        let unknown = error(r#"{"version":1,"command":"dance"}"#);
+        assert!(unknown.contains("\"dance\"") && unknown.contains("\"kill-session\""));
         assert!(unknown.contains("\"handover\""));
         assert!(error(r#"{"version":1,"command":"kill-session"}"#).contains("`id`"));
         let nameless = r#"{"version":1,"command":"server-state","server":"x","state":"drain"}"#;

@@ -35,8 +35,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// What the supervisor does, as a child sees it.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// End in an orderly way.
-    Stop,
+    /// End in an orderly way; a proxy's sessions may go on for so long, or for as long as its configuration says.
+    Stop(Option<Duration>),
     /// The supervisor is dead.
     Gone,
     /// A new one has taken over.
@@ -250,12 +250,12 @@ fn tell(on: &mut impl FnMut(Event) -> anyhow::Result<()>, event: Event) {
 fn listen(channel: &Channel, kept: &mut Kept, on: &mut impl FnMut(Event) -> anyhow::Result<()>) {
     loop {
         match channel.receive(Wait::Yes) {
-            Ok(Received::Message(Body::Stop, _)) => {
+            Ok(Received::Message(Body::Stop { drain_ms }, _)) => {
                 // Whoever drains must not hold listening sockets open on the side.
                 kept.handles
                     .retain(|(handle, _)| !matches!(handle, Handle::Listener { .. }));
                 kept.next = None;
-                tell(on, Event::Stop);
+                tell(on, Event::Stop(drain_ms.map(Duration::from_millis)));
             }
             Ok(Received::Message(Body::Retire, _)) => {
                 kept.handles

@@ -208,7 +208,7 @@ fn weight(text: &str) -> Result<Weight, String> {
         .ok_or_else(|| format!("write 0 to {MAX_WEIGHT}, or \"{CONFIGURED}\""))
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let unit = match unit {

@@ -90,7 +90,7 @@ impl Channel {
                     | Body::GoOver
                     | Body::GoneOver { .. }
                     | Body::Abandon
-                    | Body::Stop
+                    | Body::Stop { .. }
                     | Body::Waits
                     | Body::Leave
                     | Body::Left
@@ -222,7 +222,7 @@ mod tests {
         let listening = listen(&path).expect("listen");
         let near = connect(&path).expect("connect");
         let far = Channel::new(rustix::net::accept(&listening).expect("accept"));
-        near.send(Body::Stop, &[]).expect("send");
+        near.send(Body::Stop { drain_ms: None }, &[]).expect("send");
         drop(near);
         assert!(matches!(far.receive_setup(), Err(SetupError::Closed)));
     }

@@ -277,11 +277,11 @@ mod tests {
         let path = folder.path().join("test.ctl");
         let listening = listen(&path).expect("listen");
         let near = connect(&path).expect("connect");
-        near.send(Body::Stop, &[]).expect("send");
+        near.send(Body::Stop { drain_ms: None }, &[]).expect("send");
         let far = Channel::new(rustix::net::accept(&listening).expect("accept"));
         assert!(matches!(
             far.receive(Wait::No).expect("receive"),
-            Received::Message(Body::Stop, _)
+            Received::Message(Body::Stop { .. }, _)
         ));
     }
 

@@ -60,6 +60,13 @@ fn head(status: &Status) -> Vec<String> {
     }
     let upgrade = status.upgrade.as_ref().and_then(succession::line);
     lines.extend(upgrade.iter().flat_map(|line| wrap(line, "", "  ")));
+    let drain = status
+        .drain
+        .as_ref()
+        .map(|drain| succession::left(&drain.left));
+    let drain = drain.filter(|left| !left.is_empty());
+    let drain = drain.map(|left| format!("left here: {left}"));
+    lines.extend(drain.iter().flat_map(|line| wrap(line, "", "  ")));
     for warning in &status.warnings {
         lines.extend(wrap(warning, "! ", "  "));
     }

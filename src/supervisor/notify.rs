@@ -36,8 +36,10 @@ impl Notify {
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     }
 
-    pub(super) fn stopping(&self) {
+    /// A stop has begun, and takes no longer than `limit`, whatever `TimeoutStopSec=` says.
+    pub(super) fn stopping(&self, limit: Duration) {
         self.say("STOPPING=1");
+        self.say(&format!("EXTEND_TIMEOUT_USEC={}", limit.as_micros()));
     }
 
     /// The supervisor still turns; it watches over the others itself.
@@ -90,7 +92,13 @@ mod tests {
             };
             notify.ready();
             notify.reloading(Moment::from_nanos(7_000_999));
-            for said in ["READY=1", "RELOADING=1\nMONOTONIC_USEC=7000"] {
+            notify.stopping(Duration::from_secs(610));
+            for said in [
+                "READY=1",
+                "RELOADING=1\nMONOTONIC_USEC=7000",
+                "STOPPING=1",
+                "EXTEND_TIMEOUT_USEC=610000000",
+            ] {
                 let mut state = [0; 64];
                 let length = manager.recv(&mut state).expect("receive");
                 assert_eq!(&state[..length], said.as_bytes());

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use common::board::{Child, LAYOUT};
@@ -159,9 +160,11 @@ impl Process {
         kill(&self.pidfd);
     }
 
-    /// Asks it to end in an orderly way.
-    pub(super) fn ask_stop(&self) -> Result<(), SendError> {
-        self.channel.send(Body::Stop, &[])
+    /// Asks it to end in an orderly way; a proxy's sessions may go on for so long, or for as long as its configuration
+    /// says.
+    pub(super) fn ask_stop(&self, drain: Option<Duration>) -> Result<(), SendError> {
+        let drain_ms = drain.map(|drain| u64::try_from(drain.as_millis()).unwrap_or(u64::MAX));
+        self.channel.send(Body::Stop { drain_ms }, &[])
     }
 
     /// Its connection has ended. Make sure that it is dead, and keep what is needed to learn how it

@@ -1,13 +1,15 @@
 //! The supervisor's loop: waits for events, tells [`Lifecycle`], does what it says.
 //!
 //! `children` does what concerns a process, `beside` what concerns one that is to take its place, `departed` one that
-//! has made way, `boards` what is read and written there; `reload` and `upgrade` go through with reloads and with upgrades in place.
+//! has made way, `boards` what is read and written there; `reload` and `upgrade` go through with reloads and with upgrades
+//! in place, `stop` begins a stop.
 
 mod beside;
 mod boards;
 mod children;
 mod departed;
 mod reload;
+mod stop;
 mod upgrade;
 
 use std::os::fd::OwnedFd;
@@ -85,6 +87,8 @@ pub(super) struct Loop<'a> {
     /// When the shadows go that a reload has made needless.
     clear_at: Option<Moment>,
     stopping: bool,
+    /// How long sessions may go on, where the stop was asked for with that.
+    stop_drain: Option<Duration>,
     finished: Option<Moment>,
 }
 
@@ -116,6 +120,7 @@ impl<'a> Loop<'a> {
             unsettled: None,
             clear_at: None,
             stopping: false,
+            stop_drain: None,
             finished: None,
             with,
         };
@@ -188,14 +193,7 @@ impl<'a> Loop<'a> {
             }
             Event::Signal(signal) => {
                 tracing::info!(signal = signal.as_str(), "a stop was asked for");
-                self.notify.stopping();
-                self.stopping = true;
-                self.stop_reload();
-                if !self.is_upgrading() {
-                    self.discard_beside();
-                }
-                self.tell_upgrade(|upgrade, _| upgrade.handle_stop());
-                self.lifecycle.handle_stop_request(vrrp::now());
+                self.begin_stop(None);
             }
         }
     }
@@ -224,6 +222,7 @@ impl<'a> Loop<'a> {
                     self.notify.ready();
                 }
                 Action::Finish => {
+                    self.sum_up_stop();
                     self.kill_departed();
                     self.finished = Some(vrrp::now());
                 }

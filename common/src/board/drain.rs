@@ -15,6 +15,16 @@ pub struct DrainSlot {
     pub closed: Cell,
 }
 
+/// A stop that somebody has asked for, as the supervisor knows it. Since layout 17.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct StopSlot {
+    /// When that was; "never" = the node does not stop.
+    pub since: MomentCell,
+    /// How long sessions may go on from the end of vrrp, in nanoseconds.
+    pub drain: Cell,
+}
+
 /// Bounds of the ages that sessions are counted by, each with its word; those beyond the last one are old.
 pub const AGES: [(Duration, &str); 4] = [
     (Duration::from_secs(60), "1m"),

@@ -30,6 +30,12 @@ pub struct LinkSlot {
     pub peer_drain_until: MomentCell,
     /// Sessions that its stop has closed at a quiet moment.
     pub peer_drain_closed: Cell,
+    /// When its stop was asked for; "never" = it does not stop. Since layout 17, as all that follows.
+    pub peer_stops: MomentCell,
+    /// When it has stopped, as it said in its last word; "never" = it has said no such word, or others after it.
+    pub peer_stopped: MomentCell,
+    /// Sessions that were reset at the end of its drain.
+    pub peer_drain_reset: Cell,
 }
 
 /// Rescues: clients of a lost machine are told.

@@ -111,7 +111,8 @@ impl ProxyBoard {
         let names = self.names.iter();
         let names = names.flat_map(|one| [&one.queries, &one.failures]);
         let log = [&self.session_log.written, &self.session_log.lost];
-        let own = log.into_iter().chain([&self.drain.closed]);
+        let drain = [&self.drain.closed, &self.drain_reset];
+        let own = log.into_iter().chain(drain);
         listeners
             .chain(backends)
             .chain(servers)

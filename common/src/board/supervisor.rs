@@ -4,7 +4,7 @@ use std::array;
 
 use super::{
     Cell, ForwardingSlot, Header, MAX_RETIRED, MomentCell, ReloadSlot, RescueSlot, RetiredSlot,
-    Text, UpgradeSlot,
+    StopSlot, Text, UpgradeSlot,
 };
 use crate::config::MAX_WATCHED;
 
@@ -33,6 +33,8 @@ pub struct SupervisorBoard {
     pub version: Text,
     /// Where the proxy that accepts writes its sessions, see [`super::SessionTable::lane`].
     pub lane: Cell,
+    /// Since layout 17.
+    pub stop: StopSlot,
 }
 
 /// As nobody has written it yet.
@@ -52,6 +54,7 @@ impl Default for SupervisorBoard {
             upgrade: Default::default(),
             version: Default::default(),
             lane: Default::default(),
+            stop: Default::default(),
         }
     }
 }

@@ -51,7 +51,6 @@ pub(super) struct Draft {
     pub(super) backends: Vec<BackendDraft>,
     pub(super) listeners: Vec<ListenerDraft>,
     pub(super) proxy: Option<Proxy>,
-    pub(super) drain: Option<At<Duration>>,
     pub(super) admin: AdminDraft,
     pub(super) dns: DnsDraft,
 }
@@ -108,7 +107,6 @@ impl Draft {
             together: vrrp.get("together").is_some_and(|at| at.value),
             startup_delay: vrrp.get("startup_delay"),
             proxy: proxy_of(proxy),
-            drain: proxy.get("drain"),
             admin: AdminDraft::of(once(&keys::ADMIN)),
             dns: DnsDraft::of(once(&keys::DNS)),
             nodes,

@@ -13,7 +13,6 @@ mod names;
 mod nodes;
 mod policy;
 mod probes;
-mod process;
 mod routes;
 mod session_logs;
 mod steps;
@@ -48,7 +47,6 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     probes::check(draft, findings);
     agents::check(draft, findings);
     policy::check(draft, findings);
-    process::check(draft, findings);
     capacity::check(draft, findings);
     session_logs::check(draft, findings);
 }

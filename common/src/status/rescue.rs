@@ -30,8 +30,21 @@ pub struct LinkStatus {
     pub problem: String,
     /// How the other node's sessions come to their end; `None` unless it stops.
     pub drain: Option<DrainStatus>,
+    /// It has stopped, as it was told to; `None` = it has not, or speaks again.
+    pub stopped: Option<StoppedStatus>,
     /// Its proxies that accept nothing any more and have sessions.
     pub retired: Vec<RetiredStatus>,
+}
+
+/// How a node has stopped, by its last word.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoppedStatus {
+    pub ms_ago: u64,
+    /// Sessions that it has closed at a quiet moment.
+    pub closed: u64,
+    /// Those that were reset at the end of its drain.
+    pub reset: u64,
 }
 
 /// Clients of the other node that were told, when its machine was lost, that their connections are gone.

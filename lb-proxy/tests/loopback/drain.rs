@@ -18,7 +18,7 @@ fn a_stop_refuses_new_clients_and_lets_old_sessions_end() {
     ping(&mut client);
     assert_eq!(proxy.board.drain.until.get(), None);
     let start = Instant::now();
-    proxy.control.request_stop();
+    proxy.control.request_stop(None);
     eventually("the listening socket is closed", || {
         TcpStream::connect(proxy.address).is_err()
     });
@@ -33,34 +33,56 @@ fn a_stop_refuses_new_clients_and_lets_old_sessions_end() {
     );
     assert_eq!(proxy.listener().sessions.get(), 0);
     assert_eq!(proxy.listener().aborted.get(), 0);
+    assert_eq!(proxy.board.drain_reset.get(), 0);
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+
+#[test]
+fn what_is_left_at_the_end_of_the_drain_is_reset_and_counted() {
+    is_reset_after_short(|setup| {
+        setup.config.proxy.drain = SHORT;
+        None
+    });
 }
 
 #[test]
-fn what_is_left_at_the_end_of_the_drain_is_reset() {
+fn a_stop_may_say_how_long_its_drain_is() {
+    is_reset_after_short(|setup| {
+        setup.config.proxy.drain = Duration::from_secs(60);
+        Some(SHORT)
+    });
+}
+
+fn is_reset_after_short(drain: impl FnOnce(&mut Setup) -> Option<Duration>) {
     let (address, socket) = accepting_server();
     let mut setup = Setup::new(&[address]);
-    setup.config.proxy.drain = Duration::from_millis(300);
+    let drain = drain(&mut setup);
     let mut proxy = setup.start();
-    let mut client = proxy.connect();
-    let mut server = accept(&socket);
+    let mut pairs: Vec<_> = (0..3).map(|_| (proxy.connect(), accept(&socket))).collect();
+    // One of them ends in time.
+    drop(pairs.pop());
+    eventually("its end is noticed", || {
+        proxy.listener().sessions.get() == 2
+    });
     let start = Instant::now();
-    proxy.control.request_stop();
+    proxy.control.request_stop(drain);
     proxy.join().expect("an orderly end");
     let took = start.elapsed();
-    assert!(
-        took >= Duration::from_millis(300) && took < Duration::from_secs(2),
-        "{took:?}"
-    );
-    expect_reset(&mut client);
-    expect_reset(&mut server);
+    assert!(took >= SHORT && took < Duration::from_secs(2), "{took:?}");
+    for (mut client, mut server) in pairs {
+        expect_reset(&mut client);
+        expect_reset(&mut server);
+    }
     assert_eq!(proxy.listener().sessions.get(), 0);
+    assert_eq!(proxy.board.drain_reset.get(), 2);
 }
 
 #[test]
 fn a_stop_that_was_asked_for_before_the_start_counts() {
     let setup = Setup::new(&[echo_server()]);
     let control = lb_proxy::Control::new();
-    control.request_stop();
+    control.request_stop(None);
     let inputs = lb_proxy::Inputs {
         config: setup.config.into(),
         node: common::config::NodeIndex(0),
@@ -124,7 +146,7 @@ fn drains(before: impl FnOnce(&RunningProxy)) {
     ping(&mut busy);
     before(&proxy);
     let start = Instant::now();
-    proxy.control.request_stop();
+    proxy.control.request_stop(None);
     let mut ends = Vec::new();
     while !clients.is_empty() && start.elapsed() < Duration::from_secs(11) {
         ping(&mut busy);

@@ -227,7 +227,7 @@ impl RunningProxy {
 
 impl Drop for RunningProxy {
     fn drop(&mut self) {
-        self.control.request_stop();
+        self.control.request_stop(None);
         if let Some(running) = self.running.take()
             && let Ok(Err(error)) = running.join()
             && !std::thread::panicking()

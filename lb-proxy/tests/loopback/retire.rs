@@ -102,13 +102,14 @@ fn what_is_left_drains_when_a_stop_is_asked_for() {
     old.control.request_retirement();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(old.listener().sessions.get(), 1);
-    old.control.request_stop();
+    old.control.request_stop(None);
     eventually("the drain is seen", || {
         old.board.drain.until.get().is_some()
     });
     old.join().expect("an orderly end");
     expect_reset(&mut client);
     expect_reset(&mut far);
+    assert_eq!(old.board.drain_reset.get(), 1);
 }
 
 #[test]

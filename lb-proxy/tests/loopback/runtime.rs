@@ -428,7 +428,7 @@ fn a_paused_listener_lets_clients_wait_and_serves_them_then() {
 #[test]
 fn a_stopped_proxy_answers_no_command() {
     let mut proxy = Setup::new(&[echo_server()]).start();
-    proxy.control.request_stop();
+    proxy.control.request_stop(None);
     proxy.join().expect("an orderly end");
     let asked = proxy.control.command(
         Command::KillSession { id: "0".to_owned() },

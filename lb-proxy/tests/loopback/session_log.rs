@@ -230,7 +230,7 @@ fn without_a_file_lines_go_where_the_process_logs() {
         ping(&mut proxy.connect());
     }
     // What waits is written before the end.
-    proxy.control.request_stop();
+    proxy.control.request_stop(None);
     proxy.join().expect("an orderly end");
     let log = PROCESS_LOG.lock().unwrap_or_else(PoisonError::into_inner);
     let text = String::from_utf8(log.clone()).expect("text");

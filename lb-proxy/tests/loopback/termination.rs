@@ -129,7 +129,7 @@ fn a_session_that_the_proxy_ends() {
     let (mut proxy, log, _client, _server) = relayed(|setup| {
         setup.config.proxy.drain = Duration::from_millis(100);
     });
-    proxy.control.request_stop();
+    proxy.control.request_stop(None);
     proxy.join().expect("an orderly end");
     assert_ended(&log, "KD", "the proxy stopped");
 }
@@ -260,7 +260,7 @@ fn the_ends_of_those_who_wait_in_the_queue() {
         setup.config.proxy.drain = Duration::from_millis(100);
     });
     let _client = waiting(&proxy);
-    proxy.control.request_stop();
+    proxy.control.request_stop(None);
     proxy.join().expect("an orderly end");
     let lines = log.json(2);
     let mut letters: Vec<_> = lines.iter().map(|line| &line["termination"]).collect();
@@ -388,7 +388,7 @@ fn a_client_that_a_limit_held_back_until_the_proxy_stopped() {
     ping(&mut served);
     let mut held = proxy.connect();
     eventually("it is held back", || proxy.board.hold(0) == Hold::Sessions);
-    proxy.control.request_stop();
+    proxy.control.request_stop(None);
     proxy.join().expect("an orderly end");
     expect_reset(&mut held);
     let mut lines = log.json(2);

@@ -176,7 +176,7 @@ async fn follow(supervisor: Option<Arc<Asker>>, task: serde_json::Value) -> anyh
     let task = serde_json::from_value(task).context("this version does not know the task")?;
     match task {
         Task::Reload { .. } => {}
-        Task::Upgrade { .. } => bail!("the other node may not ask for this"),
+        Task::Upgrade { .. } | Task::Stop { .. } => bail!("the other node may not ask for this"),
     }
     tracing::info!(?task, "the other node asks for something");
     let supervisor = supervisor.context("there is no channel to the supervisor")?;

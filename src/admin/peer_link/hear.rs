@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use common::board::LinkSlot;
+use common::board::{LinkSlot, MomentCell};
+use common::time::Moment;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -141,6 +142,8 @@ async fn open(link: &Link, stream: TcpStream) -> anyhow::Result<(TlsStream<TcpSt
 async fn hear(link: Arc<Link>, stream: TlsStream<TcpStream>, hello: Hello) {
     let since = clock::now();
     link.slot.hearing.set(since);
+    // What it said last is past.
+    note(link.slot, &Summary::default());
     tracing::info!(
         peer = link.peer.name,
         software = hello.software,
@@ -160,17 +163,29 @@ async fn hear(link: Arc<Link>, stream: TlsStream<TcpStream>, hello: Hello) {
     );
     link.slot.hearing.clear();
     link.slot.peer_drain_until.clear();
+    link.slot.peer_stops.clear();
     *link.left.peer() = Left::default();
 }
 
 /// How the other node is.
 fn note(slot: &LinkSlot, summary: &Summary) {
+    let now = clock::now();
     slot.peer_drain_closed.set(summary.drain_closed);
-    match summary.drain_ms_left {
-        Some(left) => slot
-            .peer_drain_until
-            .set(clock::now() + Duration::from_millis(left)),
-        None => slot.peer_drain_until.clear(),
+    slot.peer_drain_reset.set(summary.drain_reset);
+    let goes_on = !summary.has_stopped;
+    let after = |left| now + Duration::from_millis(left);
+    let before = |passed| now - Duration::from_millis(passed);
+    let until = summary.drain_ms_left.filter(|_| goes_on).map(after);
+    put(&slot.peer_drain_until, until);
+    let stops = summary.stopping_ms.filter(|_| goes_on).map(before);
+    put(&slot.peer_stops, stops);
+    put(&slot.peer_stopped, summary.has_stopped.then_some(now));
+}
+
+fn put(cell: &MomentCell, moment: Option<Moment>) {
+    match moment {
+        Some(moment) => cell.set(moment),
+        None => cell.clear(),
     }
 }
 

@@ -15,9 +15,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use common::command::Reply;
+use common::time::Moment;
 use serde::{Deserialize, Serialize};
 
-use crate::admin::remaining::Left;
+use crate::admin::remaining::{Left, Own};
+use crate::admin::view::millis;
 
 /// Version of the messages.
 pub(super) const VERSION: u32 = 1;
@@ -53,8 +55,28 @@ pub(super) struct Summary {
     pub(super) drain_ms_left: Option<u64>,
     /// Sessions that this stop has closed at a quiet moment.
     pub(super) drain_closed: u64,
+    /// Milliseconds since the stop was asked for; `None` also of versions that do not say it, as what follows.
+    pub(super) stopping_ms: Option<u64>,
+    /// Sessions that were reset at the end of the drain.
+    pub(super) drain_reset: u64,
+    /// It has stopped, as it was told to: this is its last word.
+    pub(super) has_stopped: bool,
     /// What is left of its sessions where none is accepted any more.
     pub(super) left: Left,
+}
+
+impl Summary {
+    pub(super) fn of(own: &Own, now: Moment) -> Self {
+        let stop = own.stop.as_ref();
+        Self {
+            drain_ms_left: stop.map(|stop| millis(stop.until, now)),
+            drain_closed: stop.map_or(0, |stop| stop.closed),
+            stopping_ms: stop.and_then(|stop| Some(millis(now, stop.since?))),
+            drain_reset: stop.map_or(0, |stop| stop.reset),
+            has_stopped: own.has_stopped,
+            left: own.left.clone(),
+        }
+    }
 }
 
 /// Something that a node is to do.

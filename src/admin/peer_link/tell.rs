@@ -180,6 +180,12 @@ impl Telling<'_> {
             let ask = tokio::select! {
                 _ = ticker.tick() => None,
                 Some(ask) = asks.recv() => Some(ask),
+                () = self.link.farewell.wanted.notified() => {
+                    self.pass().await?;
+                    self.sum_up(clock::now()).await?;
+                    self.link.farewell.said.notify_one();
+                    continue;
+                }
             };
             if let Some(ask) = ask {
                 if let Some(frame) = unanswered.ask(ask)? {
@@ -191,20 +197,16 @@ impl Telling<'_> {
             self.pass().await?;
             if summed_up.is_none_or(|last| now.since(last) >= ALIVE) {
                 summed_up = Some(now);
-                let summary = serde_json::to_vec(&self.summary(now)).context("sum up")?;
-                send(&mut self.writer, &frame(Kind::Summary, &summary)).await?;
+                self.sum_up(now).await?;
             }
         }
     }
 
-    fn summary(&self, now: Moment) -> Summary {
-        let drain = self.link.drain;
-        let left = drain.until.get().map(|until| until.since(now).as_millis());
-        Summary {
-            drain_ms_left: left.map(|left| u64::try_from(left).unwrap_or(u64::MAX)),
-            drain_closed: drain.closed.get(),
-            left: self.link.left.own().clone(),
-        }
+    /// How this node is.
+    async fn sum_up(&mut self, now: Moment) -> anyhow::Result<()> {
+        let summary = Summary::of(&self.link.left.own(), now);
+        let summary = serde_json::to_vec(&summary).context("sum up")?;
+        send(&mut self.writer, &frame(Kind::Summary, &summary)).await
     }
 
     /// Looks at the whole table.

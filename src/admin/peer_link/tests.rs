@@ -13,6 +13,8 @@ use common::board::VipSession;
 use common::config::VipIndex;
 
 use super::*;
+use crate::admin::drain::Stop;
+use crate::admin::remaining::Own;
 use crate::memory;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -33,7 +35,6 @@ struct Place {
     own: &'static SessionTable,
     peers: &'static SessionTable,
     slot: &'static LinkSlot,
-    drain: &'static DrainSlot,
     left: &'static Exchange,
 }
 
@@ -81,7 +82,6 @@ fn places() -> [Place; 2] {
             own: table(),
             peers: table(),
             slot: Box::leak(Box::default()),
-            drain: Box::leak(Box::default()),
             left: Box::leak(Box::default()),
         }
     })
@@ -105,16 +105,18 @@ impl Place {
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (config, node) = (self.config.clone(), self.node);
-        let (slot, drain, left) = (self.slot, self.drain, self.left);
+        let (slot, left) = (self.slot, self.left);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let link = PeerLink::start(inputs, (&config, node), (slot, drain, left));
-                let _both = link.expect("it starts");
-                drop(stopped.await);
+                let link = PeerLink::start(inputs, (&config, node), (slot, left));
+                let (both, _asks) = link.expect("it starts");
+                if stopped.await.is_ok() {
+                    both.say_farewell().await;
+                }
             });
         });
         Side {
@@ -127,11 +129,22 @@ impl Place {
     }
 }
 
+impl Side {
+    /// With its last word.
+    fn end(&mut self) {
+        let stop = self.stop.take().expect("it runs");
+        stop.send(()).expect("it waits for this");
+        let thread = self.thread.take().expect("joined once");
+        thread.join().expect("it does not panic");
+    }
+}
+
 impl Drop for Side {
     fn drop(&mut self) {
         drop(self.stop.take());
-        let thread = self.thread.take().expect("joined once");
-        thread.join().expect("it does not panic");
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("it does not panic");
+        }
     }
 }
 
@@ -228,26 +241,70 @@ fn what_was_told_last_is_kept_until_it_is_told_anew() {
     assert_eq!(second.slot.heard.get(), 2);
 }
 
+/// A stop that was asked for five seconds ago, and has a minute left.
+fn stop(now: Moment) -> Stop {
+    Stop {
+        since: Some(now - Duration::from_secs(5)),
+        until: now + Duration::from_secs(60),
+        closed: 3,
+        reset: 0,
+    }
+}
+
 #[test]
-fn how_a_drain_goes_on_is_told() {
+fn how_a_stop_goes_on_is_told() {
     let [one, two] = places();
     one.own.begin(1);
     let (_first, second) = (one.start(1), two.start(1));
-    one.drain.closed.set(3);
-    let until = crate::admin::clock::now() + Duration::from_secs(60);
-    one.drain.until.set(until);
+    let stop = stop(crate::admin::clock::now());
+    one.left.own().stop = Some(stop);
     wait("it is told", || {
         second.slot.peer_drain_until.get().is_some()
     });
-    let told = second.slot.peer_drain_until.get().expect("it is told");
-    assert!(
-        told.since(until) < Duration::from_secs(1) && until.since(told) < Duration::from_secs(1)
-    );
+    let told = [&second.slot.peer_drain_until, &second.slot.peer_stops];
+    let said = [Some(stop.until), stop.since];
+    for (told, said) in told.into_iter().zip(said) {
+        let (told, said) = (told.get().expect("told"), said.expect("said"));
+        let apart = told.since(said).max(said.since(told));
+        assert!(apart < Duration::from_secs(1), "{apart:?}");
+    }
     assert_eq!(second.slot.peer_drain_closed.get(), 3);
-    one.drain.until.clear();
+    assert_eq!(second.slot.peer_stopped.get(), None);
+    one.left.own().stop = None;
     wait("its end, too", || {
-        second.slot.peer_drain_until.get().is_none()
+        second.slot.peer_drain_until.get().is_none() && second.slot.peer_stops.get().is_none()
     });
+}
+
+#[test]
+fn the_last_word_is_heard_and_kept_until_the_node_speaks_again() {
+    let [one, two] = places();
+    one.own.begin(1);
+    one.own.part(0).enter(0, &session(1), 1);
+    let (mut first, second) = (one.start(1), two.start(1));
+    one.left.own().stop = Some(stop(crate::admin::clock::now()));
+    wait("the drain is told", || {
+        second.slot.peer_drain_until.get().is_some() && known(&second) == [1]
+    });
+    // Both of this only now, and the process ends at once.
+    one.own.part(0).leave(0);
+    {
+        let mut own = one.left.own();
+        own.has_stopped = true;
+        own.stop.as_mut().expect("it stops").reset = 20;
+    }
+    first.end();
+    wait("the end is noticed", || second.slot.hearing.get().is_none());
+    assert!(second.slot.peer_stopped.get().is_some());
+    assert_eq!(second.slot.peer_drain_until.get(), None);
+    assert_eq!(second.slot.peer_drain_reset.get(), 20);
+    assert_eq!(second.slot.peer_drain_closed.get(), 3);
+    assert_eq!(known(&second), [0_u16; 0]);
+    *one.left.own() = Own::default();
+    let _first = one.start(1);
+    wait("it is back", || second.slot.hearing.get().is_some());
+    wait("that is over", || second.slot.peer_stopped.get().is_none());
+    assert_eq!(second.slot.peer_drain_reset.get(), 0);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Packet {
         let interface = match &chain["dev"] {
             Value::String(one) => *one == self.interface,
             Value::Array(all) => all.iter().any(|one| *one == self.interface),
-            _ => true,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => true,
         };
         family && interface
     }

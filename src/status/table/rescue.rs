@@ -27,14 +27,11 @@ pub(super) fn lines(
             ),
         })
     });
-    let drain = link.and_then(|link| link.drain.as_ref()).map(|drain| {
-        let (closed, left) = (drain.closed, age(drain.ms_left));
-        let words = match succession::left(&drain.left) {
-            words if words.is_empty() => words,
-            words => format!(": {words}"),
-        };
-        format!("{peer} stops: {closed} sessions closed at a quiet moment; what is left in {left} is reset{words}")
-    });
+    // How long it has for it stands in the warnings.
+    let drain = link.and_then(|link| link.drain.as_ref());
+    let drain = drain.map(|drain| succession::left(&drain.left));
+    let drain = drain.filter(|left| !left.is_empty());
+    let drain = drain.map(|left| format!("left on {peer}: {left}"));
     let retired = link.map_or(&[][..], |link| &link.retired);
     let retired = succession::sentences(retired, peer);
     known
@@ -47,7 +44,7 @@ pub(super) fn lines(
 
 #[cfg(test)]
 mod tests {
-    use common::status::DrainStatus;
+    use common::status::{DrainStatus, RemainingOf, RemainingStatus};
 
     use super::*;
 
@@ -64,16 +61,19 @@ mod tests {
         link.heard = 214;
         let known = "214 sessions of lb2 known here";
         assert_eq!(lines((Some(&link), Some(&rescue)), "lb2"), [known]);
+        let api = RemainingOf {
+            name: "api".to_owned(),
+            sessions: 214,
+        };
         link.drain = Some(DrainStatus {
-            ms_left: 9_000,
-            closed: 3,
+            left: RemainingStatus {
+                listeners: vec![api],
+                ..RemainingStatus::default()
+            },
             ..DrainStatus::default()
         });
         let said = lines((Some(&link), None), "lb2");
-        assert!(
-            said[1].starts_with("lb2 stops: 3 sessions closed"),
-            "{said:?}"
-        );
+        assert_eq!(said, [known, "left on lb2: api 214"]);
         link.drain = None;
         link.hearing_ms = None;
         rescue.last_ms_ago = Some(61_000);

@@ -274,6 +274,39 @@ impl Kit {
         }
     }
 
+    /// A proxy has ended in a stop, the one that accepted or that of a place: what it still had was reset with it.
+    pub(in crate::supervisor) fn count_reset(&self, place: Option<usize>) -> io::Result<()> {
+        let board: &ProxyBoard = match place.map(|place| &self.elders.retired[place]) {
+            Some(Some(elder)) => elder.board,
+            Some(None) => return Ok(()),
+            None => memory::map_writable(&self.boards[Writer::Proxy as usize])?,
+        };
+        let left = board.listeners.iter().map(|one| one.sessions.get()).sum();
+        board.drain_reset.add(left);
+        board.sessions().for_each(|cell| cell.set(0));
+        if let (None, Some(sessions)) = (place, self.sessions) {
+            // So that the other node hears of their end.
+            let mut living = self.board.taken_lanes();
+            living.retain(|lane| u64::try_from(*lane) != Ok(self.board.lane.get()));
+            sessions.clear_lanes_but(&living);
+        }
+        Ok(())
+    }
+
+    /// How many sessions a stop has closed at a quiet moment, and reset at the end of its drain.
+    pub(in crate::supervisor) fn drained(&self) -> (u64, u64) {
+        let current = memory::map_read_only::<ProxyBoard>(&self.boards[Writer::Proxy as usize]);
+        let elders = self.elders.retired.iter().flatten().map(|one| one.board);
+        elders
+            .chain(current.ok())
+            .fold((0, 0), |(closed, reset), board| {
+                (
+                    closed + board.drain.closed.get(),
+                    reset + board.drain_reset.get(),
+                )
+            })
+    }
+
     /// The board of the proxy that accepts, for those that have retired.
     pub(in crate::supervisor) fn successor_board(&self) -> io::Result<OwnedFd> {
         memory::reopen_read_only(&self.boards[Writer::Proxy as usize])

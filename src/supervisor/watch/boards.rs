@@ -25,6 +25,7 @@ impl Loop<'_> {
         if since.get().is_none() {
             since.set(now);
         }
+        self.with.boards.supervisor.stop.since.clear();
         self.publish_warnings();
     }
 

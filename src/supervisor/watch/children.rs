@@ -72,7 +72,7 @@ impl Loop<'_> {
             Child::Vrrp | Child::Proxy => process.channel.send(Body::Leave, &[]),
             Child::Admin => {
                 process.has_left = true;
-                process.ask_stop()
+                process.ask_stop(None)
             }
         };
         if let Err(error) = asked {
@@ -118,7 +118,7 @@ impl Loop<'_> {
         let Some(process) = &mut self.children[child as usize] else {
             return;
         };
-        if let Err(error) = process.ask_stop() {
+        if let Err(error) = process.ask_stop(self.stop_drain) {
             tracing::warn!(
                 process = child.word(),
                 "cannot be asked to stop: {:#}",
@@ -166,6 +166,9 @@ impl Loop<'_> {
             return;
         };
         let remains = process.bury();
+        if self.stopping {
+            self.note_stopped(child);
+        }
         // The last will first; how it ended is asked later.
         self.lifecycle.handle_end(child, vrrp::now());
         self.act();

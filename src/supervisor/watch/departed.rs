@@ -112,6 +112,9 @@ impl Loop<'_> {
             }
             let Departed { process, place, .. } = self.departed.swap_remove(index);
             if let Some(place) = place {
+                if self.stopping {
+                    self.count_reset(Some(place));
+                }
                 self.with.boards.supervisor.retired[place].pid.set(0);
                 self.with.place.folder.forget(Seat::Retired(process.pid));
                 self.with.kit.forget_sessions(self.successor());
@@ -141,7 +144,7 @@ impl Loop<'_> {
     /// The node stops: their sessions come to their end as all others.
     pub(super) fn stop_departed(&self) {
         for departed in &self.departed {
-            if let Err(error) = departed.process.ask_stop() {
+            if let Err(error) = departed.process.ask_stop(self.stop_drain) {
                 let error = anyhow::Error::from(error);
                 tracing::debug!("a departed process cannot be asked to stop: {error:#}");
             }

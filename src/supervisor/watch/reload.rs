@@ -156,6 +156,10 @@ impl Loop<'_> {
                     };
                     tell(Some(asked.reply), &begun);
                 }
+                Ok(Task::Stop { drain_ms }) => {
+                    let begun = self.obey_stop(drain_ms.map(Duration::from_millis));
+                    tell(Some(asked.reply), &begun);
+                }
                 Err(why) => tell(Some(asked.reply), &Reply::error(why)),
             }
         }
@@ -400,7 +404,8 @@ impl Loop<'_> {
         if let Err(error) = with.files.go_over(files, slots, now) {
             tracing::error!(%error, "changed files stay unseen");
         }
-        self.lifecycle.set_drain(with.place.config.proxy.drain);
+        let drain = with.place.config.proxy.drain;
+        self.lifecycle.set_drain(self.stop_drain.unwrap_or(drain));
         with.boards.supervisor.reload.since.set(now);
         with.reload.reader.runs_by(&with.place.text);
         with.reload.stage = Stage::GoingOver(wish, Waiting::for_all(now + GO_OVER), said);
