@@ -23,7 +23,7 @@ use common::roster::Roster;
 use common::task::Task;
 use common::time::Moment;
 
-use self::report::tell;
+pub(super) use self::report::tell;
 pub(super) use self::succession::Unsettled;
 use self::words::{changed, differs, refusal, with_warnings};
 use super::Loop;
@@ -156,10 +156,7 @@ impl Loop<'_> {
                     };
                     tell(Some(asked.reply), &begun);
                 }
-                Ok(Task::Stop { drain_ms }) => {
-                    let begun = self.obey_stop(drain_ms.map(Duration::from_millis));
-                    tell(Some(asked.reply), &begun);
-                }
+                Ok(Task::Stop { drain_ms }) => self.obey_stop(asked.reply, drain_ms),
                 Err(why) => tell(Some(asked.reply), &Reply::error(why)),
             }
         }
@@ -404,11 +401,10 @@ impl Loop<'_> {
         if let Err(error) = with.files.go_over(files, slots, now) {
             tracing::error!(%error, "changed files stay unseen");
         }
-        let drain = with.place.config.proxy.drain;
-        self.lifecycle.set_drain(self.stop_drain.unwrap_or(drain));
         with.boards.supervisor.reload.since.set(now);
         with.reload.reader.runs_by(&with.place.text);
         with.reload.stage = Stage::GoingOver(wish, Waiting::for_all(now + GO_OVER), said);
+        self.lifecycle.set_drain(self.drain());
         // vrrp makes way when the others have gone over.
         let told = match succession {
             Some(_) => &ORDER[..2],

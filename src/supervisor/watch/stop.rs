@@ -6,6 +6,8 @@ use common::board::Child;
 use common::command::Reply;
 
 use super::Loop;
+use super::reload::tell;
+use crate::commands::ReplySocket;
 use crate::status::human;
 
 /// What a stop takes beside its drain, at most: vrrp and admin have two seconds each, the proxy one more, and the last
@@ -14,7 +16,12 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 impl Loop<'_> {
     /// What admin has sent.
-    pub(super) fn obey_stop(&mut self, drain: Option<Duration>) -> Reply {
+    pub(super) fn obey_stop(&mut self, asker: ReplySocket, drain_ms: Option<u64>) {
+        let begun = self.judge_stop(drain_ms.map(Duration::from_millis));
+        tell(Some(asker), &begun);
+    }
+
+    fn judge_stop(&mut self, drain: Option<Duration>) -> Reply {
         if self.stopping {
             let why = "this node is stopping already; another SIGTERM to its supervisor ends the drain at once";
             return Reply::error(why.to_owned());
@@ -22,12 +29,18 @@ impl Loop<'_> {
         let drain_ms = drain.map(|drain| u64::try_from(drain.as_millis()).unwrap_or(u64::MAX));
         tracing::info!(drain_ms, "an administrator has asked for a stop");
         self.begin_stop(drain);
-        let drain = drain.unwrap_or(self.with.place.config.proxy.drain);
+        let drain = self.drain();
         Reply::done(format!(
             "{} stops: its VIPs move, and its sessions may go on for {}; `fmc-lb status` of both nodes shows what is left",
             self.node_name(),
             human::age(drain)
         ))
+    }
+
+    /// How long sessions may go on in a stop.
+    pub(super) fn drain(&self) -> Duration {
+        self.stop_drain
+            .unwrap_or(self.with.place.config.proxy.drain)
     }
 
     /// A stop was asked for, with this drain or that of the configuration; the second time the drain is cut short.
@@ -36,7 +49,7 @@ impl Loop<'_> {
         if !self.stopping {
             self.stopping = true;
             self.stop_drain = drain;
-            let drain = drain.unwrap_or(self.with.place.config.proxy.drain);
+            let drain = self.drain();
             self.lifecycle.set_drain(drain);
             self.notify.stopping(drain + MARGIN);
             let slot = &self.with.boards.supervisor.stop;

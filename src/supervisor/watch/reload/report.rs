@@ -36,7 +36,7 @@ impl Loop<'_> {
     }
 }
 
-pub(super) fn tell(reply: Option<ReplySocket>, said: &Reply) {
+pub(in crate::supervisor::watch) fn tell(reply: Option<ReplySocket>, said: &Reply) {
     if let Some(reply) = reply
         && let Err(error) = reply.send_now(said)
     {
